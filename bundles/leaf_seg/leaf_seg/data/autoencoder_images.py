@@ -1,0 +1,72 @@
+"""What the autoencoder learns from: images and mask images."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from monai.utils import convert_to_tensor
+from torch.utils.data import Dataset
+
+from leaf_seg.data.phantoms import phantom
+from leaf_seg.networks.mask_codec import MaskCodec
+
+
+class PhantomSlices(Dataset):
+    """Phantom slices made when asked for; item i is always the same.
+
+    Args:
+        length: number of slices.
+        image_size: (H, W).
+        num_classes: 2 to 4, background included.
+        channels: 1 (grey) or 3 (RGB).
+        seed: of the whole set.
+    """
+
+    def __init__(
+        self, length: int, image_size: tuple[int, int], num_classes: int = 4, channels: int = 3, seed: int = 0
+    ) -> None:
+        self.length = length
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.num_classes = num_classes
+        self.channels = channels
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
+        """Slice ``item``: "image" [3, H, W] float32 in [0, 1] and "label" [1, H, W] uint8."""
+        if not 0 <= item < self.length:
+            raise IndexError(item)
+        rng = np.random.default_rng((self.seed, self.num_classes, self.channels, item))
+        image, label = phantom(self.image_size, self.num_classes, rng, self.channels)
+        return {
+            "image": torch.from_numpy(image).expand(3, -1, -1).contiguous(),
+            "label": torch.from_numpy(label)[None],
+        }
+
+
+class AutoencoderImages(Dataset):
+    """Every slice of a data set twice: its image, and its label map as a mask image.
+
+    Args:
+        slices: items with "image" [3, H, W] in [0, 1] and "label" [1, H, W].
+        num_classes: K of the label maps, background included, at most 4 so that one mask image holds them.
+    """
+
+    def __init__(self, slices: Dataset, num_classes: int) -> None:
+        self.slices = slices
+        self.codec = MaskCodec(num_classes)
+        if self.codec.num_images != 1:
+            raise ValueError(f"Mask images of {num_classes} classes do not fit one image; expected at most 4 classes.")
+
+    def __len__(self) -> int:
+        return 2 * len(self.slices)  # type: ignore[arg-type]
+
+    def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
+        """"image" [3, H, W] in [-1, 1]: the image where ``item`` is even, else the mask image."""
+        index, is_mask = divmod(item, 2)
+        sample = self.slices[index]
+        if is_mask:
+            return {"image": self.codec.encode(convert_to_tensor(sample["label"], track_meta=False)[None])[0].contiguous()}
+        return {"image": convert_to_tensor(sample["image"], track_meta=False) * 2 - 1}

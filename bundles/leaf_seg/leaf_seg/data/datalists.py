@@ -1,0 +1,109 @@
+"""The cases of a data set, their split and the names of their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from leaf_seg.data.layouts import read_layout
+from leaf_seg.data.splits import Case, digest, kept_split
+from leaf_seg.errors import InputError
+
+_DATALIST_NAME = "leaf_seg_datalist.json"
+
+
+@dataclass(frozen=True)
+class Datalist:
+    """The cases of a data set.
+
+    Attributes:
+        training: cases, dictionaries with the absolute paths "image" and "label".
+        validation: the same; may be empty.
+        testing: the same; may be empty.
+        class_names: background first; None where the data set does not say.
+        sha256: digest of the case paths, relative to the data set, and their splits.
+    """
+
+    training: list[Case]
+    validation: list[Case]
+    testing: list[Case]
+    class_names: list[str] | None
+    sha256: str
+
+
+def load_datalist(
+    dataset_dir: str,
+    datalist_file: str | None = None,
+    fractions: Sequence[float] = (0.7, 0.1, 0.2),
+    seed: int = 0,
+) -> Datalist:
+    """Read the cases of a data set and their split.
+
+    A split that the data set gives (validation or testing cases, ``split.json``) is used as it is. Otherwise the sorted
+    cases are shuffled by the seed and split; the split is written to ``datalist_file`` and used again from then on.
+
+    Args:
+        dataset_dir: a MONAI datalist .json file, a Decathlon folder with ``dataset.json``, or a folder with ``images/``
+            and ``labels/`` and perhaps ``split.json``. Test cases without a label are no part of it.
+        datalist_file: where a split made here is kept, its paths relative to the data set. None is
+            ``leaf_seg_datalist.json`` in the data set's folder.
+        fractions: shares of training, validation and testing in a split made here; each gets at least one case.
+        seed: of the shuffling.
+
+    Raises:
+        InputError: When no pairs are found, an image or label is missing, a split is inconsistent, fewer than three
+            cases are to be split, the kept split is of other cases, or it cannot be written.
+    """
+    layout = read_layout(dataset_dir)
+    splits = layout.splits
+    if not layout.is_split:
+        file = Path(datalist_file).expanduser() if datalist_file else layout.root / _DATALIST_NAME
+        splits = kept_split(splits["training"], layout.root, file, fractions, seed)
+    return Datalist(**splits, class_names=layout.class_names, sha256=digest(splits, layout.root))
+
+
+def class_names(datalist: Datalist, num_classes: int | None) -> list[str]:
+    """Names of the classes, background first.
+
+    Args:
+        datalist: whose names are used where the data set gives them.
+        num_classes: number of classes, background included; None takes it from the data set.
+
+    Raises:
+        InputError: When the data set says otherwise than ``num_classes``, and when neither gives the number.
+    """
+    if num_classes is not None and num_classes < 2:
+        raise InputError(f"num_classes is {num_classes}; expected at least 2, background included.")
+    names = datalist.class_names
+    if names is None:
+        if num_classes is None:
+            raise InputError("The data set does not name its classes: add --num_classes N (background included).")
+        return ["background", *(f"class_{number}" for number in range(1, num_classes))]
+    if num_classes not in (None, len(names)):
+        raise InputError(
+            f"num_classes is {num_classes}, but the data set names {len(names)} classes ({', '.join(names)}): leave "
+            "num_classes out, or correct the labels in dataset.json."
+        )
+    return list(names)
+
+
+def split_cases(datalist: Datalist, split: str) -> list[dict[str, str]]:
+    """The cases of one split.
+
+    Args:
+        datalist: whose cases.
+        split: "training", "validation" or "testing".
+
+    Raises:
+        InputError: When the split is unknown or has no cases.
+    """
+    if split not in ("training", "validation", "testing"):
+        raise InputError(f"split is {split!r}; expected training, validation or testing.")
+    cases = getattr(datalist, split)
+    if not cases:
+        raise InputError(
+            f"The dataset has no {split} cases; expected at least one. Add some to its split.json or datalist, or remove "
+            "its split to have one made."
+        )
+    return cases

@@ -1,0 +1,50 @@
+"""What kind of file a path is, and whether a folder can be written to."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from leaf_seg.errors import InputError
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+VOLUME_SUFFIXES = (".nii.gz", ".nii")
+
+
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether the file name is that of a 2D picture."""
+    return str(path).lower().endswith(PICTURE_SUFFIXES)
+
+
+def is_volume(path: str | os.PathLike[str]) -> bool:
+    """Whether the file name is that of a NIfTI volume."""
+    return str(path).lower().endswith(VOLUME_SUFFIXES)
+
+
+def case_name(path: str | os.PathLike[str]) -> str:
+    """File name without its image suffix: ``a/hippocampus_001.nii.gz`` -> ``hippocampus_001``."""
+    name = Path(path).name
+    for suffix in (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def ensure_writable_folder(folder: str | os.PathLike[str]) -> Path:
+    """Create the folder where needed and prove that files can be written there.
+
+    Raises:
+        InputError: When it cannot be made or written to.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"Cannot write to the output folder {path} ({error.strerror}); expected a folder that can be created and "
+            "written to: choose another with --output_dir, or correct its permissions."
+        ) from error
+    return path

@@ -1,0 +1,191 @@
+"""The folder layouts in which people keep data sets."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leaf_seg.data.files import case_name, is_picture, is_volume
+from leaf_seg.data.splits import SPLITS, Case, Splits, check_unique, is_case, load_json, some
+from leaf_seg.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_LAYOUTS = (
+    "one of: a datalist .json file with the lists training, validation, testing of {image, label}; a Decathlon folder "
+    "with dataset.json; a folder with images/ and labels/ whose case names match (.png, .jpg, .nii, .nii.gz)"
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a data set's own files say.
+
+    Attributes:
+        root: folder that its paths are relative to, absolute.
+        splits: cases with absolute paths; all are "training" where the data set does not split them.
+        class_names: background first; None where the data set does not say.
+        is_split: whether the data set splits its cases.
+    """
+
+    root: Path
+    splits: Splits
+    class_names: list[str] | None
+    is_split: bool
+
+
+def read_layout(dataset_dir: str) -> Layout:
+    """Read a datalist .json file, a Decathlon folder, or a folder with ``images/`` and ``labels/``.
+
+    Raises:
+        InputError: When it is none of these, holds no pairs, or its lists and files disagree.
+    """
+    path = Path(dataset_dir).expanduser().resolve()
+    if path.is_file() and path.suffix.lower() == ".json":
+        layout = _read_datalist(path)
+    elif (path / "dataset.json").is_file():
+        layout = _read_datalist(path / "dataset.json")
+    elif (path / "images").is_dir() and (path / "labels").is_dir():
+        layout = _read_folders(path)
+    else:
+        raise InputError(f"{dataset_dir}: no data set there, but {_found(path)}. Expected {_LAYOUTS}.")
+    if not any(layout.splits.values()):
+        raise InputError(f"{dataset_dir}: no pairs of image and label there, but {_found(path)}. Expected {_LAYOUTS}.")
+    check_unique(layout.splits, path)
+    return layout
+
+
+def _read_datalist(path: Path) -> Layout:
+    """A MONAI datalist or the Decathlon's ``dataset.json``, which are nearly the same."""
+    content = load_json(path)
+    if not isinstance(content.get("training", []), list) or not {*SPLITS, "test"} & set(content):
+        raise InputError(
+            f"{path}: has the keys {', '.join(content) or '(none)'}; expected the list training, and validation and "
+            "testing where there are such. Add them."
+        )
+    lists = {split: content.get(split) or [] for split in SPLITS}
+    lists["testing"] = lists["testing"] or content.get("test") or []
+    if not any(isinstance(entry, dict) and "label" in entry for entry in lists["testing"]):
+        lists["testing"] = []  # the Decathlon's test images have no labels: nothing to evaluate against
+    splits = {split: [_read_entry(entry, path) for entry in lists[split] if not _is_hidden(entry)] for split in SPLITS}
+    files = [file for cases in splits.values() for case in cases for file in case.values()]
+    missing = [file for file in files if not Path(file).is_file()]
+    if missing:
+        raise InputError(
+            f"{path}: {len(missing)} of its files do not exist: {some(missing)}. Expected paths that are absolute or "
+            f"relative to {path.parent}; correct the list or fetch the files."
+        )
+    is_split = bool(splits["validation"] or splits["testing"])
+    return Layout(path.parent, splits, _read_class_names(content.get("labels"), path), is_split)
+
+
+def _is_hidden(entry: Any) -> bool:
+    """Whether an entry is for one of the ``._*`` files that macOS leaves in archives."""
+    return is_case(entry) and Path(entry["image"]).name.startswith("._")
+
+
+def _read_entry(entry: Any, path: Path) -> Case:
+    """The case of a list's entry, with absolute paths."""
+    if not is_case(entry):
+        raise InputError(f"{path}: found the entry {entry!r}; expected {{'image': path, 'label': path}}. Correct it.")
+    return {key: os.path.normpath(path.parent / entry[key]) for key in ("image", "label")}
+
+
+def _read_class_names(labels: Any, path: Path) -> list[str] | None:
+    """Class names in order, from ``{"0": "background", ...}`` or the newer ``{"background": 0, ...}``."""
+    if labels is None:
+        return None
+    pairs = labels.items() if isinstance(labels, dict) else []
+    numbers_first = all(str(key).isdigit() for key, _ in pairs)
+    names = {str(key): str(value) for key, value in pairs} if numbers_first else {str(v): str(k) for k, v in pairs}
+    numbers = [str(number) for number in range(len(names))]
+    if len(names) < max(2, len(pairs)) or set(names) != set(numbers):
+        raise InputError(
+            f"{path}: its labels are {labels!r}; expected the classes 0, 1, ... without gaps, as "
+            '{"0": "background", "1": "name"} or {"background": 0, "name": 1}. Correct them.'
+        )
+    return [names[number] for number in numbers]
+
+
+def _read_folders(root: Path) -> Layout:
+    """A folder with ``images/`` and ``labels/``, and perhaps ``split.json``."""
+    images, labels = _files_by_case(root / "images"), _files_by_case(root / "labels")
+    if not images or not labels:
+        return Layout(root, {split: [] for split in SPLITS}, None, is_split=False)
+    _check_matches(root, images, labels)
+    cases = {images[name].name: {"image": str(images[name]), "label": str(labels[name])} for name in images}
+    split_file = root / "split.json"
+    if split_file.is_file():
+        return Layout(root, _read_split_file(split_file, cases), None, is_split=True)
+    return Layout(root, {"training": list(cases.values()), "validation": [], "testing": []}, None, is_split=False)
+
+
+def _files_by_case(folder: Path) -> dict[str, Path]:
+    """Images of a folder by case name, sorted; hidden files and files of other kinds do not count."""
+    files: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if file.name.startswith(".") or not (is_picture(file) or is_volume(file)):
+            continue
+        name = case_name(file)
+        if name in files:
+            raise InputError(f"{file} and {files[name].name} are the same case; expected one file. Remove one.")
+        files[name] = file
+    return files
+
+
+def _check_matches(root: Path, images: Mapping[str, Path], labels: Mapping[str, Path]) -> None:
+    """Raise when images lack labels or labels lack images."""
+    alone = {
+        "images without label": sorted(set(images) - set(labels)),
+        "labels without image": sorted(set(labels) - set(images)),
+    }
+    found = "; ".join(f"{len(names)} {what}: {some(names)}" for what, names in alone.items() if names)
+    if found:
+        raise InputError(
+            f"{root}: {found}. Expected one file in images/ and one in labels/ for each case, with the same name up to "
+            "the suffix; rename, add or remove files."
+        )
+
+
+def _read_split_file(path: Path, cases: Mapping[str, Case]) -> Splits:
+    """The splits of ``split.json``, which lists file names in ``images/``; cases it leaves out belong to none."""
+    content = load_json(path)
+    if not content or not set(content) <= set(SPLITS) or not all(isinstance(names, list) for names in content.values()):
+        raise InputError(
+            f"{path}: has the keys {', '.join(content) or '(none)'}; expected lists of file names under "
+            f"{', '.join(SPLITS)}. Correct the file."
+        )
+    listed = [str(name) for names in content.values() for name in names]
+    unknown = [name for name in listed if name not in cases]
+    if unknown:
+        raise InputError(
+            f"{path}: names {len(unknown)} files that are not in images/: {some(unknown)}. Expected names such as "
+            f"{next(iter(cases))}; correct them or add the files."
+        )
+    twice = [name for name, count in Counter(listed).items() if count > 1]
+    if twice:
+        raise InputError(f"{path}: names {len(twice)} files more than once: {some(twice)}. Name each only once.")
+    if len(listed) < len(cases):
+        logger.info("%s leaves out %d of %d cases.", path, len(cases) - len(listed), len(cases))
+    return {split: [cases[name] for name in content.get(split, [])] for split in SPLITS}
+
+
+def _found(path: Path) -> str:
+    """What there is at ``path``, in words."""
+    if not path.is_dir():
+        return f"only the file {path.name}" if path.exists() else "nothing"
+    folders = [folder for folder in (path, path / "images", path / "labels") if folder.is_dir()]
+    return "; ".join(f"in {folder.name}/ {_contents(folder)}" for folder in folders)
+
+
+def _contents(folder: Path) -> str:
+    """Kinds of entries of a folder with their numbers."""
+    entries = list(folder.iterdir())
+    kinds = Counter(entry.name.removeprefix(case_name(entry)) or entry.suffix for entry in entries if entry.is_file())
+    names = [f"{entry.name}/" for entry in entries if entry.is_dir()]
+    return some([f"{count} {kind or 'file'}" for kind, count in kinds.most_common()] + names) or "nothing"

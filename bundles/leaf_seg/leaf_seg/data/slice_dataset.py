@@ -1,0 +1,130 @@
+"""Training slices of pictures and volumes, kept on disk and read by memory map."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.utils import convert_to_tensor
+from torch.utils.data import Dataset, Sampler
+from tqdm import tqdm
+
+from leaf_seg.data.files import ensure_writable_folder
+from leaf_seg.data.slicing import resize_image, resize_label, slice_channels, to_slices
+from leaf_seg.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+class SliceDataset(Dataset):
+    """Slices of every case at the network's size; a picture is one slice.
+
+    Each case is loaded and preprocessed once, its slices are resized and written to disk as float16 images and uint8
+    labels, and read from there by memory map: memory does not grow with the data set.
+
+    Args:
+        data: cases, dictionaries with the paths "image" and "label".
+        preprocessing: from a case to "image" [C, *spatial] in [0, 1] and "label" [1, *spatial], volumes in RAS.
+        image_size: (H, W) of the slices.
+        axis: slicing direction of volumes: "sagittal", "coronal" or "axial".
+        num_slices: 1, or 3 for neighbouring slices as channels (2.5D).
+        augmentation: transform of {"image": [3, H, W], "label": [1, H, W]}.
+        cache_dir: where the folder of slices is made; it is removed with the data set. None is the system's temporary
+            folder.
+
+    Raises:
+        InputError: When there is no case, or a case is unfit.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[dict[str, str]],
+        preprocessing: Callable[[dict[str, str]], dict[str, Any]],
+        image_size: Sequence[int],
+        axis: str = "axial",
+        num_slices: int = 1,
+        augmentation: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] | None = None,
+        cache_dir: str | None = None,
+    ) -> None:
+        if not data:
+            raise InputError("The training split has no cases; expected at least one. Check dataset_dir and its split.")
+        self.data = list(data)
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.axis = axis
+        self.num_slices = num_slices
+        self.augmentation = augmentation
+        parent = None if cache_dir is None else ensure_writable_folder(cache_dir)
+        self._folder = tempfile.TemporaryDirectory(prefix="leaf_seg_slices_", dir=parent)
+        self.index: list[tuple[int, int]] = []  # (case, slice)
+        self.is_empty: list[bool] = []  # no foreground in the slice
+        for number, case in enumerate(tqdm(self.data, desc="Preparing slices", unit="case", leave=False)):
+            self._prepare(number, preprocessing(case))
+        logger.info("%d training slices of %d cases, %d empty.", len(self.index), len(self.data), sum(self.is_empty))
+
+    def _prepare(self, number: int, case: dict[str, Any]) -> None:
+        image = to_slices(convert_to_tensor(case["image"], track_meta=False).float(), self.axis)  # [S, C, H, W]
+        label = to_slices(convert_to_tensor(case["label"], track_meta=False), self.axis)  # [S, 1, H, W]
+        slice_channels(image, [0], self.num_slices)  # an unfit number of channels is an error here, not in a worker
+        self.index += [(number, i) for i in range(len(label))]
+        self.is_empty += (~(label > 0).flatten(1).any(dim=1)).tolist()
+        np.save(self._path(number, "image"), resize_image(image, self.image_size).numpy().astype(np.float16))
+        np.save(self._path(number, "label"), resize_label(label, self.image_size).numpy().astype(np.uint8))
+
+    def _path(self, number: int, key: str) -> Path:
+        return Path(self._folder.name) / f"{number:06d}_{key}.npy"
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
+        """Slice ``item``: "image" [3, H, W] float32 in [0, 1] and "label" [1, H, W] uint8."""
+        number, index = self.index[item]
+        images = np.load(self._path(number, "image"), mmap_mode="r")
+        labels = np.load(self._path(number, "label"), mmap_mode="r")
+        first = max(index - 1, 0)  # only the slice and its neighbours leave the disk
+        nearby = torch.from_numpy(np.array(images[first : index + 2])).float()
+        sample = {
+            "image": slice_channels(nearby, [index - first], self.num_slices)[0].contiguous(),
+            "label": torch.from_numpy(np.array(labels[index])),
+        }
+        return sample if self.augmentation is None else self.augmentation(sample)
+
+
+class SliceSampler(Sampler[int]):
+    """Every slice with foreground once an epoch, in random order, and a set share of the empty ones.
+
+    Args:
+        dataset: whose slices are drawn.
+        empty_rate: share of the empty slices drawn anew each epoch, in [0, 1].
+        seed: of the order; the epoch is counted from it.
+
+    Raises:
+        InputError: When the rate is no share, or nothing would be drawn.
+    """
+
+    def __init__(self, dataset: SliceDataset, empty_rate: float = 1.0, seed: int = 0) -> None:
+        if not 0 <= empty_rate <= 1:
+            raise InputError(f"empty_slice_rate is {empty_rate}; expected a share between 0 and 1.")
+        empty = torch.tensor(dataset.is_empty)
+        self._filled = torch.nonzero(~empty).flatten()
+        self._empty = torch.nonzero(empty).flatten()
+        self._num_empty = round(empty_rate * len(self._empty))
+        self._seed = seed
+        self._epoch = 0
+        if not len(self):
+            raise InputError("No training slice has any foreground; check the labels, or set empty_slice_rate above 0.")
+
+    def __len__(self) -> int:
+        return len(self._filled) + self._num_empty
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed + self._epoch)
+        self._epoch += 1
+        drawn = self._empty[torch.randperm(len(self._empty), generator=generator)[: self._num_empty]]
+        indices = torch.cat([self._filled, drawn])
+        yield from indices[torch.randperm(len(indices), generator=generator)].tolist()

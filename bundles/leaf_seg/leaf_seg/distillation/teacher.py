@@ -1,0 +1,185 @@
+"""The teacher: a frozen vision encoder that turns an image into patch tokens."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+import torch
+from huggingface_hub import constants
+from safetensors import SafetensorError
+from torch import nn
+from torch.nn import functional
+from transformers import (
+    AutoConfig,
+    CLIPVisionModel,
+    Dinov2Model,
+    Dinov2WithRegistersModel,
+    ImageProcessingMixin,
+    PreTrainedModel,
+)
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+from leaf_seg.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+# A CLIP checkpoint that also holds the text encoder is of type "clip"; only its vision encoder is loaded.
+MODEL_CLASSES: dict[str, type[PreTrainedModel]] = {
+    "dinov2": Dinov2Model,
+    "dinov2_with_registers": Dinov2WithRegistersModel,
+    "clip": CLIPVisionModel,
+    "clip_vision_model": CLIPVisionModel,
+}
+
+
+class Teacher(nn.Module):
+    """Frozen vision encoder f: image [B, 3, H, W] in [0, 1] -> patch tokens [B, L, D], fp32.
+
+    The tokens come after the encoder's final norm, row by row, without the class token and the registers. The encoder
+    has no gradient, stays in evaluation mode and runs in fp32, with autocast on as well.
+
+    Differs from the published code: the image is resized with anti-aliasing and clipped to [0, 1], as the encoders'
+    own preprocessing does, where the code interpolates without.
+
+    Args:
+        model: ``Dinov2Model``, ``Dinov2WithRegistersModel`` or ``CLIPVisionModel``.
+        mean: of the three channels, in [0, 1], that the encoder was trained with.
+        std: likewise.
+        image_size: side of the encoder's square input, in pixels; the image is resized to it.
+
+    Attributes:
+        grid: (h, w) of the patch tokens, L = h * w.
+        embed_dim: D.
+
+    Raises:
+        InputError: When ``image_size`` is not a multiple of the patch size.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self, model: PreTrainedModel, mean: Sequence[float], std: Sequence[float], image_size: int = 224
+    ) -> None:
+        super().__init__()
+        patch_size = model.config.patch_size
+        if image_size % patch_size:
+            raise InputError(
+                f"The teacher's image_size is {image_size}; expected a multiple of its patch size, {patch_size}: "
+                f"use {max(1, round(image_size / patch_size)) * patch_size}."
+            )
+        self.model = model.float().eval().requires_grad_(False)
+        self.image_size = image_size
+        self.grid = (image_size // patch_size, image_size // patch_size)
+        self.embed_dim: int = model.config.hidden_size
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Stay in evaluation mode whatever ``mode`` is: the teacher is frozen."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Patch tokens [B, L, D] of an image [B, 3, H, W] in [0, 1]."""
+        with torch.autocast(image.device.type, enabled=False):
+            size = (self.image_size, self.image_size)
+            pixels = functional.interpolate(image.float(), size, mode="bicubic", antialias=True)  # [B, 3, S, S]
+            pixels = (pixels.clamp(0, 1) - self.mean) / self.std  # bicubic overshoots at edges
+            return self._patch_tokens(pixels)
+
+    def _patch_tokens(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normed patch tokens [B, L, D] of normalised pixels [B, 3, S, S]."""
+        num_patches = self.grid[0] * self.grid[1]
+        if not isinstance(self.model, CLIPVisionModel):
+            return self.model(pixel_values=pixels).last_hidden_state[:, -num_patches:]  # patches come last
+        # CLIP norms its class token only, and needs telling that the input may differ from its training size.
+        tokens = self.model(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state[:, -num_patches:]
+        vision_model = getattr(self.model, "vision_model", self.model)  # nested before transformers 5
+        return vision_model.post_layernorm(tokens)
+
+
+def load_teacher(name_or_folder: str | os.PathLike[str], image_size: int = 224) -> Teacher:
+    """Load a teacher: from a local folder, else from the Hugging Face cache, else from the hub.
+
+    Args:
+        name_or_folder: folder written by ``save_pretrained``, or hub name such as ``facebook/dinov2-small``; DINOv2,
+            DINOv2 with registers or CLIP.
+        image_size: side of the encoder's input, in pixels.
+
+    Returns:
+        The frozen teacher, on the CPU, with the mean and std of its ``preprocessor_config.json``; without that file
+        those of its family.
+
+    Raises:
+        InputError: When it is found in none of the three places, is of another kind, or lacks weights.
+    """
+    name = os.fspath(name_or_folder)
+    is_folder = os.path.isdir(name)
+    cache = f"Hugging Face cache ({constants.HF_HUB_CACHE})"
+    places = [("local folder", True)] if is_folder else [(cache, True), ("Hugging Face hub", False)]
+    reason = ""
+    for place, local_files_only in places:
+        logger.info("Looking for the teacher %s in the %s.", name, place)
+        try:
+            teacher = _load(name, image_size, local_files_only)
+        except OSError as error:  # what transformers raises for a file that is not there
+            reason = _first_line(error)
+        else:
+            logger.info("Teacher %s loaded from the %s.", name, place)
+            return teacher
+    if is_folder:
+        raise _cannot_load(name, reason)
+    raise InputError(
+        f"No teacher {name!r}: it is not a local folder, not in the {cache}, and the hub did not give it ({reason}). "
+        "Give the folder or hub name of a DINOv2 or CLIP model, download it to the cache beforehand, or train without "
+        "a teacher: --alignment_weight 0."
+    )
+
+
+def _load(name: str, image_size: int, local_files_only: bool) -> Teacher:
+    """Load config, weights and normalisation; OSError when a file needed is not in the place looked at."""
+    try:
+        model_type = AutoConfig.from_pretrained(name, local_files_only=local_files_only).model_type
+    except ValueError as error:  # a kind of model that transformers does not know
+        raise _cannot_load(name, _first_line(error)) from error
+    if model_type not in MODEL_CLASSES:
+        raise _cannot_load(name, f"it is a {model_type!r} model")
+    try:
+        model, info = MODEL_CLASSES[model_type].from_pretrained(
+            name, local_files_only=local_files_only, output_loading_info=True
+        )
+    except (RuntimeError, SafetensorError) as error:  # damaged weights, or of other sizes than config.json says
+        raise _cannot_load(name, _first_line(error)) from error
+    if info["missing_keys"]:  # transformers would go on with random weights
+        raise _cannot_load(name, f"weights are missing: {', '.join(sorted(info['missing_keys'])[:3])}")
+    mean, std = _normalization(name, model_type, local_files_only)
+    return Teacher(model, mean, std, image_size)
+
+
+def _cannot_load(name: str, reason: str) -> InputError:
+    """The error for a teacher that is there and cannot be used."""
+    return InputError(
+        f"The teacher {name} cannot be loaded ({reason}); expected config.json and complete weights, as "
+        f"save_pretrained writes them, of one of the kinds {', '.join(MODEL_CLASSES)}. Choose another, for example "
+        "facebook/dinov2-small, or train without a teacher: --alignment_weight 0."
+    )
+
+
+def _normalization(name: str, model_type: str, local_files_only: bool) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and std that the encoder was trained with; CLIP's differ from ImageNet's."""
+    try:
+        config, _ = ImageProcessingMixin.get_image_processor_dict(name, local_files_only=local_files_only)
+        return config["image_mean"], config["image_std"]
+    except (OSError, KeyError):
+        logger.warning("Teacher %s has no mean and std in a preprocessor_config.json: using its family's.", name)
+    if model_type.startswith("clip"):
+        return OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+    return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+
+def _first_line(error: Exception) -> str:
+    """The gist of a library's error of many lines."""
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,0 +1,43 @@
+"""The evaluation engine: MONAI's, on averaged weights, with uncertainty maps."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+from monai.engines import SupervisedEvaluator
+from monai.engines.utils import IterationEvents
+from monai.utils.enums import CommonKeys as Keys
+
+from leaf_seg.engines.ema import WeightAverage
+from leaf_seg.inferers import SegmentationMaps
+
+
+class LeafEvaluator(SupervisedEvaluator):
+    """MONAI's SupervisedEvaluator for LEAF.
+
+    While it runs, and so also when its CheckpointSaver saves the best model, the network holds the averaged weights. An
+    inferer's :class:`~leaf_seg.inferers.SegmentationMaps` become the outputs "pred", "variance" and "entropy".
+
+    Args:
+        ema: average whose weights are evaluated; None evaluates the network as it is.
+        **kwargs: as for ``monai.engines.SupervisedEvaluator``.
+    """
+
+    def __init__(self, *, ema: WeightAverage | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ema = ema
+        self.add_event_handler(IterationEvents.FORWARD_COMPLETED, _unpack_maps)
+
+    def run(self, global_epoch: int = 1) -> None:
+        """Evaluate; ``global_epoch`` is the trainer's epoch."""
+        with nullcontext() if self.ema is None else self.ema.applied():
+            super().run(global_epoch)
+
+
+def _unpack_maps(engine: SupervisedEvaluator) -> None:
+    maps = engine.state.output[Keys.PRED]
+    if isinstance(maps, SegmentationMaps):
+        engine.state.output[Keys.PRED] = maps.probabilities
+        engine.state.output["variance"] = maps.variance
+        engine.state.output["entropy"] = maps.entropy

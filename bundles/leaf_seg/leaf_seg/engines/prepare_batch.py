@@ -1,0 +1,81 @@
+"""From a batch of slices to what the network and the loss take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.engines import PrepareBatch
+from monai.utils import convert_to_tensor
+
+from leaf_seg.diffusion import TimestepSampler, prediction_target
+from leaf_seg.networks import LatentSegmenter, MaskEncoder
+
+
+class PrepareDenoising(PrepareBatch):
+    """Encodes the label map, draws timestep and noise, and adds the noise (LEAF Eq. 1).
+
+    Args:
+        network: whose schedule and parameterisation are used; not called.
+        mask_encoder: frozen encoder of label maps.
+        timestep_sampler: draws the timesteps.
+    """
+
+    def __init__(
+        self, network: LatentSegmenter, mask_encoder: MaskEncoder, timestep_sampler: TimestepSampler
+    ) -> None:
+        self.schedule = network.schedule
+        self.parameterization = network.parameterization
+        self.mask_encoder = mask_encoder
+        self.timestep_sampler = timestep_sampler
+
+    def __call__(
+        self,
+        batchdata: dict[str, torch.Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], tuple[torch.Tensor, torch.Tensor], dict[str, Any]]:
+        """Prepare one batch.
+
+        Args:
+            batchdata: "image" [B, 3, H, W] in [0, 1] and "label" [B, 1, H, W].
+
+        Returns:
+            The image; what the loss takes: "target" and "noisy" [B, 4n, h, w], "timesteps" [B], "label" [B, 1, H, W];
+            the network's further arguments (noisy, timesteps); no keyword arguments.
+        """
+        image, label = (
+            convert_to_tensor(batchdata[key], track_meta=False).to(device=device, non_blocking=non_blocking, **kwargs)
+            for key in ("image", "label")
+        )
+        clean = self.mask_encoder(label)  # [B, 4n, h, w] fp32
+        timesteps = self.timestep_sampler(len(clean), clean.device)
+        noise = torch.randn_like(clean)
+        noisy = self.schedule.add_noise(clean, noise, timesteps)
+        alpha, sigma = self.schedule.at(timesteps)
+        target = prediction_target(clean, noise, alpha, sigma, self.parameterization)
+        targets = {"target": target, "noisy": noisy, "timesteps": timesteps, "label": label}
+        return image, targets, (noisy, timesteps), {}
+
+
+class PrepareImage(PrepareBatch):
+    """One tensor as input and as target, for reconstruction.
+
+    Args:
+        key: of the batch.
+    """
+
+    def __init__(self, key: str = "image") -> None:
+        self.key = key
+
+    def __call__(
+        self,
+        batchdata: dict[str, torch.Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The tensor under the key, [B, C, *spatial], twice, on the device."""
+        image = batchdata[self.key].to(device=device, non_blocking=non_blocking, **kwargs)
+        return image, image

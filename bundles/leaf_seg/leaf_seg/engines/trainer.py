@@ -1,0 +1,67 @@
+"""The training engine: MONAI's, with what has to happen at optimiser steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.engines import SupervisedTrainer
+from torch.optim.lr_scheduler import LRScheduler
+
+from leaf_seg.engines.ema import WeightAverage
+from leaf_seg.errors import InputError
+
+
+class LeafTrainer(SupervisedTrainer):
+    """MONAI's SupervisedTrainer with gradient clipping, learning-rate schedule and EMA.
+
+    They hang on the optimiser's own step hooks, so that with gradient accumulation, or a step that fp16 scaling skips,
+    they advance when the weights do and not before; GradScaler has unscaled the gradients by then.
+
+    Args:
+        max_grad_norm: clip the norm of all gradients to this; None does not clip.
+        lr_scheduler: makes the schedule from ``optimizer`` and ``num_training_steps`` (optimiser steps of the whole
+            run); called after all parameter groups are in the optimiser. None keeps the rate.
+        ema: average to update after every step.
+        precision: "fp32", "bf16" or "fp16"; fp16 scales the loss and needs CUDA. Autocast itself is the inferer's.
+        **kwargs: as for ``monai.engines.SupervisedTrainer``.
+
+    Raises:
+        InputError: When fp16 is asked of a device other than CUDA.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_grad_norm: float | None = None,
+        lr_scheduler: Callable[..., LRScheduler] | None = None,
+        ema: WeightAverage | None = None,
+        precision: str = "fp32",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(amp=precision == "fp16", **kwargs)
+        if self.amp and self.state.device.type != "cuda":
+            raise InputError(f"precision fp16 needs a CUDA device, found {self.state.device}; use bf16 or fp32.")
+        self.max_grad_norm = max_grad_norm
+        self.ema = ema
+        self.lr_scheduler = None
+        if lr_scheduler is not None:
+            steps_per_epoch = math.ceil(self.state.epoch_length / self.accumulation_steps)
+            self.lr_scheduler = lr_scheduler(
+                optimizer=self.optimizer, num_training_steps=steps_per_epoch * self.state.max_epochs
+            )
+        self.optimizer.register_step_pre_hook(self._before_step)
+        self.optimizer.register_step_post_hook(self._after_step)
+
+    def _before_step(self, *_: Any) -> None:
+        if self.max_grad_norm is not None:
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+
+    def _after_step(self, *_: Any) -> None:
+        if self.lr_scheduler is not None:
+            self.lr_scheduler.step()
+        if self.ema is not None:
+            self.ema.step()

@@ -1,0 +1,16 @@
+"""Handlers: progress, what is saved of a model, reports and segmentations."""
+
+from leaf_seg.handlers.autoencoder_saver import AutoencoderSaver
+from leaf_seg.handlers.case_report import CaseReport
+from leaf_seg.handlers.model_config_saver import ModelConfigSaver
+from leaf_seg.handlers.progress import EvaluationProgress, TrainingProgress
+from leaf_seg.handlers.segmentation_saver import SegmentationSaver
+
+__all__ = [
+    "AutoencoderSaver",
+    "CaseReport",
+    "EvaluationProgress",
+    "ModelConfigSaver",
+    "SegmentationSaver",
+    "TrainingProgress",
+]

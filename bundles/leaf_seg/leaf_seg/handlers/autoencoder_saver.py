@@ -1,0 +1,61 @@
+"""Saves the best autoencoder in diffusers' format."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from itertools import islice
+
+import torch
+from diffusers import AutoencoderKL
+from ignite.engine import Engine, Events
+
+from leaf_seg.data.files import ensure_writable_folder
+
+logger = logging.getLogger(__name__)
+
+
+class AutoencoderSaver:
+    """Saves the autoencoder whenever the evaluator's key metric is the best so far, with its latents' scale.
+
+    ``scaling_factor`` is set to 1 / std of the latents of some batches of the training data (Rombach et al., CVPR 2022),
+    so that they have unit variance where noise is added.
+
+    Args:
+        autoencoder: the one that trains.
+        batches: training batches with "image" [B, 3, H, W] in [-1, 1].
+        folder: for ``config.json`` and ``diffusion_pytorch_model.safetensors``.
+        num_batches: number of batches to measure the scale on.
+    """
+
+    def __init__(
+        self,
+        autoencoder: AutoencoderKL,
+        batches: Iterable[dict[str, torch.Tensor]],
+        folder: str | os.PathLike[str],
+        num_batches: int = 8,
+    ) -> None:
+        self.autoencoder = autoencoder
+        self.batches = batches
+        self.folder = ensure_writable_folder(folder)
+        self.num_batches = num_batches
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator with a key metric; after it has compared the metrics."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    @torch.no_grad()
+    def __call__(self, engine: Engine) -> None:
+        """Save if this evaluation was the best."""
+        if engine.state.best_metric_epoch != engine.state.epoch:
+            return
+        device = next(self.autoencoder.parameters()).device
+        latents = [
+            self.autoencoder.encode(batch["image"].to(device)).latent_dist.mode()
+            for batch in islice(self.batches, self.num_batches)
+        ]
+        scale = 1 / torch.cat(latents).std().item()
+        self.autoencoder.register_to_config(scaling_factor=scale)
+        self.autoencoder.save_pretrained(self.folder)
+        logger.info("Saved the autoencoder to %s, scaling_factor %.4f.", self.folder, scale)

@@ -1,0 +1,150 @@
+"""From an image of any size to class probabilities at that size; autocast for training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.inferers import Inferer, SimpleInferer
+from monai.utils import convert_to_tensor
+
+from leaf_seg.data.slicing import from_slices, resize_image, resize_label, slice_channels, to_slices
+from leaf_seg.errors import InputError
+from leaf_seg.precision import autocast
+
+
+class AutocastInferer(SimpleInferer):
+    """MONAI's SimpleInferer under autocast of the input's device; used by the trainer.
+
+    Args:
+        precision: "fp32", "bf16" or "fp16".
+    """
+
+    def __init__(self, precision: str = "fp32") -> None:
+        super().__init__()
+        self.precision = precision
+
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call ``network(inputs, *args, **kwargs)`` in the precision set."""
+        with autocast(inputs.device, self.precision):
+            return super().__call__(inputs, network, *args, **kwargs)
+
+
+@dataclass(frozen=True)
+class SegmentationMaps:
+    """What several hypotheses of one batch of images say, all at native size.
+
+    Attributes:
+        probabilities: mean class probabilities [B, K, *spatial].
+        variance: variance over the hypotheses of the class probabilities, summed over the classes [B, 1, *spatial].
+        entropy: entropy of the mean probabilities in nats, 0 .. ln K [B, 1, *spatial].
+    """
+
+    probabilities: torch.Tensor
+    variance: torch.Tensor
+    entropy: torch.Tensor
+
+
+class SegmentationInferer(Inferer):
+    """Goes through pictures and volumes slice by slice, in batches, at the network's size, and back to native size.
+
+    Args:
+        image_size: (H, W) that the network works at.
+        axis: slicing direction of volumes in RAS orientation: "sagittal", "coronal" or "axial".
+        num_slices: 1, or 3 for neighbouring slices as channels.
+        batch_size: slices at a time; the result does not depend on it.
+        num_samples: hypotheses per image, drawn with noise seeds noise_seed + i; the image is encoded once.
+        uncertainty: return :class:`SegmentationMaps` instead of probabilities alone.
+        precision: "fp32", "bf16" or "fp16".
+
+    Raises:
+        InputError: When uncertainty is asked of fewer than two hypotheses.
+    """
+
+    def __init__(
+        self,
+        image_size: Sequence[int],
+        axis: str = "axial",
+        num_slices: int = 1,
+        batch_size: int = 16,
+        num_samples: int = 1,
+        uncertainty: bool = False,
+        precision: str = "fp32",
+    ) -> None:
+        super().__init__()
+        if num_samples < 1 or batch_size < 1:
+            raise InputError(f"num_samples ({num_samples}) and batch_size ({batch_size}) must be at least 1.")
+        if uncertainty and num_samples < 2:
+            raise InputError(
+                f"Uncertainty is the spread of several hypotheses, but num_samples is {num_samples}; "
+                "set num_samples to 2 or more, or uncertainty to false."
+            )
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.axis = axis
+        self.num_slices = num_slices
+        self.batch_size = batch_size
+        self.num_samples = num_samples
+        self.uncertainty = uncertainty
+        self.precision = precision
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> torch.Tensor | SegmentationMaps:
+        """Segment.
+
+        Args:
+            inputs: pictures [B, C, H, W] or volumes [B, C, X, Y, Z] (RAS), C = 1 or 3, in [0, 1], any spatial size.
+            network: a :class:`~leaf_seg.networks.LatentSegmenter`, or with ``num_samples`` = 1 any network from
+                [N, 3, H, W] to class probabilities [N, K, H, W].
+
+        Returns:
+            Class probabilities [B, K, *spatial] float32, or :class:`SegmentationMaps`.
+        """
+        inputs = convert_to_tensor(inputs, track_meta=False)
+        maps = torch.stack([self._one_image(image, network) for image in inputs])  # [B, K (+ 1), *spatial]
+        if not self.uncertainty:
+            return maps
+        probabilities, variance = maps[:, :-1], maps[:, -1:]
+        entropy = torch.special.entr(probabilities).sum(dim=1, keepdim=True)
+        return SegmentationMaps(probabilities, variance, entropy)
+
+    def _one_image(self, image: torch.Tensor, network: Callable[..., Any]) -> torch.Tensor:
+        slices = to_slices(image, self.axis)  # [S, C, H, W]
+        native = tuple(slices.shape[2:])
+        batches = []
+        for start in range(0, len(slices), self.batch_size):
+            indices = range(start, min(start + self.batch_size, len(slices)))
+            with autocast(slices.device, self.precision):
+                hypotheses = self._hypotheses(self._network_input(slices, indices), network)
+            batches.append(self._combine(hypotheses, native))
+        return from_slices(torch.cat(batches), self.axis, is_volume=image.ndim == 4)
+
+    def _network_input(self, slices: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+        return resize_image(slice_channels(slices, indices, self.num_slices), self.image_size)  # [N, 3, h, w]
+
+    def _hypotheses(self, images: torch.Tensor, network: Any) -> list[torch.Tensor]:
+        if self.num_samples == 1:
+            return [network(images)]
+        network = getattr(network, "module", network)  # DistributedDataParallel
+        image_latent = network.encode_image(images)
+        seeds = range(network.noise_seed, network.noise_seed + self.num_samples)
+        noises = (network.initial_noise(seed).to(images.device) for seed in seeds)
+        return [network.segment_latent(image_latent, noise) for noise in noises]
+
+    def _combine(self, hypotheses: list[torch.Tensor], native: Sequence[int]) -> torch.Tensor:
+        resized = torch.stack([resize_image(h.float(), native) for h in hypotheses])  # [num_samples, N, K, H, W]
+        mean = resized.mean(dim=0)
+        mean = mean / mean.sum(dim=1, keepdim=True)
+        if not self.uncertainty:
+            return mean
+        variance = resized.var(dim=0, correction=0).sum(dim=1, keepdim=True)
+        return torch.cat([mean, variance], dim=1)
+
+
+class RoundTripInferer(SegmentationInferer):
+    """Sends label maps, instead of images, through a :class:`~leaf_seg.networks.reconstruction.MaskRoundTrip`."""
+
+    def _network_input(self, slices: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+        return resize_label(slices[list(indices)], self.image_size)  # [N, 1, h, w]

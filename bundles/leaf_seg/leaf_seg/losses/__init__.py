@@ -1,0 +1,6 @@
+"""Losses: denoising (LEAF) and reconstruction (autoencoder stage)."""
+
+from leaf_seg.losses.denoising import DenoisingLoss
+from leaf_seg.losses.reconstruction import ReconstructionLoss
+
+__all__ = ["DenoisingLoss", "ReconstructionLoss"]

@@ -1,0 +1,30 @@
+"""The loss of the autoencoder stage."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class ReconstructionLoss(nn.Module):
+    """L1 between image and reconstruction, plus a small Kullback-Leibler term.
+
+    Args:
+        kl_weight: weight of the divergence from N(0, I), averaged over the latent's values; small, as in LDM
+            (Rombach et al., CVPR 2022), so that the latent stays informative.
+    """
+
+    def __init__(self, kl_weight: float = 1e-4) -> None:
+        super().__init__()
+        self.kl_weight = kl_weight
+
+    def forward(self, pred: dict[str, torch.Tensor], image: torch.Tensor) -> torch.Tensor:
+        """Scalar loss.
+
+        Args:
+            pred: "reconstruction" [B, 3, H, W], "mean" and "logvar" [B, 4, h, w] of the posterior.
+            image: [B, 3, H, W] in [-1, 1].
+        """
+        mean, logvar = pred["mean"].float(), pred["logvar"].float()
+        divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        return (pred["reconstruction"].float() - image).abs().mean() + self.kl_weight * divergence

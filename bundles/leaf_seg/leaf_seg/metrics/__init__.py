@@ -1,0 +1,6 @@
+"""Metrics of segmentations and their summaries over cases."""
+
+from leaf_seg.metrics.segmentation import CONVENTIONS, METRICS, case_metrics
+from leaf_seg.metrics.summary import Interval, bootstrap_interval, summarize
+
+__all__ = ["CONVENTIONS", "METRICS", "Interval", "bootstrap_interval", "case_metrics", "summarize"]

@@ -1,0 +1,191 @@
+"""The one module that inference needs: image encoder, U-Net, decoder and mask codec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, UNet2DModel
+from diffusers.models.resnet import ResnetBlock2D
+from torch import nn
+
+from leaf_seg.diffusion.parameterization import check_parameterization, clean_latent
+from leaf_seg.diffusion.schedule import NoiseSchedule
+from leaf_seg.networks.autoencoder import (
+    Autoencoder,
+    autoencoder_from_config,
+    decode_latent,
+    decoder_part,
+    downsampling_factor,
+    encode_latent,
+    encoder_part,
+    freeze,
+)
+from leaf_seg.networks.mask_codec import MaskCodec
+from leaf_seg.networks.unet import build_unet
+
+
+class LatentSegmenter(nn.Module):
+    """Latent-diffusion segmentation in one denoising step (LEAF, Huang et al., MICCAI 2025).
+
+    ``forward(image)`` segments. ``forward(image, mask_latent, timesteps)`` returns the U-Net's output for the training
+    loss; training calls nothing else, so that DDP, autocast and hooks work. The frozen decoder stays in evaluation mode
+    in ``train()``.
+
+    Args:
+        autoencoder: frozen autoencoder; its encoder, copied, becomes the trainable image encoder.
+        unet: input [image latent, noisy mask latents], 4 + 4n channels; output 4n channels.
+        scheduler: noise schedule, DDIM with clip_sample off.
+        num_classes: K, background included.
+        image_size: (H, W) that the network works at, each a multiple of the autoencoder's down-sampling.
+        parameterization: what the U-Net predicts: "x0" (LEAF), "v" or "eps".
+        noise_seed: seed of the initial noise, which is one buffer for all images, so that a result does not depend on
+            batching.
+        encoder_dropout: dropout of the trainable image encoder (the paper's: 0.2).
+
+    Raises:
+        ValueError: When the sizes, channels or names do not fit each other.
+    """
+
+    noise: torch.Tensor
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        unet: UNet2DModel,
+        scheduler: DDIMScheduler,
+        num_classes: int,
+        image_size: Sequence[int],
+        parameterization: str = "x0",
+        noise_seed: int = 0,
+        encoder_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.codec = MaskCodec(num_classes)
+        self.parameterization = check_parameterization(parameterization)
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.noise_seed = noise_seed
+        self.schedule = NoiseSchedule(scheduler)
+        self._scheduler_config = dict(scheduler.config)
+        self._encoder_dropout = encoder_dropout
+
+        self.image_encoder = encoder_part(autoencoder).requires_grad_(True)
+        set_dropout(self.image_encoder, encoder_dropout)
+        self.unet = unet
+        self.mask_decoder = freeze(decoder_part(autoencoder))
+
+        self.latent_channels = int(autoencoder.config["latent_channels"])
+        factor = downsampling_factor(autoencoder)
+        if any(side % (factor * 2 ** (len(unet.config["block_out_channels"]) - 1)) for side in self.image_size):
+            raise ValueError(
+                f"image_size {self.image_size} does not fit: the autoencoder divides it by {factor} and the U-Net by "
+                f"{2 ** (len(unet.config['block_out_channels']) - 1)} more; choose multiples of their product."
+            )
+        expected = (self.latent_channels * (1 + self.codec.num_images), self.latent_channels * self.codec.num_images)
+        found = (unet.config["in_channels"], unet.config["out_channels"])
+        if found != expected:
+            raise ValueError(f"{num_classes} classes need a U-Net with (in, out) channels {expected}, found {found}.")
+        self.latent_size = (self.image_size[0] // factor, self.image_size[1] // factor)
+        self.register_buffer("noise", self.initial_noise(noise_seed))
+
+    @property
+    def num_classes(self) -> int:
+        """K, background included."""
+        return self.codec.num_classes
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Plain values from which :meth:`from_config` builds the same module."""
+        return {
+            "autoencoder": dict(self.image_encoder.config) | {"_class_name": type(self.image_encoder).__name__},
+            "unet": dict(self.unet.config),
+            "scheduler": self._scheduler_config,
+            "num_classes": self.num_classes,
+            "image_size": list(self.image_size),
+            "parameterization": self.parameterization,
+            "noise_seed": self.noise_seed,
+            "encoder_dropout": self._encoder_dropout,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> LatentSegmenter:
+        """Build the module, with random weights, from :attr:`config`."""
+        parts = {
+            "autoencoder": autoencoder_from_config(config["autoencoder"]),
+            "unet": build_unet(config["unet"]),
+            "scheduler": DDIMScheduler.from_config(config["scheduler"]),
+        }
+        return cls(**(config | parts))
+
+    def train(self, mode: bool = True) -> LatentSegmenter:
+        """Set the training mode of the trainable parts; the frozen decoder stays in evaluation mode."""
+        super().train(mode)
+        self.mask_decoder.eval()
+        return self
+
+    def initial_noise(self, seed: int) -> torch.Tensor:
+        """Initial noise z_T of one hypothesis, [1, 4n, h, w], drawn on the CPU so that every device has the same."""
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(1, self.latent_channels * self.codec.num_images, *self.latent_size, generator=generator)
+
+    def forward(
+        self,
+        image: torch.Tensor,
+        mask_latent: torch.Tensor | None = None,
+        timesteps: torch.Tensor | None = None,
+        noise: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Segment, or with a noisy mask latent return the U-Net's output.
+
+        Args:
+            image: [B, 3, H, W], or [B, 1, H, W] for grey, in [0, 1].
+            mask_latent: noisy mask latent z_t, [B, 4n, h, w].
+            timesteps: [B], needed with ``mask_latent``.
+            noise: initial noise, broadcastable to [B, 4n, h, w]; the buffer when not given.
+
+        Returns:
+            Class probabilities [B, K, H, W], or with ``mask_latent`` the U-Net's output [B, 4n, h, w].
+
+        Raises:
+            ValueError: When only one of ``mask_latent`` and ``timesteps`` is given.
+        """
+        if (mask_latent is None) != (timesteps is None):
+            raise ValueError("mask_latent and timesteps go together: give both (training) or neither (inference).")
+        image_latent = self.encode_image(image)
+        if mask_latent is not None and timesteps is not None:
+            return self.denoise(image_latent, mask_latent, timesteps)
+        return self.segment_latent(image_latent, noise)
+
+    def encode_image(self, image: torch.Tensor) -> torch.Tensor:
+        """Image latent z^x, [B, 4, h, w], of an image [B, 3 or 1, H, W] in [0, 1]."""
+        return encode_latent(self.image_encoder, image.expand(-1, 3, -1, -1) * 2 - 1)
+
+    def denoise(self, image_latent: torch.Tensor, mask_latent: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """The U-Net's output [B, 4n, h, w] for [z^x, z_t] and the timesteps [B]."""
+        return self.unet(torch.cat([image_latent, mask_latent], dim=1), timesteps).sample
+
+    def segment_latent(self, image_latent: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """Class probabilities [B, K, H, W] from an image latent, in one denoising step at T - 1."""
+        batch = image_latent.shape[0]
+        noisy = (self.noise if noise is None else noise).expand(batch, -1, -1, -1)
+        timesteps = torch.full((batch,), self.schedule.last, device=image_latent.device)
+        output = self.denoise(image_latent, noisy, timesteps)
+        return self.decode_mask(self.clean_latent(output, noisy, timesteps))
+
+    def clean_latent(self, output: torch.Tensor, noisy: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """The estimate of the clean mask latent, [B, 4n, h, w] fp32, from the U-Net's output."""
+        alpha, sigma = self.schedule.at(timesteps)
+        return clean_latent(output.float(), noisy.float(), alpha, sigma, self.parameterization)
+
+    def decode_mask(self, mask_latent: torch.Tensor) -> torch.Tensor:
+        """Class probabilities [B, K, H, W] of a clean mask latent [B, 4n, h, w]."""
+        latents = mask_latent.reshape(-1, self.latent_channels, *mask_latent.shape[2:])  # [B * n, 4, h, w]
+        return self.codec.decode(decode_latent(self.mask_decoder, latents))
+
+
+def set_dropout(module: nn.Module, probability: float) -> None:
+    """Set the dropout of every diffusers ResNet block; AutoencoderKL takes no such argument."""
+    for block in module.modules():
+        if isinstance(block, ResnetBlock2D):
+            block.dropout.p = probability

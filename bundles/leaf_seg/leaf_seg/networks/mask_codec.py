@@ -1,0 +1,68 @@
+"""Label maps as the images an autoencoder takes, and back as class probabilities."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+CHANNELS_PER_IMAGE = 3
+
+
+class MaskCodec:
+    """Turns label maps into mask images in [-1, 1] and decoded mask images into class probabilities.
+
+    Every foreground class has one channel (-1 outside, 1 inside); three channels make a mask image, so that K classes
+    need ``ceil((K - 1) / 3)`` images. With K = 2 all three channels are equal and are averaged when decoding, which with
+    a threshold of 0.5 is the rule of the published LEAF and SDSeg code. Unused channels are -1.
+
+    Args:
+        num_classes: number of classes K, background included; at least 2.
+
+    Raises:
+        ValueError: When ``num_classes`` is less than 2.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        if num_classes < 2:
+            raise ValueError(f"num_classes counts the background too and must be at least 2, found {num_classes}.")
+        self.num_classes = num_classes
+        self.num_images = math.ceil((num_classes - 1) / CHANNELS_PER_IMAGE)
+
+    def encode(self, label: torch.Tensor) -> torch.Tensor:
+        """Make mask images of label maps.
+
+        Args:
+            label: [B, 1, H, W] integers in 0 .. K - 1.
+
+        Returns:
+            [B * n, 3, H, W] in [-1, 1], n = ``num_images``; the images of one label map follow each other.
+        """
+        foreground = torch.arange(1, self.num_classes, device=label.device).view(1, -1, 1, 1)
+        channels = (label == foreground).float() * 2 - 1  # [B, K - 1, H, W]
+        if self.num_classes == 2:
+            return channels.expand(-1, CHANNELS_PER_IMAGE, -1, -1)
+        unused = self.num_images * CHANNELS_PER_IMAGE - channels.shape[1]
+        channels = torch.nn.functional.pad(channels, (0, 0, 0, 0, 0, unused), value=-1.0)
+        return channels.reshape(-1, CHANNELS_PER_IMAGE, *label.shape[2:])
+
+    def decode(self, images: torch.Tensor) -> torch.Tensor:
+        """Read class probabilities from decoded mask images.
+
+        The background's probability is that of no foreground class, and all are renormalised to sum to 1.
+
+        Args:
+            images: [B * n, 3, H, W], nominally in [-1, 1]; clamped.
+
+        Returns:
+            [B, K, H, W] float32, background first.
+        """
+        inside = (images.float().clamp(-1, 1) + 1) / 2
+        if self.num_classes == 2:
+            foreground = inside.mean(dim=1, keepdim=True)  # [B, 1, H, W]
+        else:
+            channels = inside.reshape(-1, self.num_images * CHANNELS_PER_IMAGE, *images.shape[2:])
+            foreground = channels[:, : self.num_classes - 1]  # [B, K - 1, H, W]
+        background = (1 - foreground).prod(dim=1, keepdim=True)
+        probabilities = torch.cat([background, foreground], dim=1)
+        return probabilities / probabilities.sum(dim=1, keepdim=True)

@@ -1,0 +1,77 @@
+"""The denoising U-Net: diffusers' UNet2DModel, its input widened for the image latent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+from diffusers.models.attention_processor import Attention
+from torch import nn
+
+HEADS_KEY = "num_attention_heads"
+
+
+def build_unet(config: dict[str, Any]) -> UNet2DModel:
+    """Build a UNet2DModel with random weights.
+
+    Args:
+        config: arguments of ``diffusers.UNet2DModel``; in addition ``num_attention_heads`` sets the same number of heads
+            at every level, as in the LDM networks, which ``attention_head_dim`` cannot express.
+    """
+    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
+    heads = arguments.pop(HEADS_KEY, None)
+    unet = UNet2DModel(**arguments)
+    if heads is not None:
+        set_attention_heads(unet, heads)
+    return unet
+
+
+def build_conditional_unet(config: dict[str, Any], latent_channels: int = 4, num_mask_latents: int = 1) -> UNet2DModel:
+    """Build the U-Net of LEAF: input [image latent, noisy mask latent], output the mask latent.
+
+    The unconditional network is built first and its ``conv_in`` is widened, so that pretrained unconditional weights and
+    random ones go the same way.
+
+    Args:
+        config: as for :func:`build_unet`, without ``in_channels`` and ``out_channels``.
+        latent_channels: channels of one latent (4).
+        num_mask_latents: mask latents side by side, n; the input has 4 + 4n channels, the output 4n.
+    """
+    unet = build_unet({**config, "in_channels": latent_channels, "out_channels": latent_channels * num_mask_latents})
+    widen_conv_in(unet, latent_channels * (1 + num_mask_latents))
+    return unet
+
+
+def widen_conv_in(unet: UNet2DModel, in_channels: int) -> None:
+    """Widen ``conv_in`` in place by repeating its weight, scaled so that the activations keep their size.
+
+    For 4 -> 8 channels the weight is repeated twice and halved, as in Marigold and the published LEAF code.
+
+    Raises:
+        ValueError: When ``in_channels`` is not a multiple of the present number.
+    """
+    old = unet.conv_in
+    repeats, rest = divmod(in_channels, old.in_channels)
+    if rest:
+        raise ValueError(f"Cannot widen conv_in from {old.in_channels} to {in_channels} channels: not a multiple.")
+    new = nn.Conv2d(in_channels, old.out_channels, old.kernel_size, old.stride, old.padding)
+    with torch.no_grad():
+        new.weight.copy_(old.weight.repeat(1, repeats, 1, 1) / repeats)
+        new.bias.copy_(old.bias)
+    unet.conv_in = new.to(old.weight)
+    unet.register_to_config(in_channels=in_channels)
+
+
+def set_attention_heads(unet: UNet2DModel, heads: int) -> None:
+    """Give every attention module the same number of heads, as in the LDM networks.
+
+    The number is kept in ``unet.config`` for :func:`build_unet`; diffusers' own ``from_pretrained`` would lose it.
+    """
+    for module in unet.modules():
+        if isinstance(module, Attention):
+            dim = module.inner_dim // heads
+            module.heads = heads
+            module.sliceable_head_dim = heads
+            module.scale = dim**-0.5
+    unet.register_to_config(**{HEADS_KEY: heads})

@@ -1,0 +1,151 @@
+"""Strict reading of what a user sets on the command line of ``python -m monai.bundle run``."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import re
+import sys
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+from fire.parser import SeparateFlagArgs
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle.scripts import run, run_workflow
+from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
+
+from leaf_seg.errors import InputError
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_COMMANDS: dict[str, Callable[..., None]] = {"run": run, "run_workflow": run_workflow}
+
+
+def parse_bool(value: Any, name: str) -> bool:
+    """Turn a config value into a boolean, refusing what is not plainly one.
+
+    ``--resume false`` reaches a config as the string ``"false"``, which Python takes for true.
+
+    Args:
+        value: ``True``, ``False``, 1, 0, or one of true, false, yes, no, 1, 0 as a string in any case.
+        name: config key that holds the value, for the message.
+
+    Raises:
+        InputError: For any other value.
+    """
+    if isinstance(value, (bool, int, str)):
+        word = str(value).strip().lower()
+        if word in _BOOLEANS:
+            return _BOOLEANS[word]
+    raise InputError(
+        f"The value of {name} is {value!r}, which is neither true nor false: give one of {', '.join(_BOOLEANS)}."
+    )
+
+
+def choice(value: Any, name: str, allowed: Collection[str]) -> str:
+    """Return ``value`` if it is one of the allowed words.
+
+    Args:
+        value: what the config holds.
+        name: config key that holds the value, for the message.
+        allowed: the accepted words, in the order in which a message lists them.
+
+    Raises:
+        InputError: For any other value; names the nearest accepted word.
+    """
+    if isinstance(value, str) and value in allowed:
+        return value
+    raise InputError(
+        f"The value of {name} is {value!r}, which is not one of {', '.join(allowed)}{_suggestion(str(value), allowed)}"
+    )
+
+
+def check_command_line(argv: Sequence[str] | None = None) -> None:
+    """Refuse command line overrides whose key is in none of the config files.
+
+    MONAI adds an unknown key to the config without a word, so a mistyped one would train with the default value. Does
+    nothing in a process that was not started as ``python -m monai.bundle run`` or ``run_workflow``.
+
+    Args:
+        argv: the process's arguments, the program first. ``None``: ``sys.argv``.
+
+    Raises:
+        InputError: For overrides of unknown top-level keys; names the nearest key of each.
+    """
+    argv = sys.argv if argv is None else argv
+    if Path(argv[0]).parts[-3:] != ("monai", "bundle", "__main__.py") or len(argv) < 2:
+        return
+    command = _COMMANDS.get(argv[1].replace("-", "_"))
+    if command is None:
+        return
+
+    arguments = _read_arguments(command, argv[2:])
+    config_files = arguments.get("config_file")
+    config_keys = set(ConfigParser.load_config_files(config_files)) if config_files else set()
+    known = config_keys | _argument_names() | _tracking_keys(arguments.get("tracking")) | {ConfigParser.meta_key}
+    unknown = {key: _root(key) for key in arguments if _root(key) not in known}
+    if unknown:
+        where = ", ".join(_file_names(config_files)) or "the config"
+        found = "\n".join(f"no key {key!r} in {where}{_suggestion(root, known)}" for key, root in unknown.items())
+        raise InputError(f"{found}\nCorrect the command line: the keys that can be set stand at the top of the file.")
+
+
+def _suggestion(word: str, candidates: Collection[str]) -> str:
+    """``; did you mean 'x'?``, or nothing when no candidate is near."""
+    nearest = difflib.get_close_matches(word, candidates, n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def _read_arguments(command: Callable[..., None], command_line: Sequence[str]) -> dict[str, Any]:
+    """Arguments that ``command`` gets from the command line, those of ``--args_file`` among them.
+
+    Fire itself reads the command line, so that lists, ``--key=value``, flags without a value and ``-`` for ``_`` mean
+    here what they mean to MONAI. It calls a stand-in that has the command's signature.
+    """
+    arguments: dict[str, Any] = {}
+
+    @functools.wraps(command)
+    def collect(*args: Any, **kwargs: Any) -> None:
+        bound = inspect.signature(command).bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                arguments.update(value)
+            elif value is not None:  # not given
+                arguments[name] = value
+
+    # What follows an isolated "--" is for fire: --trace would end the process here.
+    fire.Fire(collect, command=SeparateFlagArgs(list(command_line))[0])
+    args_file = arguments.get("args_file")
+    return {**ConfigParser.load_config_file(args_file), **arguments} if args_file else arguments
+
+
+def _argument_names() -> set[str]:
+    """Arguments of MONAI's own commands, which are not config keys."""
+    functions: tuple[Callable[..., Any], ...] = (run, run_workflow, ConfigWorkflow.__init__)
+    parameters = [parameter for function in functions for parameter in inspect.signature(function).parameters.values()]
+    return {item.name for item in parameters if item.kind is not inspect.Parameter.VAR_KEYWORD} - {"self"}
+
+
+def _tracking_keys(tracking: str | dict[str, Any] | None) -> set[str]:
+    """Config keys that ``--tracking`` brings with it, such as ``run_name``."""
+    if tracking is None:
+        return set()
+    built_in: dict[str, dict[str, Any]] = DEFAULT_EXP_MGMT_SETTINGS
+    if isinstance(tracking, str) and tracking in built_in:
+        return set(built_in[tracking]["configs"])
+    return set(ConfigParser.load_config_files(tracking)["configs"])
+
+
+def _root(key: str) -> str:
+    """Top-level key of an override: ``+train#handlers`` -> ``train``."""
+    return re.split("#|::", key.removeprefix("+"), maxsplit=1)[0]
+
+
+def _file_names(config_files: str | Sequence[str] | None) -> list[str]:
+    """Names of the config files without their folders."""
+    if config_files is None:
+        return []
+    files = config_files.split(",") if isinstance(config_files, str) else config_files
+    return [Path(file).name for file in files]

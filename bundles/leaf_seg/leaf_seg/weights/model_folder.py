@@ -1,0 +1,112 @@
+"""A trained model as a folder: ``config.json`` (architecture, settings) and ``model.pt`` (weights)."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from leaf_seg.data.files import ensure_writable_folder
+from leaf_seg.errors import InputError
+from leaf_seg.networks import LatentSegmenter
+from leaf_seg.settings import ModelSettings
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.pt"
+
+
+def save_model_config(network: LatentSegmenter, settings: ModelSettings, folder: str | os.PathLike[str]) -> Path:
+    """Write ``config.json``; with the weights beside it the folder is all that inference needs.
+
+    Raises:
+        InputError: When the folder cannot be written to.
+    """
+    path = ensure_writable_folder(folder) / CONFIG_NAME
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"network": network.config, "settings": settings.to_dict()}, indent=2, default=list))
+    temporary.replace(path)
+    return path
+
+
+def load_settings(folder: str | os.PathLike[str]) -> ModelSettings:
+    """Read the settings of a model folder.
+
+    Raises:
+        InputError: When the folder has no readable ``config.json``.
+    """
+    return ModelSettings(**_read_config(Path(folder))["settings"])
+
+
+def load_network(folder: str | os.PathLike[str], weights_name: str = WEIGHTS_NAME) -> LatentSegmenter:
+    """Build the network of a model folder and load its weights, strictly, in evaluation mode.
+
+    Args:
+        folder: as training leaves it.
+        weights_name: file with the state dictionary, alone or under the key "model".
+
+    Raises:
+        InputError: When a file is missing or damaged, or the weights do not fit the configuration.
+    """
+    path = Path(folder)
+    config = _read_config(path)
+    network = LatentSegmenter.from_config(config["network"])
+    state = _read_weights(path / weights_name)
+    missing, unexpected = network.load_state_dict(_matching(state, network, path / weights_name), strict=False)
+    if missing or unexpected:
+        raise InputError(
+            f"{path / weights_name} does not fit {path / CONFIG_NAME}: {len(missing)} keys missing {_first(missing)}, "
+            f"{len(unexpected)} unexpected {_first(unexpected)}. Use the config.json saved by the same training."
+        )
+    return network.eval()
+
+
+def _matching(state: dict[str, torch.Tensor], network: LatentSegmenter, file: Path) -> dict[str, torch.Tensor]:
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    wrong = [
+        f"{key}: found {tuple(value.shape)}, expected {shapes[key]}"
+        for key, value in state.items()
+        if key in shapes and tuple(value.shape) != shapes[key]
+    ]
+    if wrong:
+        raise InputError(
+            f"{file} does not fit {file.parent / CONFIG_NAME}: {len(wrong)} shapes differ {_first(wrong)}. "
+            "Use the config.json saved by the same training."
+        )
+    return state
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / CONFIG_NAME
+    if not file.is_file():
+        raise InputError(
+            f"No {CONFIG_NAME} in {folder.resolve()}; expected a model folder with {CONFIG_NAME} and {WEIGHTS_NAME}, as "
+            "training leaves it in its output_dir. Set --model_dir (or --model) to it."
+        )
+    try:
+        config = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {file} as JSON ({error}); restore the file or train again.") from error
+    if not isinstance(config, dict) or not {"network", "settings"} <= config.keys():
+        raise InputError(f"{file} is not the configuration of a leaf_seg model: expected the keys network and settings.")
+    return config
+
+
+def _read_weights(file: Path) -> dict[str, torch.Tensor]:
+    if not file.is_file():
+        raise InputError(f"No weights {file}; expected the checkpoint that training saves after its first validation.")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(f"Cannot read the weights {file} ({error}); the file is damaged or is no checkpoint.") from error
+    state = state.get("model", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"{file} holds no state dictionary, alone or under the key 'model'; choose another checkpoint.")
+    return state
+
+
+def _first(items: list[str], number: int = 3) -> str:
+    return f"({', '.join(items[:number])}{', ...' if len(items) > number else ''})" if items else ""

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leaf_seg.data.layouts import read_layout
+from leaf_seg.errors import InputError
+
+
+def _touch(*files: Path) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix in (".png", ".jpg"):
+            Image.fromarray(np.zeros((4, 4), np.uint8)).save(file)
+        else:
+            file.write_bytes(b"")
+
+
+def _folders(root: Path, names: str, image_suffix: str = ".png") -> Path:
+    for name in names:
+        _touch(root / "images" / f"{name}{image_suffix}", root / "labels" / f"{name}.png")
+    return root
+
+
+def _datalist(path: Path, **content: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def _decathlon(root: Path, **content: Any) -> Path:
+    entries = [{"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"} for name in "abc"]
+    hidden = {"image": "./imagesTr/._a.nii.gz", "label": "./labelsTr/._a.nii.gz"}
+    _touch(*(root / entry[key] for entry in entries for key in entry))
+    _datalist(root / "dataset.json", **{"training": [hidden, *entries], "test": ["./imagesTs/z.nii.gz"], **content})
+    return root
+
+
+def test_folders_match_by_case_name_and_ignore_hidden_files(tmp_path: Path) -> None:
+    root = _folders(tmp_path, "ba", image_suffix=".jpg")
+    _touch(root / "images" / "._a.jpg", root / "images" / "notes.txt")
+    layout = read_layout(str(root))
+    assert layout.splits["training"] == [
+        {"image": str(root / "images" / f"{name}.jpg"), "label": str(root / "labels" / f"{name}.png")} for name in "ab"
+    ]
+    assert not layout.is_split
+
+
+def test_images_and_labels_that_stand_alone_are_listed(tmp_path: Path) -> None:
+    root = _folders(tmp_path, "ab")
+    _touch(root / "images" / "alone.png", root / "labels" / "orphan.png")
+    with pytest.raises(InputError, match=r"1 images without label: alone; 1 labels without image: orphan"):
+        read_layout(str(root))
+
+
+def test_two_files_of_one_case(tmp_path: Path) -> None:
+    root = _folders(tmp_path, "a")
+    _touch(root / "images" / "a.jpg")
+    with pytest.raises(InputError, match=r"a\.png and a\.jpg are the same case"):
+        read_layout(str(root))
+
+
+def test_split_file_is_honoured_and_may_leave_cases_out(tmp_path: Path) -> None:
+    root = _folders(tmp_path, "abcd")
+    _datalist(root / "split.json", training=["c.png"], validation=["a.png"], testing=["d.png"])
+    layout = read_layout(str(root))
+    names = {split: [Path(case["image"]).stem for case in cases] for split, cases in layout.splits.items()}
+    assert names == {"training": ["c"], "validation": ["a"], "testing": ["d"]}
+    assert layout.is_split
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"training": ["a.png", "x.png"]}, r"names 1 files that are not in images/: x\.png"),
+        ({"training": ["a.png"], "testing": ["a.png"]}, r"more than once: a\.png"),
+        ({"train": ["a.png"]}, "has the keys train; expected"),
+        ({"training": "a.png"}, "expected lists"),
+        ({}, "has the keys"),
+    ],
+)
+def test_bad_split_file(tmp_path: Path, content: dict[str, Any], words: str) -> None:
+    _datalist(_folders(tmp_path, "ab") / "split.json", **content)
+    with pytest.raises(InputError, match=words):
+        read_layout(str(tmp_path))
+
+
+def test_split_file_that_is_no_json(tmp_path: Path) -> None:
+    (_folders(tmp_path, "ab") / "split.json").write_text("{")
+    with pytest.raises(InputError, match=r"split\.json: cannot be read as JSON"):
+        read_layout(str(tmp_path))
+
+
+@pytest.mark.parametrize("labels", [{"1": "head", "0": "background"}, {"head": 1, "background": 0}])
+def test_decathlon_folder(tmp_path: Path, labels: dict[str, Any]) -> None:
+    layout = read_layout(str(_decathlon(tmp_path, labels=labels)))
+    assert [Path(case["image"]).name for case in layout.splits["training"]] == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
+    assert layout.splits["testing"] == []
+    assert layout.class_names == ["background", "head"]
+    assert not layout.is_split
+
+
+@pytest.mark.parametrize("labels", [{"0": "background", "2": "head"}, {"a": 0, "b": 0, "c": 1}, ["a"], {"a": [0, 1]}])
+def test_unclear_class_names(tmp_path: Path, labels: Any) -> None:
+    with pytest.raises(InputError, match="expected the classes 0, 1"):
+        read_layout(str(_decathlon(tmp_path, labels=labels)))
+
+
+@pytest.mark.parametrize("key", ["testing", "test"])
+def test_datalist_with_relative_and_absolute_paths(tmp_path: Path, key: str) -> None:
+    _folders(tmp_path / "data", "ab")
+    relative = {"image": "data/images/a.png", "label": "data/labels/a.png"}
+    absolute = {name: str(tmp_path / "data" / f"{name}s" / "b.png") for name in ("image", "label")}
+    path = _datalist(tmp_path / "list.json", training=[{**relative, "fold": 0}], **{key: [absolute]})
+    layout = read_layout(str(path))
+    assert layout.splits["training"] == [{name: str(tmp_path / relative[name]) for name in ("image", "label")}]
+    assert layout.splits["testing"] == [absolute]
+    assert layout.splits["validation"] == []
+    assert layout.is_split
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        ([{"image": "images/a.png"}], "expected {'image': path, 'label': path}"),
+        ([{"image": ["images/a.png", "images/b.png"], "label": "labels/a.png"}], "found the entry"),
+        ([{"image": "images/x.png", "label": "labels/a.png"}], r"1 of its files do not exist: .*x\.png"),
+        ([{"image": "images/a.png", "label": "labels/a.png"}] * 2, r"more than once: .*a\.png"),
+        ([], "no pairs"),
+        ("a.png", "expected the list training"),
+    ],
+)
+def test_bad_datalist(tmp_path: Path, training: Any, words: str) -> None:
+    path = _datalist(_folders(tmp_path, "ab") / "list.json", training=training)
+    with pytest.raises(InputError, match=words):
+        read_layout(str(path))
+
+
+def test_json_of_another_kind(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has the keys shapes"):
+        read_layout(str(_datalist(tmp_path / "list.json", shapes=[])))
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(InputError, match="holds a list"):
+        read_layout(str(tmp_path / "list.json"))
+
+
+def test_no_data_set_names_the_layouts_and_what_is_there(tmp_path: Path) -> None:
+    _touch(tmp_path / "scans" / "a.png", tmp_path / "b.png")
+    with pytest.raises(InputError, match=r"no data set there, but in .* 1 \.png, scans/.*dataset\.json.*images/"):
+        read_layout(str(tmp_path))
+    with pytest.raises(InputError, match=r"but nothing\. Expected one of"):
+        read_layout(str(tmp_path / "nowhere"))
+
+
+def test_no_pairs_names_what_is_there(tmp_path: Path) -> None:
+    _touch(tmp_path / "images" / "a.tif", tmp_path / "images" / "b.tif")
+    (tmp_path / "labels").mkdir()
+    with pytest.raises(InputError, match=r"no pairs .* in images/ 2 \.tif; in labels/ nothing"):
+        read_layout(str(tmp_path))
