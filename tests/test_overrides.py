@@ -11,7 +11,7 @@ import monai.bundle
 import pytest
 
 from leaf_seg.errors import InputError
-from leaf_seg.overrides import check_command_line, choice, parse_bool
+from leaf_seg.overrides import check_command_line, parse_bool
 
 PROGRAM = str(Path(monai.bundle.__file__).with_name("__main__.py"))
 
@@ -57,21 +57,6 @@ def test_parse_bool_refuses_the_rest(value: Any) -> None:
         parse_bool(value, "resume")
     assert repr(value) in str(caught.value)
     assert "true, 1, yes, false, 0, no" in str(caught.value)
-
-
-def test_choice_returns_an_allowed_word() -> None:
-    assert choice("eps", "parameterisation", ("eps", "v", "x0")) == "eps"
-
-
-def test_choice_names_the_nearest_word() -> None:
-    with pytest.raises(InputError, match=r"schedule is 'cosin', .*constant, cosine; did you mean 'cosine'\?"):
-        choice("cosin", "schedule", ("constant", "cosine"))
-
-
-@pytest.mark.parametrize("value", [None, 3, ["eps"], "x1000"])
-def test_choice_refuses_the_rest(value: Any) -> None:
-    with pytest.raises(InputError, match="eps, v"):
-        choice(value, "parameterisation", ("eps", "v"))
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,20 @@
 """leaf_seg: latent-diffusion segmentation of medical images."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from leaf_seg.segmenter import Segmentation, Segmenter, load
+
 __version__ = "0.1.0"
+__all__ = ["Segmentation", "Segmenter", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the segmenter when it is asked for: configs and help texts need not wait for it."""
+    if name in __all__:
+        from leaf_seg import segmenter
+
+        return getattr(segmenter, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.scripts import run, run_workflow
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
-from leaf_seg.errors import InputError
+from leaf_seg.errors import InputError, show_input_errors_plainly
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _COMMANDS: dict[str, Callable[..., None]] = {"run": run, "run_workflow": run_workflow}
@@ -44,29 +44,13 @@ def parse_bool(value: Any, name: str) -> bool:
     )
 
 
-def choice(value: Any, name: str, allowed: Collection[str]) -> str:
-    """Return ``value`` if it is one of the allowed words.
-
-    Args:
-        value: what the config holds.
-        name: config key that holds the value, for the message.
-        allowed: the accepted words, in the order in which a message lists them.
-
-    Raises:
-        InputError: For any other value; names the nearest accepted word.
-    """
-    if isinstance(value, str) and value in allowed:
-        return value
-    raise InputError(
-        f"The value of {name} is {value!r}, which is not one of {', '.join(allowed)}{_suggestion(str(value), allowed)}"
-    )
-
-
 def check_command_line(argv: Sequence[str] | None = None) -> None:
     """Refuse command line overrides whose key is in none of the config files.
 
     MONAI adds an unknown key to the config without a word, so a mistyped one would train with the default value. Does
     nothing in a process that was not started as ``python -m monai.bundle run`` or ``run_workflow``.
+
+    From then on an :class:`InputError` ends such a process with its message alone.
 
     Args:
         argv: the process's arguments, the program first. ``None``: ``sys.argv``.
@@ -80,6 +64,7 @@ def check_command_line(argv: Sequence[str] | None = None) -> None:
     command = _COMMANDS.get(argv[1].replace("-", "_"))
     if command is None:
         return
+    show_input_errors_plainly()
 
     arguments = _read_arguments(command, argv[2:])
     config_files = arguments.get("config_file")

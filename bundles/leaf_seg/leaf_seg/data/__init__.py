@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from leaf_seg.data.autoencoder_images import AutoencoderImages, PhantomSlices
 from leaf_seg.data.datalists import Datalist, class_names, load_datalist, split_cases
+from leaf_seg.data.files import list_images
 from leaf_seg.data.phantoms import make_phantoms, phantom
 from leaf_seg.data.slice_dataset import SliceDataset, SliceSampler
 
@@ -14,6 +15,7 @@ __all__ = [
     "SliceDataset",
     "SliceSampler",
     "class_names",
+    "list_images",
     "load_datalist",
     "make_phantoms",
     "phantom",

@@ -64,9 +64,11 @@ class AutoencoderImages(Dataset):
         return 2 * len(self.slices)  # type: ignore[arg-type]
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
-        """"image" [3, H, W] in [-1, 1]: the image where ``item`` is even, else the mask image."""
+        """ "image" [3, H, W] in [-1, 1]: the image where ``item`` is even, else the mask image."""
         index, is_mask = divmod(item, 2)
         sample = self.slices[index]
         if is_mask:
-            return {"image": self.codec.encode(convert_to_tensor(sample["label"], track_meta=False)[None])[0].contiguous()}
+            return {
+                "image": self.codec.encode(convert_to_tensor(sample["label"], track_meta=False)[None])[0].contiguous()
+            }
         return {"image": convert_to_tensor(sample["image"], track_meta=False) * 2 - 1}

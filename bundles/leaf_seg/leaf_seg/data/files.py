@@ -48,3 +48,30 @@ def ensure_writable_folder(folder: str | os.PathLike[str]) -> Path:
             "written to: choose another with --output_dir, or correct its permissions."
         ) from error
     return path
+
+
+def list_images(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """Cases to segment: one image file, or every picture and volume directly in a folder, sorted by name.
+
+    Returns:
+        A list of ``{"image": path}``.
+
+    Raises:
+        InputError: When the path does not exist, or holds no image.
+    """
+    root = Path(path)
+    if root.is_file():
+        return [{"image": str(root)}]
+    if not root.is_dir():
+        raise InputError(
+            f"{root.resolve()} does not exist; expected an image file or a folder of images. Check the path."
+        )
+    files = sorted(
+        file for file in root.iterdir() if not file.name.startswith(".") and (is_picture(file) or is_volume(file))
+    )
+    if not files:
+        raise InputError(
+            f"No image in {root.resolve()}; expected files ending in {', '.join(PICTURE_SUFFIXES + VOLUME_SUFFIXES)} "
+            "directly in it. Give the folder that holds the images themselves."
+        )
+    return [{"image": str(file)} for file in files]

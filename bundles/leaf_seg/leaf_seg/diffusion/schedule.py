@@ -29,7 +29,9 @@ class NoiseSchedule(nn.Module):
     def __init__(self, scheduler: DDIMScheduler) -> None:
         super().__init__()
         if scheduler.config["clip_sample"]:
-            raise InputError("The noise scheduler has clip_sample on, which cuts latents at +-1; set clip_sample to false.")
+            raise InputError(
+                "The noise scheduler has clip_sample on, which cuts latents at +-1; set clip_sample to false."
+            )
         cumulative = scheduler.alphas_cumprod.float()
         self.register_buffer("alphas", cumulative.sqrt(), persistent=False)
         self.register_buffer("sigmas", (1 - cumulative).sqrt(), persistent=False)

@@ -21,9 +21,7 @@ class PrepareDenoising(PrepareBatch):
         timestep_sampler: draws the timesteps.
     """
 
-    def __init__(
-        self, network: LatentSegmenter, mask_encoder: MaskEncoder, timestep_sampler: TimestepSampler
-    ) -> None:
+    def __init__(self, network: LatentSegmenter, mask_encoder: MaskEncoder, timestep_sampler: TimestepSampler) -> None:
         self.schedule = network.schedule
         self.parameterization = network.parameterization
         self.mask_encoder = mask_encoder

@@ -2,31 +2,60 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch.distributed as dist
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
+from tqdm import tqdm
+
+_LOSSES = {"loss": "loss", "loss_prediction": "prediction", "loss_alignment": "alignment"}
 
 
 class TrainingProgress:
-    """One bar over the whole training, on rank 0, with the running losses and the time left.
+    """One bar over the whole training, on rank 0, with the losses, smoothed, and the time left.
+
+    Ignite's ProgressBar counts one epoch at a time, and so cannot tell the time left.
 
     Args:
         description: text before the bar.
+        smoothing: weight of the newest loss in the running mean, in (0, 1].
     """
 
-    def __init__(self, description: str = "Training") -> None:
-        self._bar = ProgressBar(desc=description, persist=True, smoothing=0.05)
+    def __init__(self, description: str = "Training", smoothing: float = 0.05) -> None:
+        self.description = description
+        self.smoothing = smoothing
+        self._bar: tqdm | None = None
+        self._means: dict[str, float] = {}
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
-        if not _is_rank_zero():
-            return
-        self._bar.attach(
-            engine,
-            output_transform=_losses,
-            event_name=Events.ITERATION_COMPLETED,
-            closing_event_name=Events.COMPLETED,
-        )
+        if _is_rank_zero():
+            engine.add_event_handler(Events.STARTED, self._open)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._update)
+            engine.add_event_handler(Events.COMPLETED | Events.EXCEPTION_RAISED, self._close)
+
+    def _open(self, engine: Engine) -> None:
+        total = cast(int, engine.state.max_epochs) * cast(int, engine.state.epoch_length)
+        self._means = {}
+        self._bar = tqdm(total=total, initial=engine.state.iteration, desc=self.description, unit="step", mininterval=1)
+
+    def _update(self, engine: Engine) -> None:
+        output: Any = engine.state.output
+        first = output[0] if isinstance(output, list) else output
+        for key, name in _LOSSES.items():
+            if key in first:
+                value = float(first[key])
+                self._means[name] = value + (1 - self.smoothing) * (self._means.get(name, value) - value)
+        bar = cast(tqdm, self._bar)
+        bar.set_postfix({"epoch": engine.state.epoch} | {k: f"{v:.4f}" for k, v in self._means.items()}, refresh=False)
+        bar.update()
+
+    def _close(self, engine: Engine, error: BaseException | None = None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if error is not None:
+            raise error
 
 
 class EvaluationProgress:
@@ -48,8 +77,3 @@ class EvaluationProgress:
 
 def _is_rank_zero() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
-
-
-def _losses(output: list[dict] | dict) -> dict[str, float]:
-    first = output[0] if isinstance(output, list) else output
-    return {key: float(first[key]) for key in ("loss", "loss_prediction", "loss_alignment") if key in first}

@@ -80,16 +80,16 @@ class SegmentationSaver:
         ensure_writable_folder(self.output_dir)
         engine.add_event_handler(Events.STARTED, self._check_names)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_batch)
-        engine.add_event_handler(Events.COMPLETED, self._tell)
+        engine.add_event_handler(Events.COMPLETED, self.tell)
 
     def _check_names(self, engine: Engine) -> None:
         """Find name clashes before the first case is computed, where the data set lists its cases."""
         self._sources = {}
         dataset = getattr(engine.state.dataloader, "dataset", None)
         for case in getattr(dataset, "data", None) or ():
-            self._claim(str(case["image"]))
+            self.claim(str(case["image"]))
 
-    def _claim(self, source: str) -> None:
+    def claim(self, source: str) -> None:
         """Reserve the output files of an image.
 
         Raises:
@@ -107,11 +107,12 @@ class SegmentationSaver:
         batch, output = cast(list[Any], engine.state.batch), cast(list[Any], engine.state.output)
         sources = [str(case["image"].meta["filename_or_obj"]) for case in batch]
         for source in sources:
-            self._claim(source)
+            self.claim(source)
         for source, item in zip(sources, output, strict=True):
-            self._save(source, item)
+            self.save(source, item)
 
-    def _save(self, source: str, item: Mapping[str, Any]) -> None:
+    def save(self, source: str, item: Mapping[str, Any]) -> None:
+        """Write the files of one case; ``item`` as in ``engine.state.output``."""
         pred = _as_array(item["pred"])[0]
         write_label(pred, source, self.output_dir)
         if self.save_probabilities:
@@ -142,7 +143,8 @@ class SegmentationSaver:
             **{name: _as_array(array)[0] for name, array in arrays.items()},
         )
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Log what was written and where."""
         logger.info("%d label maps: %s", len(self._sources), self.output_dir.resolve())
         if self.save_overlays:
             logger.info("overlays to look at: %s", (self.output_dir / "overlays").resolve())

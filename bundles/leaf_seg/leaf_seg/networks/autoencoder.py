@@ -59,16 +59,22 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
             path, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
         )
     except Exception as error:  # safetensors and diffusers raise several kinds
-        raise InputError(f"Cannot load the autoencoder weights in {path} ({error}); restore or retrain them.") from error
+        raise InputError(
+            f"Cannot load the autoencoder weights in {path} ({error}); restore or retrain them."
+        ) from error
     wrong = {kind: keys for kind, keys in report.items() if keys}
     if wrong:
-        raise InputError(f"The autoencoder weights in {path} do not fit its config.json: {wrong}; restore or retrain them.")
+        raise InputError(
+            f"The autoencoder weights in {path} do not fit its config.json: {wrong}; restore or retrain them."
+        )
     return autoencoder.eval()
 
 
 def downsampling_factor(autoencoder: Autoencoder) -> int:
     """Image pixels per latent pixel along one side, f."""
-    blocks = autoencoder.config["block_out_channels" if isinstance(autoencoder, AutoencoderKL) else "encoder_block_out_channels"]
+    blocks = autoencoder.config[
+        "block_out_channels" if isinstance(autoencoder, AutoencoderKL) else "encoder_block_out_channels"
+    ]
     return 2 ** (len(blocks) - 1)
 
 

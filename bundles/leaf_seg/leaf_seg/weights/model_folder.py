@@ -27,7 +27,9 @@ def save_model_config(network: LatentSegmenter, settings: ModelSettings, folder:
     """
     path = ensure_writable_folder(folder) / CONFIG_NAME
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"network": network.config, "settings": settings.to_dict()}, indent=2, default=list))
+    temporary.write_text(
+        json.dumps({"network": network.config, "settings": settings.to_dict()}, indent=2, default=list)
+    )
     temporary.replace(path)
     return path
 
@@ -91,7 +93,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"Cannot read {file} as JSON ({error}); restore the file or train again.") from error
     if not isinstance(config, dict) or not {"network", "settings"} <= config.keys():
-        raise InputError(f"{file} is not the configuration of a leaf_seg model: expected the keys network and settings.")
+        raise InputError(
+            f"{file} is not the configuration of a leaf_seg model: expected the keys network and settings."
+        )
     return config
 
 
@@ -101,10 +105,14 @@ def _read_weights(file: Path) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"Cannot read the weights {file} ({error}); the file is damaged or is no checkpoint.") from error
+        raise InputError(
+            f"Cannot read the weights {file} ({error}); the file is damaged or is no checkpoint."
+        ) from error
     state = state.get("model", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"{file} holds no state dictionary, alone or under the key 'model'; choose another checkpoint.")
+        raise InputError(
+            f"{file} holds no state dictionary, alone or under the key 'model'; choose another checkpoint."
+        )
     return state
 
 

@@ -1,0 +1,78 @@
+"""The command ``python -m leaf_seg``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from leaf_seg.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, or 2 for bad input."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except InputError as error:
+        print(f"leaf_seg: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m leaf_seg", description="Latent-diffusion segmentation.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    segment = commands.add_parser(
+        "segment",
+        help="segment images with a trained model",
+        description="Segment an image, or every image in a folder, and write label maps and overlays.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    segment.add_argument("input", help="image file (PNG, JPEG, NIfTI) or folder of images")
+    segment.add_argument("output", help="folder to write to; made where needed")
+    segment.add_argument("--model", required=True, help="folder with config.json and model.pt")
+    segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
+    segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
+    segment.add_argument("--no-overlays", action="store_true", help="do not draw overlays")
+    segment.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu")
+    segment.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16")
+    segment.add_argument("--batch-size", type=int, default=16, help="slices at a time")
+    segment.set_defaults(command=_segment)
+    return parser
+
+
+def _segment(options: argparse.Namespace) -> None:
+    # Imported here: the help text need not wait for PyTorch.
+    from leaf_seg.data import list_images
+    from leaf_seg.data.files import ensure_writable_folder
+    from leaf_seg.handlers import SegmentationSaver
+    from leaf_seg.segmenter import load
+
+    sources = [case["image"] for case in list_images(options.input)]
+    segmenter = load(options.model, options.device, options.precision, options.batch_size)
+    saver = SegmentationSaver(
+        ensure_writable_folder(options.output),
+        segmenter.settings.class_names,
+        save_probabilities=options.probabilities,
+        save_overlays=not options.no_overlays,
+        axis=segmenter.settings.axis,
+        window=segmenter.settings.window,
+    )
+    for source in sources:
+        saver.claim(source)
+    for source in tqdm(sources, desc="Segmenting", unit="image"):
+        result = segmenter(source, num_samples=options.num_samples)
+        item = {"pred": result.label[None], "probabilities": result.probabilities}
+        if result.variance is not None and result.entropy is not None:
+            item |= {"variance": result.variance[None], "entropy": result.entropy[None]}
+        saver.save(source, item)
+    saver.tell()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
