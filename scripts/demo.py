@@ -41,10 +41,8 @@ def main() -> int:
     training = ["--max_epochs", options.epochs, "--val_interval", 10, "--terminal_probability", 0.7]
     bundle_run("training", "--config_file", train, *common, *training)
     bundle_run("evaluating", "--config_file", f"['{train}','{evaluate}']", *common)
-    command(
-        [sys.executable, "-m", "leaf_seg", "segment", dataset_dir / "images" / "phantom_0002.png"]
-        + [run_dir / "segmented", "--model", model_dir, "--num-samples", 5]
-    )
+    image = dataset_dir / "images" / "phantom_0002.png"
+    command("leaf_seg", "segment", image, run_dir / "segmented", "--model", model_dir, "--num-samples", 5)
 
     summary = json.loads((ROOT / model_dir / "evaluation" / "metrics_summary.json").read_text())
     dice = summary["mean_foreground"]["dice"]
@@ -66,14 +64,14 @@ def main() -> int:
 
 def bundle_run(run_id: str, *arguments: object) -> None:
     """Run ``python -m monai.bundle run``."""
-    command([sys.executable, "-m", "monai.bundle", "run", run_id, *arguments])
+    command("monai.bundle", "run", run_id, *arguments)
 
 
-def command(arguments: list[object]) -> None:
-    """Show a command, run it from the repository root, and stop the demo where it fails."""
-    words = [str(argument) for argument in arguments]
-    logger.info("\n$ %s\n", shlex.join(["python", *words[1:]]))
-    result = subprocess.run(words, cwd=ROOT, check=False)
+def command(*arguments: object) -> None:
+    """Show a ``python -m`` command, run it from the repository root, and stop the demo where it fails."""
+    words = ["-m", *map(str, arguments)]
+    logger.info("\n$ %s\n", shlex.join(["python", *words]))
+    result = subprocess.run([sys.executable, *words], cwd=ROOT, check=False)
     if result.returncode:
         sys.exit(f"The demo stopped: the command above failed with exit code {result.returncode}.")
 

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from monai.utils import set_determinism
 
+if TYPE_CHECKING:
+    from leaf_seg.networks import LatentSegmenter
+    from leaf_seg.networks.autoencoder import Autoencoder
+
 # Before any Hugging Face import: a test must not depend on the network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# Takes latents whose sides are multiples of 2.
+TINY_UNET = {
+    "sample_size": 4,
+    "block_out_channels": (8, 16),
+    "layers_per_block": 1,
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+    "attention_head_dim": 8,
+    "norm_num_groups": 4,
+}
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -44,3 +61,56 @@ def shared_data() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return SHARED_DATA
+
+
+@pytest.fixture
+def make_autoencoder() -> Callable[..., Autoencoder]:
+    """Factory of a tiny autoencoder with random weights, f = 4: ``make_autoencoder(kind="kl" | "tiny", seed=0)``."""
+    from diffusers import AutoencoderKL, AutoencoderTiny
+
+    def make(kind: str = "kl", seed: int = 0) -> Autoencoder:
+        torch.manual_seed(seed)
+        if kind == "tiny":
+            return AutoencoderTiny(
+                encoder_block_out_channels=(8, 8, 8),
+                decoder_block_out_channels=(8, 8, 8),
+                num_encoder_blocks=(1, 1, 1),
+                num_decoder_blocks=(1, 1, 1),
+                scaling_factor=0.8,
+            )
+        return AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            block_out_channels=(8, 8, 16),
+            norm_num_groups=4,
+            scaling_factor=0.7,
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_segmenter(make_autoencoder: Callable[..., Autoencoder]) -> Callable[..., LatentSegmenter]:
+    """Factory of a tiny LatentSegmenter with random weights, in evaluation mode.
+
+    ``make_segmenter(num_classes=3, image_size=(16, 16), autoencoder="kl", seed=0, **arguments of LatentSegmenter)``.
+    """
+    from diffusers import DDIMScheduler
+
+    from leaf_seg.networks import LatentSegmenter, MaskCodec, build_conditional_unet
+
+    def make(
+        num_classes: int = 3,
+        image_size: tuple[int, int] = (16, 16),
+        autoencoder: str = "kl",
+        seed: int = 0,
+        **arguments: Any,
+    ) -> LatentSegmenter:
+        parts: dict[str, Any] = {
+            "autoencoder": make_autoencoder(autoencoder, seed),
+            "unet": build_conditional_unet(TINY_UNET, num_mask_latents=MaskCodec(num_classes).num_images),
+            "scheduler": DDIMScheduler(beta_start=0.0015, beta_end=0.0155, clip_sample=False),
+        }
+        return LatentSegmenter(num_classes=num_classes, image_size=image_size, **(parts | arguments)).eval()
+
+    return make

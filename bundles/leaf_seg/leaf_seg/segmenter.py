@@ -82,10 +82,9 @@ class Segmenter:
         Raises:
             InputError: When the file or the array cannot be segmented.
         """
-        is_file = isinstance(image, (str, os.PathLike))
-        data = {"image": os.fspath(image) if is_file else _as_meta_tensor(image, affine)}
-        preprocessing = self._preprocessing(is_file)
-        data = preprocessing(data)
+        is_array = isinstance(image, np.ndarray)
+        preprocessing = self._preprocessing(is_file=not is_array)
+        data = preprocessing({"image": _as_meta_tensor(image, affine) if is_array else os.fspath(image)})
         settings = self.settings
         inferer = SegmentationInferer(
             settings.image_size,
@@ -98,9 +97,7 @@ class Segmenter:
         )
         with torch.inference_mode():
             result = inferer(data["image"][None].to(self.device), self.network)
-        maps = {"probabilities": result}
-        if isinstance(result, SegmentationMaps):
-            maps = vars(result)
+        maps = vars(result) if isinstance(result, SegmentationMaps) else {"probabilities": result}
         data |= {name: array[0].cpu().clone() for name, array in maps.items()}
         data = Invertd(list(maps), preprocessing, orig_keys="image", nearest_interp=False)(data)
         native = {name: np.asarray(data[name]) for name in maps}
@@ -151,6 +148,6 @@ def _as_meta_tensor(image: np.ndarray, affine: np.ndarray | None) -> MetaTensor:
     if image.ndim == 3 and image.shape[2] == 3:
         return MetaTensor(torch.from_numpy(np.ascontiguousarray(image)).movedim(2, 0))
     raise InputError(
-        f"Found an array of shape {image.shape}; expected a picture [H, W] or [H, W, 3], or a volume [X, Y, Z] together "
-        "with its affine (numpy.eye(4) when it is in RAS order with 1 mm voxels)."
+        f"Found an array of shape {image.shape}; expected a picture [H, W] or [H, W, 3], or a volume [X, Y, Z] "
+        "together with its affine (numpy.eye(4) when it is in RAS order with 1 mm voxels)."
     )

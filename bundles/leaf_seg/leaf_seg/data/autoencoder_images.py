@@ -64,7 +64,7 @@ class AutoencoderImages(Dataset):
         return 2 * len(self.slices)  # type: ignore[arg-type]
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
-        """ "image" [3, H, W] in [-1, 1]: the image where ``item`` is even, else the mask image."""
+        """Key "image", [3, H, W] in [-1, 1]: the image where ``item`` is even, else the mask image."""
         index, is_mask = divmod(item, 2)
         sample = self.slices[index]
         if is_mask:

@@ -103,7 +103,7 @@ def split_cases(datalist: Datalist, split: str) -> list[dict[str, str]]:
     cases = getattr(datalist, split)
     if not cases:
         raise InputError(
-            f"The dataset has no {split} cases; expected at least one. Add some to its split.json or datalist, or remove "
-            "its split to have one made."
+            f"The dataset has no {split} cases; expected at least one. Add some to its split.json or datalist, or "
+            "remove its split to have one made."
         )
     return cases

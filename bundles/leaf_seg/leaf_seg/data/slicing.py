@@ -66,7 +66,7 @@ def slice_channels(slices: torch.Tensor, indices: Sequence[int], num_slices: int
         raise InputError(f"Found an image with {channels} channels; expected 1 (grey) or 3 (RGB). Convert it first.")
     if num_slices not in (1, 3) or (num_slices == 3 and channels == 3):
         raise InputError(
-            f"num_slices is {num_slices} for an image with {channels} channel(s); expected 1, or 3 for grey volumes only."
+            f"num_slices is {num_slices} for an image with {channels} channel(s); expected 1, or 3 for grey volumes."
         )
     if num_slices == 1:
         return slices[list(indices)].expand(-1, 3, -1, -1)

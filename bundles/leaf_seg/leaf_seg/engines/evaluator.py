@@ -29,7 +29,7 @@ class LeafEvaluator(SupervisedEvaluator):
         self.ema = ema
         self.add_event_handler(IterationEvents.FORWARD_COMPLETED, _unpack_maps)
 
-    def run(self, global_epoch: int = 1) -> None:
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's Evaluator
         """Evaluate; ``global_epoch`` is the trainer's epoch."""
         with nullcontext() if self.ema is None else self.ema.applied():
             super().run(global_epoch)

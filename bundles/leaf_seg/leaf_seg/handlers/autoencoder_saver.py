@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterable
 from itertools import islice
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -19,8 +20,8 @@ logger = logging.getLogger(__name__)
 class AutoencoderSaver:
     """Saves the autoencoder whenever the evaluator's key metric is the best so far, with its latents' scale.
 
-    ``scaling_factor`` is set to 1 / std of the latents of some batches of the training data (Rombach et al., CVPR 2022),
-    so that they have unit variance where noise is added.
+    ``scaling_factor`` is set to 1 / std of the latents of some training batches (Rombach et al., CVPR 2022), so that
+    they have unit variance where noise is added.
 
     Args:
         autoencoder: the one that trains.
@@ -48,7 +49,8 @@ class AutoencoderSaver:
     @torch.no_grad()
     def __call__(self, engine: Engine) -> None:
         """Save if this evaluation was the best."""
-        if engine.state.best_metric_epoch != engine.state.epoch:
+        state: Any = engine.state  # MONAI adds the best metric to Ignite's state
+        if state.best_metric_epoch != state.epoch:
             return
         device = next(self.autoencoder.parameters()).device
         latents = [

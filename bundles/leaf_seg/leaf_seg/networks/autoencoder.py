@@ -6,7 +6,7 @@ import copy
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
@@ -14,7 +14,7 @@ from torch import nn
 
 from leaf_seg.errors import InputError
 
-Autoencoder = AutoencoderKL | AutoencoderTiny
+Autoencoder: TypeAlias = "AutoencoderKL | AutoencoderTiny"
 AUTOENCODERS: dict[str, type[Autoencoder]] = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
 
@@ -24,13 +24,17 @@ def autoencoder_from_config(config: dict[str, Any]) -> Autoencoder:
     Raises:
         InputError: When ``_class_name`` is not a class that leaf_seg can use.
     """
-    name = config.get("_class_name")
+    return _autoencoder_class(config, "The configuration").from_config(config)
+
+
+def _autoencoder_class(config: Any, source: str) -> type[Autoencoder]:
+    name = config.get("_class_name") if isinstance(config, dict) else None
     if name not in AUTOENCODERS:
         raise InputError(
-            f"Found an autoencoder of class {name!r}; expected one of {', '.join(AUTOENCODERS)}. Point autoencoder_dir at a "
-            "folder saved by diffusers' save_pretrained."
+            f"{source} is that of class {name!r}; expected an autoencoder, one of {', '.join(AUTOENCODERS)}. Point "
+            "autoencoder_dir at a folder saved by diffusers' save_pretrained."
         )
-    return AUTOENCODERS[name].from_config(config)
+    return AUTOENCODERS[name]
 
 
 def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
@@ -46,14 +50,15 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
     for name in ("config.json", "diffusion_pytorch_model.safetensors"):
         if not (path / name).is_file():
             raise InputError(
-                f"No {name} in the autoencoder folder {path.resolve()}; expected a folder saved by diffusers' save_pretrained. "
-                "Run from the repository root with --bundle_root bundles/leaf_seg, or set --autoencoder_dir."
+                f"No {name} in the autoencoder folder {path.resolve()}; expected a folder saved by diffusers' "
+                "save_pretrained. Run from the repository root with --bundle_root bundles/leaf_seg, or set "
+                "--autoencoder_dir."
             )
     try:
         config = json.loads((path / "config.json").read_text())
     except (ValueError, OSError) as error:
         raise InputError(f"Cannot read {path / 'config.json'} as JSON ({error}); restore the file.") from error
-    cls = type(autoencoder_from_config(config))
+    cls = _autoencoder_class(config, str(path / "config.json"))
     try:
         autoencoder, report = cls.from_pretrained(
             path, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
@@ -68,6 +73,16 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
             f"The autoencoder weights in {path} do not fit its config.json: {wrong}; restore or retrain them."
         )
     return autoencoder.eval()
+
+
+def initial_autoencoder(config: dict[str, Any], init_dir: str | os.PathLike[str] | None = None) -> Autoencoder:
+    """Where the autoencoder stage starts: a trained autoencoder, or one with random weights.
+
+    Args:
+        config: arguments of ``diffusers.AutoencoderKL``; without meaning when ``init_dir`` is given.
+        init_dir: folder of a trained autoencoder to continue from.
+    """
+    return AutoencoderKL(**config) if init_dir is None else load_autoencoder(init_dir)
 
 
 def downsampling_factor(autoencoder: Autoencoder) -> int:

@@ -67,7 +67,7 @@ class LatentSegmenter(nn.Module):
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.noise_seed = noise_seed
         self.schedule = NoiseSchedule(scheduler)
-        self._scheduler_config = dict(scheduler.config)
+        self._scheduler_config = _plain(scheduler.config)
         self._encoder_dropout = encoder_dropout
 
         self.image_encoder = encoder_part(autoencoder).requires_grad_(True)
@@ -98,8 +98,8 @@ class LatentSegmenter(nn.Module):
     def config(self) -> dict[str, Any]:
         """Plain values from which :meth:`from_config` builds the same module."""
         return {
-            "autoencoder": dict(self.image_encoder.config) | {"_class_name": type(self.image_encoder).__name__},
-            "unet": dict(self.unet.config),
+            "autoencoder": _plain(self.image_encoder.config) | {"_class_name": type(self.image_encoder).__name__},
+            "unet": _plain(self.unet.config),
             "scheduler": self._scheduler_config,
             "num_classes": self.num_classes,
             "image_size": list(self.image_size),
@@ -189,3 +189,8 @@ def set_dropout(module: nn.Module, probability: float) -> None:
     for block in module.modules():
         if isinstance(block, ResnetBlock2D):
             block.dropout.p = probability
+
+
+def _plain(config: dict[str, Any]) -> dict[str, Any]:
+    """A diffusers configuration without private keys: they name folders, and values to leave out when building."""
+    return {key: value for key, value in config.items() if not key.startswith("_")}

@@ -13,8 +13,8 @@ class MaskCodec:
     """Turns label maps into mask images in [-1, 1] and decoded mask images into class probabilities.
 
     Every foreground class has one channel (-1 outside, 1 inside); three channels make a mask image, so that K classes
-    need ``ceil((K - 1) / 3)`` images. With K = 2 all three channels are equal and are averaged when decoding, which with
-    a threshold of 0.5 is the rule of the published LEAF and SDSeg code. Unused channels are -1.
+    need ``ceil((K - 1) / 3)`` images. With K = 2 all three channels are equal and are averaged when decoding, which
+    with a threshold of 0.5 is the rule of the published LEAF and SDSeg code. Unused channels are -1.
 
     Args:
         num_classes: number of classes K, background included; at least 2.

@@ -16,8 +16,8 @@ def build_unet(config: dict[str, Any]) -> UNet2DModel:
     """Build a UNet2DModel with random weights.
 
     Args:
-        config: arguments of ``diffusers.UNet2DModel``; in addition ``num_attention_heads`` sets the same number of heads
-            at every level, as in the LDM networks, which ``attention_head_dim`` cannot express.
+        config: arguments of ``diffusers.UNet2DModel``; in addition ``num_attention_heads`` sets the same number of
+            heads at every level, as in the LDM networks, which ``attention_head_dim`` cannot express.
     """
     arguments = {key: value for key, value in config.items() if not key.startswith("_")}
     heads = arguments.pop(HEADS_KEY, None)
@@ -30,8 +30,8 @@ def build_unet(config: dict[str, Any]) -> UNet2DModel:
 def build_conditional_unet(config: dict[str, Any], latent_channels: int = 4, num_mask_latents: int = 1) -> UNet2DModel:
     """Build the U-Net of LEAF: input [image latent, noisy mask latent], output the mask latent.
 
-    The unconditional network is built first and its ``conv_in`` is widened, so that pretrained unconditional weights and
-    random ones go the same way.
+    The unconditional network is built first and its ``conv_in`` is widened, so that pretrained unconditional weights
+    and random ones go the same way.
 
     Args:
         config: as for :func:`build_unet`, without ``in_channels`` and ``out_channels``.

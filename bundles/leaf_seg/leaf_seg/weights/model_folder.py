@@ -85,8 +85,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
     file = folder / CONFIG_NAME
     if not file.is_file():
         raise InputError(
-            f"No {CONFIG_NAME} in {folder.resolve()}; expected a model folder with {CONFIG_NAME} and {WEIGHTS_NAME}, as "
-            "training leaves it in its output_dir. Set --model_dir (or --model) to it."
+            f"No {CONFIG_NAME} in {folder.resolve()}; expected a model folder with {CONFIG_NAME} and {WEIGHTS_NAME}, "
+            "as training leaves it in its output_dir. Set --model_dir (or --model) to it."
         )
     try:
         config = json.loads(file.read_text())

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from leaf_seg.diffusion import TimestepSampler, clean_latent
+from leaf_seg.engines import PrepareDenoising, PrepareImage
+from leaf_seg.networks import LatentSegmenter, MaskEncoder
+from leaf_seg.networks.autoencoder import Autoencoder
+
+Make = Callable[..., LatentSegmenter]
+
+
+def make_batch(num_classes: int) -> dict[str, torch.Tensor]:
+    return {
+        "image": MetaTensor(torch.rand(3, 3, 16, 16)),
+        "label": MetaTensor(torch.randint(0, num_classes, (3, 1, 16, 16), dtype=torch.uint8)),
+    }
+
+
+@pytest.mark.parametrize("parameterization", ["x0", "v", "eps"])
+@pytest.mark.parametrize("num_classes", [2, 6])
+def test_true_target_leads_back_to_the_label(
+    parameterization: str, num_classes: int, make_segmenter: Make, make_autoencoder: Callable[..., Autoencoder]
+) -> None:
+    network = make_segmenter(num_classes, parameterization=parameterization)
+    encoder = MaskEncoder(make_autoencoder(), num_classes)
+    batch = make_batch(num_classes)
+    image, targets, (noisy, timesteps), keywords = PrepareDenoising(network, encoder, TimestepSampler())(batch, "cpu")
+
+    assert type(image) is type(targets["label"]) is torch.Tensor  # no MetaTensor slows the network down
+    assert torch.equal(image, batch["image"].as_subclass(torch.Tensor))
+    assert torch.equal(targets["label"], batch["label"].as_subclass(torch.Tensor))
+    assert targets["noisy"] is noisy
+    assert targets["timesteps"] is timesteps
+    assert not keywords
+
+    clean = encoder(targets["label"])
+    alpha, sigma = network.schedule.at(timesteps)
+    restored = clean_latent(targets["target"], noisy, alpha, sigma, parameterization)
+    torch.testing.assert_close(restored, clean, rtol=0, atol=1e-4)
+    noise = (noisy - alpha * clean) / sigma
+    assert noise.std().item() == pytest.approx(1, abs=0.25)
+    assert network(image, noisy, timesteps).shape == targets["target"].shape
+
+
+def test_noise_and_timesteps_are_drawn_anew_and_by_the_seed(
+    make_segmenter: Make, make_autoencoder: Callable[..., Autoencoder]
+) -> None:
+    prepare = PrepareDenoising(make_segmenter(), MaskEncoder(make_autoencoder(), 3), TimestepSampler())
+    batch = make_batch(3)
+    torch.manual_seed(1)
+    (_, _, first, _), (_, _, second, _) = prepare(batch), prepare(batch)
+    torch.manual_seed(1)
+    _, _, again, _ = prepare(batch)
+    assert not torch.equal(first[0], second[0])
+    assert not torch.equal(first[1], second[1])
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+
+
+def test_uses_the_sampler(make_segmenter: Make, make_autoencoder: Callable[..., Autoencoder]) -> None:
+    sampler = TimestepSampler(terminal_probability=1.0)
+    prepare = PrepareDenoising(make_segmenter(), MaskEncoder(make_autoencoder(), 3), sampler)
+    assert prepare(make_batch(3))[2][1].tolist() == [999, 999, 999]
+
+
+def test_image_is_input_and_target() -> None:
+    batch = {"image": torch.rand(2, 3, 4, 4), "label": torch.rand(2, 1, 4, 4)}
+    for key in batch:
+        inputs, targets = PrepareImage(key)(batch, "cpu", dtype=torch.float64)
+        assert inputs is targets
+        assert torch.equal(inputs, batch[key].double())

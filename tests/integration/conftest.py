@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from leaf_seg.data import make_phantoms
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _run_python(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run ``python ARGUMENTS`` from the repository root, as a user does."""
+    words = [sys.executable, *map(str, arguments)]
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    if check:
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result
+
+
+def _bundle_run(run_id: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m monai.bundle run`` with paths relative to the repository root."""
+    words = ["--bundle_root", "bundles/leaf_seg", *arguments]
+    return _run_python("-m", "monai.bundle", "run", run_id, *words, check=check)
+
+
+# A network and a run small enough for a test; the file is the real one.
+SMALL = {
+    "image_size": "[32,32]",
+    "batch_size": "4",
+    "max_epochs": "1",
+    "val_interval": "1",
+    "num_workers": "0",
+    "precision": "fp32",
+    "unet_config#block_out_channels": "[32,32,32]",
+    "unet_config#layers_per_block": "1",
+}
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Run:
+    return _run_python
+
+
+@pytest.fixture(scope="session")
+def bundle_run() -> Run:
+    return _bundle_run
+
+
+@pytest.fixture(scope="session")
+def small() -> list[str]:
+    """Overrides for a small network and run."""
+    return _overrides()
+
+
+def _overrides() -> list[str]:
+    return [word for key, value in SMALL.items() for word in (f"--{key}", value)]
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve RGB phantoms with three classes."""
+    folder = tmp_path_factory.mktemp("pictures")
+    return make_phantoms(folder, dimension=2, num_cases=12, num_classes=3, size=(40, 48), channels=3)
+
+
+@pytest.fixture(scope="session")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five volumes with two classes, in RAS, LPI and oblique orientation."""
+    folder = tmp_path_factory.mktemp("volumes")
+    return make_phantoms(folder, dimension=3, num_cases=5, num_classes=2, size=(28, 32, 12))
+
+
+@pytest.fixture(scope="session")
+def picture_model(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the training command leaves, trained on pictures for one epoch."""
+    return _train(pictures, 3, tmp_path_factory.mktemp("picture_model"))
+
+
+@pytest.fixture(scope="session")
+def volume_model(volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same on volumes, 2.5D, sagittal."""
+    folder = tmp_path_factory.mktemp("volume_model")
+    return _train(volumes, 2, folder, "--num_slices", 3, "--axis", "sagittal")
+
+
+def _train(dataset: Path, num_classes: int, output: Path, *arguments: object) -> Path:
+    config = ["--config_file", "bundles/leaf_seg/configs/train.json"]
+    data = ["--dataset_dir", dataset, "--num_classes", num_classes, "--output_dir", output]
+    _bundle_run("training", *config, *data, *_overrides(), *arguments)
+    return output

@@ -1,0 +1,182 @@
+"""The README's commands, on small data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import leaf_seg
+from leaf_seg.errors import InputError
+
+CONFIGS = "bundles/leaf_seg/configs"
+EVALUATE = ["--config_file", f"['{CONFIGS}/train.json','{CONFIGS}/evaluate.json']"]
+INFER = ["--config_file", f"{CONFIGS}/inference.json"]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _picture_names(dataset: Path, split: str) -> list[str]:
+    return [name.removesuffix(".png") for name in json.loads((dataset / "split.json").read_text())[split]]
+
+
+def test_training_leaves_a_model_without_teacher_or_optimizer(picture_model: Path) -> None:
+    assert {"config.json", "model.pt"} <= {file.name for file in picture_model.iterdir()}
+    state = torch.load(picture_model / "model.pt", weights_only=True)["model"]
+    assert {key.split(".")[0] for key in state} == {"image_encoder", "unet", "mask_decoder", "noise"}
+    settings = json.loads((picture_model / "config.json").read_text())["settings"]
+    assert settings["class_names"] == ["background", "class_1", "class_2"]
+    assert settings["image_size"] == [32, 32]
+
+
+def test_evaluate_reports_every_test_case_at_native_size(
+    bundle_run: Run, pictures: Path, picture_model: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report"
+    bundle_run("evaluating", *EVALUATE, "--dataset_dir", pictures, "--model_dir", picture_model, "--report_dir", report)
+    names = _picture_names(pictures, "testing")
+    rows = list(csv.DictReader((report / "metrics_cases.csv").open()))
+    assert [(row["case"], row["class"]) for row in rows] == [(n, c) for n in names for c in ("class_1", "class_2")]
+    summary = json.loads((report / "metrics_summary.json").read_text())
+    assert summary["split"] == "testing"
+    assert summary["n"] == len(names)
+    # Measured against the original labels: the same numbers come out of the written label maps.
+    for row in rows:
+        label = np.asarray(Image.open(pictures / "labels" / f"{row['case']}.png"))
+        pred = np.asarray(Image.open(report / f"{row['case']}.png"))
+        truth, found = (array == int(row["class"][-1]) for array in (label, pred))
+        size = truth.sum() + found.sum()
+        dice = 1.0 if size == 0 else 2 * (truth & found).sum() / size
+        assert float(row["dice"]) == pytest.approx(dice, abs=1e-5)
+        assert (report / "overlays" / f"{row['case']}.png").is_file()
+
+
+def test_inference_keeps_the_geometry_of_volumes(
+    bundle_run: Run, volumes: Path, volume_model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    arguments = ["--dataset_dir", volumes / "images", "--model_dir", volume_model, "--output_dir", output]
+    bundle_run("inference", *INFER, *arguments, "--num_samples", 2, "--uncertainty", "true", "--precision", "fp32")
+    segmenter = leaf_seg.load(volume_model, device="cpu")
+    for file in sorted((volumes / "images").iterdir()):
+        source, written = nib.load(file), nib.load(output / file.name)
+        assert written.shape == source.shape
+        np.testing.assert_array_equal(written.affine, source.affine)
+        for code in ("qform_code", "sform_code", "xyzt_units"):
+            assert written.header[code] == source.header[code]
+        # The plain segmenter is another way to the same result.
+        np.testing.assert_array_equal(np.asarray(written.dataobj), segmenter(file, num_samples=2).label)
+        assert (output / "uncertainty" / f"{file.name.removesuffix('.nii.gz')}_entropy.nii.gz").is_file()
+
+
+def test_segment_command_writes_pictures(run_python: Run, pictures: Path, picture_model: Path, tmp_path: Path) -> None:
+    source = pictures / "images" / "phantom_0000.png"
+    run_python("-m", "leaf_seg", "segment", source, tmp_path / "out", "--model", picture_model, "--probabilities")
+    label = np.asarray(Image.open(tmp_path / "out" / "phantom_0000.png"))
+    assert label.shape == (40, 48)
+    np.testing.assert_array_equal(label, leaf_seg.load(picture_model, device="cpu")(source).label)
+    assert (tmp_path / "out" / "overlays" / "phantom_0000.png").is_file()
+    assert len(list((tmp_path / "out" / "probabilities").iterdir())) == 3
+
+
+def test_evaluate_then_aligned_training_overrides(
+    bundle_run: Run, pictures: Path, small: list[str], tmp_path: Path
+) -> None:
+    """A teacher that is nowhere is an error, never a training without it."""
+    data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path / "model"]
+    result = bundle_run(
+        *("training", "--config_file", f"{CONFIGS}/train.json", *data, *small),
+        *("--alignment_weight", 0.75, "--teacher", "no/such-teacher"),
+        check=False,
+    )
+    assert result.returncode != 0
+    message = result.stderr.splitlines()[-1]
+    assert "no/such-teacher" in message
+    assert "--alignment_weight 0" in message
+    assert not (tmp_path / "model" / "model.pt").exists()
+
+
+def test_autoencoder_stage(bundle_run: Run, pictures: Path, tmp_path: Path) -> None:
+    small = ["--image_size", "[32,32]", "--num_phantoms", 8, "--num_workers", 0, "--max_epochs", 1, "--num_slices", 1]
+    config = ["--config_file", f"{CONFIGS}/train_autoencoder.json"]
+    data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path]
+    bundle_run("training", *config, *data, *small)
+    config_file = json.loads((tmp_path / "config.json").read_text())
+    assert config_file["_class_name"] == "AutoencoderKL"
+    assert config_file["scaling_factor"] not in (0.18215, 1.0)  # measured, not the default
+    assert (tmp_path / "diffusion_pytorch_model.safetensors").stat().st_size < 12e6
+
+
+def test_mistyped_key_is_reported_with_the_nearest(bundle_run: Run, pictures: Path) -> None:
+    arguments = ["--config_file", f"{CONFIGS}/train.json", "--dataset_dir", pictures, "--alignment_wieght", 0.75]
+    result = bundle_run("training", *arguments, check=False)
+    assert result.returncode != 0
+    assert "did you mean 'alignment_weight'?" in result.stderr.splitlines()[-2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--uncertainty", "true"], "set num_samples to 2 or more"),
+        (["--uncertainty", "flase"], "neither true nor false"),
+        (["--output_dir", "/proc/leaf_seg"], "Cannot write to the output folder"),
+        (["--model_dir", "/nowhere"], "No config.json in /nowhere"),
+        (["--dataset_dir", "/nowhere"], "/nowhere does not exist"),
+    ],
+)
+def test_bad_input_ends_with_one_clear_message(
+    bundle_run: Run, pictures: Path, picture_model: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    given = {"--dataset_dir": str(pictures / "images"), "--model_dir": str(picture_model)}
+    given |= {"--output_dir": str(tmp_path / "out"), arguments[0]: arguments[1]}
+    result = bundle_run("inference", *INFER, *(word for pair in given.items() for word in pair), check=False)
+    assert result.returncode != 0
+    last = result.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("leaf_seg: ")
+    assert message in last
+    assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_array_without_affine_is_an_error(picture_model: Path) -> None:
+    with pytest.raises(InputError, match="affine"):
+        leaf_seg.load(picture_model, device="cpu")(np.zeros((8, 9, 10), np.float32))
+
+
+def test_arrays_and_files_give_the_same(pictures: Path, volumes: Path, picture_model: Path, volume_model: Path) -> None:
+    picture = pictures / "images" / "phantom_0000.png"
+    by_picture = leaf_seg.load(picture_model, device="cpu")
+    np.testing.assert_array_equal(by_picture(np.asarray(Image.open(picture))).label, by_picture(picture).label)
+
+    volume = nib.load(volumes / "images" / "phantom_0001.nii.gz")
+    by_volume = leaf_seg.load(volume_model, device="cpu")
+    result = by_volume(np.asarray(volume.dataobj), affine=volume.affine)
+    np.testing.assert_array_equal(result.label, by_volume(volumes / "images" / "phantom_0001.nii.gz").label)
+    np.testing.assert_allclose(result.probabilities.sum(axis=0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LPI", "PSR"])
+def test_a_volume_in_another_orientation_is_segmented_alike(
+    volumes: Path, volume_model: Path, tmp_path: Path, orientation: str
+) -> None:
+    """NIfTI affine and orientation round trip: stored otherwise, the same patient gets the same labels in space."""
+    canonical = nib.as_closest_canonical(nib.load(volumes / "images" / "phantom_0002.nii.gz"))  # oblique
+    transform = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(orientation)
+    )
+    turned = canonical.as_reoriented(transform)
+    nib.save(canonical, tmp_path / "canonical.nii.gz")
+    nib.save(turned, tmp_path / "turned.nii.gz")
+    segmenter = leaf_seg.load(volume_model, device="cpu")
+    expected = segmenter(tmp_path / "canonical.nii.gz").label
+    label = nib.Nifti1Image(segmenter(tmp_path / "turned.nii.gz").label, turned.affine)
+    assert label.shape == turned.shape
+    back = nib.as_closest_canonical(label)
+    np.testing.assert_allclose(back.affine, canonical.affine, atol=1e-4)
+    np.testing.assert_array_equal(np.asarray(back.dataobj), expected)
