@@ -172,8 +172,7 @@ def test_frozen_parts_do_not_move(
     mask_encoder = MaskEncoder(make_autoencoder(autoencoder), 3)
     before = {module: copy_weights(module) for module in (network, mask_encoder)}
     samples = [
-        {"image": torch.rand(3, 16, 16), "label": torch.randint(0, 3, (1, 16, 16), dtype=torch.uint8)}
-        for _ in range(6)
+        {"image": torch.rand(3, 16, 16), "label": torch.randint(0, 3, (1, 16, 16), dtype=torch.uint8)} for _ in range(6)
     ]
     trainer = LeafTrainer(
         device="cpu",
@@ -207,7 +206,9 @@ def test_trains_in_training_mode_after_a_validation(make_segmenter: Make) -> Non
     modes = []
     trainer = make_trainer(network, max_epochs=2)
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: network.eval())
-    network.unet.register_forward_hook(lambda module, *_: modes.append((module.training, network.mask_decoder.training)))
+    network.unet.register_forward_hook(
+        lambda module, *_: modes.append((module.training, network.mask_decoder.training))
+    )
     trainer.run()
     assert modes == [(True, False)] * 4
 

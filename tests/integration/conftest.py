@@ -72,7 +72,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five volumes with two classes, in RAS, LPI and oblique orientation."""
     folder = tmp_path_factory.mktemp("volumes")
-    return make_phantoms(folder, dimension=3, num_cases=5, num_classes=2, size=(28, 32, 12))
+    return make_phantoms(folder, dimension=3, num_cases=5, num_classes=2, size=(28, 32, 16))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from leaf_seg.losses import DenoisingLoss
 from leaf_seg.losses.denoising import mask_loss
 from leaf_seg.networks import LatentSegmenter
+from leaf_seg.networks.autoencoder import decode_latent
 
 Make = Callable[..., LatentSegmenter]
 
@@ -51,7 +52,7 @@ def test_image_loss_is_that_of_the_decoded_estimate(parameterization: str, make_
         "v": alpha * targets["noisy"] - sigma * output,
         "eps": (targets["noisy"] - sigma * output) / alpha,
     }[parameterization]
-    decoded = network.codec.decode(network.mask_decoder.decode(clean / 0.7).sample)
+    decoded = network.codec.decode(decode_latent(network.mask_decoder, clean))
     torch.testing.assert_close(loss, prediction + 0.3 * mask_loss(decoded, targets["label"]))
 
 

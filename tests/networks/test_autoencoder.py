@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DModel
 
 from leaf_seg.errors import InputError
-from leaf_seg.networks import load_autoencoder
+from leaf_seg.networks import initial_autoencoder, load_autoencoder
 from leaf_seg.networks.autoencoder import (
     Autoencoder,
     autoencoder_from_config,
@@ -162,3 +162,14 @@ def test_shipped_autoencoder(caplog: pytest.LogCaptureFixture) -> None:
     assert downsampling_factor(autoencoder) in (4, 8)
     assert sum(parameter.numel() for parameter in autoencoder.parameters()) <= 3_000_000
     assert (folder / WEIGHTS).stat().st_size <= 12 * 1024**2
+
+
+def test_autoencoder_stage_starts_anew_or_from_a_folder(
+    folder: Path, make_autoencoder: Callable[..., Autoencoder]
+) -> None:
+    new = initial_autoencoder({"block_out_channels": [8], "norm_num_groups": 4, "latent_channels": 2})
+    assert isinstance(new, AutoencoderKL)
+    assert new.config["latent_channels"] == 2
+    continued = initial_autoencoder({}, folder)
+    expected = make_autoencoder().state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in continued.state_dict().items())

@@ -51,7 +51,7 @@ def mask_loss(probabilities: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     index = label.long()
     # Decoded probabilities reach exactly 0 and 1, where the logarithm and its gradient are not finite.
     log_probabilities = probabilities.clamp(min=1e-4).log()
-    cross_entropy = F.nll_loss(log_probabilities, index[:, 0])
+    cross_entropy = -log_probabilities.gather(1, index).mean()
     truth = torch.zeros_like(probabilities).scatter_(1, index, 1)
     overlap = (probabilities * truth).sum(dim=(0, 2, 3))[1:]  # [K - 1]
     total = (probabilities + truth).sum(dim=(0, 2, 3))[1:]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,11 @@ def load_settings(folder: str | os.PathLike[str]) -> ModelSettings:
     Raises:
         InputError: When the folder has no readable ``config.json``.
     """
-    return ModelSettings(**_read_config(Path(folder))["settings"])
+    config = _read_config(Path(folder))
+    try:
+        return ModelSettings(**config["settings"])
+    except TypeError as error:
+        raise InputError(_unfit_config(Path(folder), error)) from error
 
 
 def load_network(folder: str | os.PathLike[str], weights_name: str = WEIGHTS_NAME) -> LatentSegmenter:
@@ -55,7 +58,10 @@ def load_network(folder: str | os.PathLike[str], weights_name: str = WEIGHTS_NAM
     """
     path = Path(folder)
     config = _read_config(path)
-    network = LatentSegmenter.from_config(config["network"])
+    try:
+        network = LatentSegmenter.from_config(config["network"])
+    except Exception as error:  # each part of the network has its own kinds
+        raise InputError(_unfit_config(path, error)) from error
     state = _read_weights(path / weights_name)
     missing, unexpected = network.load_state_dict(_matching(state, network, path / weights_name), strict=False)
     if missing or unexpected:
@@ -99,12 +105,19 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def _unfit_config(folder: Path, error: Exception) -> str:
+    return (
+        f"{folder / CONFIG_NAME} describes no model that this version of leaf_seg can build "
+        f"({type(error).__name__}: {error}); restore the file or train again."
+    )
+
+
 def _read_weights(file: Path) -> dict[str, torch.Tensor]:
     if not file.is_file():
         raise InputError(f"No weights {file}; expected the checkpoint that training saves after its first validation.")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # damage shows in many kinds
         raise InputError(
             f"Cannot read the weights {file} ({error}); the file is damaged or is no checkpoint."
         ) from error

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import gc
+import pickle
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.transforms import Compose, Orientationd, RandFlipd
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from leaf_seg.data import SliceDataset, SliceSampler, load_datalist, make_phantoms
+from leaf_seg.data.slicing import resize_image, resize_label
+from leaf_seg.errors import InputError
+from leaf_seg.transforms import CheckPaird, LoadCased, ScaleImaged
+
+Cases = list[dict[str, str]]
+AXES = ("sagittal", "coronal", "axial")
+PREPROCESSING = Compose(
+    [
+        LoadCased(),
+        CheckPaird(num_classes=3),
+        ScaleImaged("image", window=None),
+        Orientationd(("image", "label"), axcodes="RAS", labels=None),
+    ]
+)
+HALF = 2.0**-11  # rounding of float16 below 1
+
+
+def all_cases(root: Path) -> Cases:
+    datalist = load_datalist(str(root))
+    return sorted((*datalist.training, *datalist.validation, *datalist.testing), key=lambda case: case["image"])
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Cases:
+    """Six grey pictures; number 5 is empty."""
+    return all_cases(make_phantoms(tmp_path_factory.mktemp("pictures"), num_cases=6, size=(40, 33)))
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Cases:
+    """Three volumes, RAS, LPI and oblique."""
+    return all_cases(make_phantoms(tmp_path_factory.mktemp("volumes"), dimension=3, num_cases=3, size=(24, 20, 16)))
+
+
+def make_dataset(cases: Cases, size: tuple[int, int] = (16, 24), **options: Any) -> SliceDataset:
+    return SliceDataset(cases, PREPROCESSING, size, **options)
+
+
+def ras_volume(case: dict[str, str], key: str) -> torch.Tensor:
+    """Voxels [X, Y, Z] as nibabel orients them."""
+    volume = nib.as_closest_canonical(nib.Nifti1Image.from_filename(case[key]))
+    return torch.from_numpy(np.ascontiguousarray(volume.dataobj))
+
+
+def test_pictures_are_one_slice_each(pictures: Cases) -> None:
+    dataset = make_dataset(pictures)
+    assert len(dataset) == 6
+    assert dataset.index == [(number, 0) for number in range(6)]
+    assert dataset.is_empty == [False] * 5 + [True]
+    for number, case in enumerate(pictures):
+        sample = dataset[number]
+        image = torch.from_numpy(np.array(Image.open(case["image"]))) / 255
+        expected = resize_image(image[None, None], (16, 24))[0].expand(3, -1, -1)
+        assert sample["image"].dtype == torch.float32
+        torch.testing.assert_close(sample["image"], expected, rtol=0, atol=HALF)
+        label = torch.from_numpy(np.array(Image.open(case["label"])))
+        assert sample["label"].dtype == torch.uint8
+        assert torch.equal(sample["label"], resize_label(label[None, None], (16, 24))[0])
+
+
+def test_colours_stay(tmp_path: Path) -> None:
+    cases = all_cases(make_phantoms(tmp_path, num_cases=3, size=(20, 20), channels=3))
+    image = np.array(Image.open(cases[0]["image"]))
+    expected = torch.from_numpy(image).movedim(2, 0) / 255
+    torch.testing.assert_close(make_dataset(cases, (20, 20))[0]["image"], expected, rtol=0, atol=HALF)
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_slices_of_volumes_in_ras(axis: str, volumes: Cases) -> None:
+    dataset = make_dataset(volumes, axis=axis)
+    dimension = AXES.index(axis)
+    count = (24, 20, 16)[dimension]
+    assert dataset.index == [(number, index) for number in range(3) for index in range(count)]
+    for number, case in enumerate(volumes):
+        voxels = ras_volume(case, "image").float()
+        low, high = np.percentile(voxels, [0.5, 99.5])
+        image = ((voxels - low) / (high - low)).clamp(0, 1).movedim(dimension, 0)
+        label = ras_volume(case, "label").movedim(dimension, 0)
+        for index in (0, count // 2, count - 1):
+            sample = dataset[number * count + index]
+            expected = resize_image(image[None, None, index], (16, 24))[0].expand(3, -1, -1)
+            torch.testing.assert_close(sample["image"], expected, rtol=0, atol=2 * HALF)
+            assert torch.equal(sample["label"], resize_label(label[None, None, index], (16, 24))[0])
+        empty = [not (label[index] > 0).any() for index in range(count)]
+        assert dataset.is_empty[number * count : (number + 1) * count] == empty
+    assert 0 < sum(dataset.is_empty) < len(dataset)
+
+
+def test_neighbours_are_channels_within_a_volume(volumes: Cases) -> None:
+    alone, dataset = make_dataset(volumes), make_dataset(volumes, num_slices=3)
+    assert len(dataset) == len(alone) == 3 * 16
+    grey = [sample["image"][0] for sample in (alone[item] for item in range(len(alone)))]
+    for item, (number, index) in enumerate(dataset.index):
+        first, last = 16 * number, 16 * number + 15
+        sample = dataset[item]["image"]
+        assert torch.equal(sample[0], grey[max(item - 1, first)]), (number, index)
+        assert torch.equal(sample[1], grey[item])
+        assert torch.equal(sample[2], grey[min(item + 1, last)])
+    assert not torch.equal(grey[3], grey[4])
+
+
+def test_augmentation_sees_a_sample_and_does_not_reach_the_disk(pictures: Cases) -> None:
+    flip = RandFlipd(("image", "label"), prob=1.0, spatial_axis=1)
+    plain, flipped = make_dataset(pictures), make_dataset(pictures, augmentation=flip)
+    for key in ("image", "label"):
+        assert torch.equal(torch.as_tensor(flipped[0][key]), plain[0][key].flip(2))
+        assert torch.equal(torch.as_tensor(flipped[0][key]), plain[0][key].flip(2))  # and once more the same
+
+
+def test_a_sample_may_be_changed_in_place(pictures: Cases) -> None:
+    dataset = make_dataset(pictures)
+    before = dataset[0]
+    image = before["image"].clone()
+    for value in before.values():
+        value.zero_()
+    assert torch.equal(dataset[0]["image"], image)
+    assert dataset[0]["label"].any()
+
+
+def test_folder_is_removed_with_the_dataset(pictures: Cases, tmp_path: Path) -> None:
+    dataset = make_dataset(pictures, cache_dir=str(tmp_path / "cache"))
+    (folder,) = (tmp_path / "cache").iterdir()
+    files = sorted(file.name for file in folder.iterdir())
+    assert len(files) == 12
+    # float16 and uint8 at the network's size: 3 bytes a pixel and the headers
+    assert sum(file.stat().st_size for file in folder.iterdir()) == 6 * (3 * 16 * 24 + 2 * 128)
+    del dataset
+    gc.collect()
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_folder_is_removed_when_a_case_is_unfit(pictures: Cases, tmp_path: Path) -> None:
+    unfit = [*pictures[:2], {"image": pictures[0]["image"], "label": str(tmp_path / "missing.png")}]
+    with pytest.raises(RuntimeError) as error:  # MONAI's, around ours
+        make_dataset(unfit, cache_dir=str(tmp_path / "cache"))
+    assert isinstance(error.value.__cause__, InputError)
+    assert "missing.png" in str(error.value.__cause__)
+    del error
+    gc.collect()
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_pickled_copy_reads_the_same_folder_and_leaves_it(pictures: Cases, tmp_path: Path) -> None:
+    """What a worker process that is spawned gets."""
+    dataset = make_dataset(pictures, cache_dir=str(tmp_path))
+    duplicate = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(duplicate[2]["image"], dataset[2]["image"])
+    del duplicate
+    gc.collect()
+    assert dataset[2]["image"].any()
+
+
+@pytest.mark.parametrize("num_slices", [1, 3])
+def test_two_workers_read_the_same(num_slices: int, volumes: Cases) -> None:
+    dataset = make_dataset(volumes, num_slices=num_slices)
+    loader: DataLoader = DataLoader(dataset, batch_size=5, num_workers=2)
+    for _ in range(2):  # the workers of the first epoch are gone by the second; the folder is not
+        batches = list(loader)
+        for key in ("image", "label"):
+            together = torch.cat([batch[key] for batch in batches])
+            assert torch.equal(together, torch.stack([dataset[item][key] for item in range(len(dataset))]))
+
+
+def test_no_cases() -> None:
+    with pytest.raises(InputError, match="no cases"):
+        make_dataset([])
+
+
+def test_colour_has_no_neighbours(tmp_path: Path) -> None:
+    cases = all_cases(make_phantoms(tmp_path, num_cases=3, size=(20, 20), channels=3))
+    with pytest.raises(InputError, match="num_slices is 3 for an image with 3 channel"):
+        make_dataset(cases, num_slices=3)
+
+
+def test_folder_that_cannot_be_written_to(pictures: Cases, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="Cannot write"):
+        make_dataset(pictures, cache_dir=str(tmp_path / "file" / "cache"))
+
+
+@pytest.mark.parametrize(("rate", "share"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
+def test_every_filled_slice_and_a_share_of_the_empty_ones(rate: float, share: float, volumes: Cases) -> None:
+    dataset = make_dataset(volumes)
+    empty = {item for item, is_empty in enumerate(dataset.is_empty) if is_empty}
+    sampler = SliceSampler(dataset, empty_rate=rate)
+    drawn = list(sampler)
+    assert len(drawn) == len(set(drawn)) == len(sampler)
+    assert set(range(len(dataset))) - empty <= set(drawn)
+    assert len(empty & set(drawn)) == round(share * len(empty))
+    assert len(empty) >= 4
+
+
+def test_order_and_empty_slices_change_each_epoch_and_follow_the_seed(volumes: Cases) -> None:
+    dataset = make_dataset(volumes)
+    first, again, other = (SliceSampler(dataset, 0.5, seed) for seed in (1, 1, 2))
+    epochs = [list(first) for _ in range(3)]
+    assert epochs[0] != sorted(epochs[0])
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert len({frozenset(epoch) for epoch in epochs}) > 1
+    assert [list(again) for _ in range(3)] == epochs
+    assert list(other) != epochs[0]
+
+
+def test_order_leaves_the_global_generator_alone(volumes: Cases) -> None:
+    sampler = SliceSampler(make_dataset(volumes))
+    state = torch.random.get_rng_state()
+    list(sampler)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.5])
+def test_rate_out_of_range(rate: float, pictures: Cases) -> None:
+    with pytest.raises(InputError, match="expected a share between 0 and 1"):
+        SliceSampler(make_dataset(pictures), empty_rate=rate)
+
+
+def test_nothing_to_draw(pictures: Cases) -> None:
+    with pytest.raises(InputError, match="set empty_slice_rate above 0"):
+        SliceSampler(make_dataset(pictures[5:]), empty_rate=0.0)

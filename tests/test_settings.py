@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from leaf_seg.settings import ModelSettings
+
+
+def test_through_json() -> None:
+    settings = ModelSettings(["background", "a"], [64, 48], "coronal", 3, window=[-100, 300], spacing=[1, 1.5, 2])
+    assert settings.class_names == ("background", "a")
+    assert settings.image_size == (64, 48)
+    assert settings.num_classes == 2
+    assert ModelSettings(**json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+def test_optional_values_through_json() -> None:
+    settings = ModelSettings(("background", "a"), (64, 64))
+    assert settings.window is None
+    assert settings.spacing is None
+    assert ModelSettings(**json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+def test_frozen() -> None:
+    with pytest.raises(AttributeError):
+        ModelSettings(["background", "a"], [64, 64]).axis = "coronal"  # type: ignore[misc]

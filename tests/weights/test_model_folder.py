@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from leaf_seg.errors import InputError
+from leaf_seg.networks import LatentSegmenter
+from leaf_seg.settings import ModelSettings
+from leaf_seg.weights import load_network, load_settings, save_model_config
+
+Make = Callable[..., LatentSegmenter]
+SETTINGS = ModelSettings(["background", "cell", "nucleus"], [16, 16], "sagittal", 3, (0, 80), (1, 1, 2))
+
+
+@pytest.fixture
+def folder(make_segmenter: Make, tmp_path: Path) -> Path:
+    """A model folder as training leaves it."""
+    network = make_segmenter(seed=3, parameterization="v", noise_seed=4)
+    save_model_config(network, SETTINGS, tmp_path)
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    return tmp_path
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["network"] |= changes
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = str(file)
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (self.file,)
+
+
+@pytest.mark.parametrize("autoencoder", ["kl", "tiny"])
+def test_loaded_network_is_the_saved_one(autoencoder: str, make_segmenter: Make, tmp_path: Path) -> None:
+    network = make_segmenter(6, (24, 16), autoencoder, seed=3, parameterization="v", noise_seed=4, encoder_dropout=0.2)
+    save_model_config(network, SETTINGS, tmp_path / "new" / "folder")
+    torch.save(network.state_dict(), tmp_path / "new" / "folder" / "model.pt")
+    loaded = load_network(tmp_path / "new" / "folder")
+    assert not any(module.training for module in loaded.modules())
+    image = torch.rand(2, 3, 24, 16)
+    assert torch.equal(loaded(image), network(image))
+    assert loaded.config == json.loads(json.dumps(network.config))
+    assert sorted(file.name for file in (tmp_path / "new" / "folder").iterdir()) == ["config.json", "model.pt"]
+
+
+def test_loaded_settings_are_the_saved_ones(folder: Path) -> None:
+    assert load_settings(folder) == SETTINGS
+    assert load_settings(str(folder)) == SETTINGS
+
+
+def test_state_under_the_key_model_of_another_file(folder: Path) -> None:
+    state = torch.load(folder / "model.pt", weights_only=True)
+    torch.save({"model": state, "epoch": 3}, folder / "checkpoint.pt")
+    one, other = load_network(folder), load_network(folder, "checkpoint.pt")
+    assert all(map(torch.equal, one.state_dict().values(), other.state_dict().values()))
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.pt"])
+def test_missing_file(name: str, folder: Path) -> None:
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=rf"No .*{name}"):
+        load_network(folder)
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    for function in (load_network, load_settings):
+        with pytest.raises(InputError, match=r"No config\.json in .*/nowhere; expected .* model\.pt.*--model_dir"):
+            function(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 5000, -1, -200])
+def test_truncated_weights(keep: int, folder: Path) -> None:
+    file = folder / "model.pt"
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(InputError, match=rf"Cannot read the weights {file}"):
+        load_network(folder)
+
+
+@pytest.mark.parametrize("content", [b"hello\n", b"\0" * 64, bytes(range(256)), b"<html></html>", b"PK\x03\x04", b"."])
+def test_file_that_is_no_checkpoint(content: bytes, folder: Path) -> None:
+    (folder / "model.pt").write_bytes(content)
+    with pytest.raises(InputError, match=rf"Cannot read the weights {folder}/model\.pt"):
+        load_network(folder)
+
+
+def test_folder_in_place_of_the_weights(folder: Path) -> None:
+    (folder / "model.pt").unlink()
+    (folder / "model.pt").mkdir()
+    with pytest.raises(InputError, match=rf"{folder}/model\.pt"):
+        load_network(folder)
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_code_in_a_checkpoint_does_not_run(how: str, folder: Path, tmp_path: Path) -> None:
+    proof = tmp_path / "ran"
+    content = {"model": {"noise": Bomb(proof)}}
+    if how == "torch":
+        torch.save(content, folder / "model.pt")
+    else:
+        (folder / "model.pt").write_bytes(pickle.dumps(content))
+    with pytest.raises(InputError, match=rf"{folder}/model\.pt"):
+        load_network(folder)
+    assert not proof.exists()
+    torch.load(folder / "model.pt", weights_only=False) if how == "torch" else pickle.loads(pickle.dumps(content))
+    assert proof.exists()  # the checkpoint was armed
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(2)], {"epoch": 3}, {"model": 3}, torch.zeros(3), {"model": [1]}])
+def test_checkpoint_without_a_state_dictionary(content: Any, folder: Path) -> None:
+    torch.save(content, folder / "model.pt")
+    with pytest.raises(InputError, match=rf"{folder}/model\.pt holds no state dictionary"):
+        load_network(folder)
+
+
+def test_weights_of_other_shapes(folder: Path, make_segmenter: Make) -> None:
+    torch.save(make_segmenter(image_size=(24, 16)).state_dict(), folder / "model.pt")
+    expected = r"noise: found \(1, 4, 6, 4\), expected \(1, 4, 4, 4\)"
+    with pytest.raises(InputError, match=rf"{folder}/model\.pt does not fit .*config\.json.*{expected}"):
+        load_network(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: {f"module.{key}": value for key, value in state.items()}, "keys missing"),
+        (lambda state: {key: value for key, value in state.items() if "unet.conv_out" not in key}, "2 keys missing"),
+        (lambda state: state | {"projector.weight": torch.zeros(1)}, r"1 unexpected \(projector\.weight\)"),
+        (lambda state: {}, "keys missing"),
+    ],
+    ids=["wrapped", "incomplete", "left over", "empty"],
+)
+def test_weights_with_other_keys(change: Callable[[dict], dict], words: str, folder: Path) -> None:
+    file = folder / "model.pt"
+    torch.save(change(torch.load(file, weights_only=True)), file)
+    with pytest.raises(InputError, match=rf"{file} does not fit .*{words}"):
+        load_network(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"network": {}}', '"network settings"'])
+def test_damaged_config(text: str, folder: Path) -> None:
+    (folder / "config.json").write_text(text)
+    for function in (load_network, load_settings):
+        with pytest.raises(InputError, match=rf"{folder}/config\.json"):
+            function(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"unet": None},
+        {"image_size": [15, 16]},
+        {"num_classes": 9},
+        {"parameterization": "epsilon"},
+        {"autoencoder": {"_class_name": "VQModel"}},
+        {"strange": 1},
+    ],
+    ids=str,
+)
+def test_config_of_no_network(changes: dict[str, Any], folder: Path) -> None:
+    change_config(folder, **changes)
+    with pytest.raises(InputError, match=rf"{folder}/config\.json"):
+        load_network(folder)
+
+
+def test_settings_of_another_version(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["settings"]["strange"] = 1
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=rf"{folder}/config\.json.*strange"):
+        load_settings(folder)
+
+
+def test_folder_that_cannot_be_written_to(make_segmenter: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="Cannot write to the output folder"):
+        save_model_config(make_segmenter(), SETTINGS, tmp_path / "file" / "folder")
