@@ -44,7 +44,7 @@ def main() -> int:
     image = dataset_dir / "images" / "phantom_0002.png"
     command("leaf_seg", "segment", image, run_dir / "segmented", "--model", model_dir, "--num-samples", 5)
 
-    summary = json.loads((ROOT / model_dir / "evaluation" / "metrics_summary.json").read_text())
+    summary = json.loads((ROOT / model_dir / "evaluation" / "testing" / "metrics_summary.json").read_text())
     dice = summary["mean_foreground"]["dice"]
     logger.info("\nDone in %.1f minutes.", (time.monotonic() - start) / 60)
     logger.info(
@@ -53,8 +53,8 @@ def main() -> int:
     )
     logger.info("Look at:")
     for what, path in {
-        "metrics": model_dir / "evaluation" / "metrics_cases.csv",
-        "overlays with truth": model_dir / "evaluation" / "overlays",
+        "metrics": model_dir / "evaluation" / "testing" / "metrics_cases.csv",
+        "overlays with truth": model_dir / "evaluation" / "testing" / "overlays",
         "one image with uncertainty": run_dir / "segmented" / "overlays",
         "the model": model_dir,
     }.items():

@@ -52,6 +52,9 @@ def test_images_and_mask_images_in_turn(num_classes: int) -> None:
         assert torch.equal(label, sample["label"].long())
 
 
-def test_one_mask_image_must_hold_all_classes() -> None:
-    with pytest.raises(ValueError, match="at most 4 classes"):
-        AutoencoderImages(PhantomSlices(3, (32, 32)), num_classes=5)
+def test_more_classes_than_one_mask_image_holds() -> None:
+    images = AutoencoderImages(PhantomSlices(3, (32, 32), num_classes=4), num_classes=6)
+    assert len(images) == 9
+    masks = torch.stack([images[4]["image"], images[5]["image"]])  # of slice 1
+    label = MaskCodec(6).decode(masks).argmax(dim=1)
+    assert torch.equal(label, PhantomSlices(3, (32, 32), num_classes=4)[1]["label"].long())

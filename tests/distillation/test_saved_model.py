@@ -12,12 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from leaf_seg.diffusion import TimestepSampler
 from leaf_seg.distillation import FeatureDistillation
 from leaf_seg.engines import LeafTrainer, PrepareDenoising, WeightAverage, trainable_parameters
-from leaf_seg.handlers import ModelConfigSaver
 from leaf_seg.losses import DenoisingLoss
 from leaf_seg.networks import LatentSegmenter, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.settings import ModelSettings
-from leaf_seg.weights import load_network
+from leaf_seg.weights import load_network, save_model
 
 Make = Callable[..., LatentSegmenter]
 SETTINGS = ModelSettings(["background", "a", "b"], [16, 16])
@@ -34,7 +33,7 @@ def train(
         network = make_segmenter()
         average = WeightAverage(network)
         optimizer = torch.optim.AdamW(trainable_parameters(network), lr=1e-2)
-        handlers: list[Any] = [ModelConfigSaver(network, SETTINGS, str(folder))]
+        handlers: list[Any] = []
         if is_aligned:
             teacher = teacher_folders["dinov2"]
             handlers.append(FeatureDistillation(network, optimizer, teacher, weight=0.75, hidden_dim=16))
@@ -55,7 +54,7 @@ def train(
             ema=average,
         ).run()
         with average.applied():
-            torch.save(network.state_dict(), folder / "model.pt")
+            save_model(network, SETTINGS, folder)
         return network.eval()
 
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import Dinov2Config, Dinov2Model
 
 import leaf_seg
 from leaf_seg.errors import InputError
@@ -86,10 +88,26 @@ def test_segment_command_writes_pictures(run_python: Run, pictures: Path, pictur
     assert len(list((tmp_path / "out" / "probabilities").iterdir())) == 3
 
 
-def test_evaluate_then_aligned_training_overrides(
+def test_alignment_trains_and_leaves_the_same_kind_of_model(
+    bundle_run: Run, pictures: Path, picture_model: Path, small: list[str], tmp_path: Path
+) -> None:
+    teacher = Dinov2Config(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
+    Dinov2Model(teacher).save_pretrained(tmp_path / "teacher")
+    data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path / "model"]
+    result = bundle_run(
+        *("training", "--config_file", f"{CONFIGS}/train.json", *data, *small),
+        *("--alignment_weight", 0.75, "--teacher", tmp_path / "teacher"),
+    )
+    assert "alignment=" in result.stderr  # the progress bar
+    plain, aligned = (torch.load(f / "model.pt", weights_only=True) for f in (picture_model, tmp_path / "model"))
+    assert {key: value.shape for key, value in aligned.items()} == {key: value.shape for key, value in plain.items()}
+    assert any(not torch.equal(aligned[key], plain[key]) for key in plain)
+
+
+def test_a_teacher_that_is_nowhere_is_an_error(
     bundle_run: Run, pictures: Path, small: list[str], tmp_path: Path
 ) -> None:
-    """A teacher that is nowhere is an error, never a training without it."""
+    """Never a training without it."""
     data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path / "model"]
     result = bundle_run(
         *("training", "--config_file", f"{CONFIGS}/train.json", *data, *small),
@@ -142,6 +160,28 @@ def test_bad_input_ends_with_one_clear_message(
     assert last.startswith("leaf_seg: ")
     assert message in last
     assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_unfit_validation_case_stops_before_training(
+    bundle_run: Run, pictures: Path, small: list[str], tmp_path: Path
+) -> None:
+    shutil.copytree(pictures, tmp_path / "data")
+    name = _picture_names(pictures, "validation")[0]
+    Image.fromarray(np.full((40, 48), 7, np.uint8)).save(tmp_path / "data" / "labels" / f"{name}.png")
+    data = ["--dataset_dir", tmp_path / "data", "--num_classes", 3, "--output_dir", tmp_path / "model"]
+    result = bundle_run("training", "--config_file", f"{CONFIGS}/train.json", *data, *small, check=False)
+    last = result.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("leaf_seg: ")
+    assert f"{name}.png" in last
+    assert not (tmp_path / "model" / "config.json").exists()
+
+
+def test_training_shorter_than_the_validation_interval_saves_a_model(
+    bundle_run: Run, pictures: Path, small: list[str], tmp_path: Path
+) -> None:
+    data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path]
+    bundle_run("training", "--config_file", f"{CONFIGS}/train.json", *data, *small, "--val_interval", 5)
+    assert (tmp_path / "model.pt").is_file()
 
 
 def test_array_without_affine_is_an_error(picture_model: Path) -> None:

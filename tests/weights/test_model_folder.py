@@ -13,7 +13,7 @@ import torch
 from leaf_seg.errors import InputError
 from leaf_seg.networks import LatentSegmenter
 from leaf_seg.settings import ModelSettings
-from leaf_seg.weights import load_network, load_settings, save_model_config
+from leaf_seg.weights import load_network, load_settings, save_model
 
 Make = Callable[..., LatentSegmenter]
 SETTINGS = ModelSettings(["background", "cell", "nucleus"], [16, 16], "sagittal", 3, (0, 80), (1, 1, 2))
@@ -23,8 +23,7 @@ SETTINGS = ModelSettings(["background", "cell", "nucleus"], [16, 16], "sagittal"
 def folder(make_segmenter: Make, tmp_path: Path) -> Path:
     """A model folder as training leaves it."""
     network = make_segmenter(seed=3, parameterization="v", noise_seed=4)
-    save_model_config(network, SETTINGS, tmp_path)
-    torch.save(network.state_dict(), tmp_path / "model.pt")
+    save_model(network, SETTINGS, tmp_path)
     return tmp_path
 
 
@@ -47,8 +46,7 @@ class Bomb:
 @pytest.mark.parametrize("autoencoder", ["kl", "tiny"])
 def test_loaded_network_is_the_saved_one(autoencoder: str, make_segmenter: Make, tmp_path: Path) -> None:
     network = make_segmenter(6, (24, 16), autoencoder, seed=3, parameterization="v", noise_seed=4, encoder_dropout=0.2)
-    save_model_config(network, SETTINGS, tmp_path / "new" / "folder")
-    torch.save(network.state_dict(), tmp_path / "new" / "folder" / "model.pt")
+    save_model(network, SETTINGS, tmp_path / "new" / "folder")
     loaded = load_network(tmp_path / "new" / "folder")
     assert not any(module.training for module in loaded.modules())
     image = torch.rand(2, 3, 24, 16)
@@ -187,4 +185,4 @@ def test_settings_of_another_version(folder: Path) -> None:
 def test_folder_that_cannot_be_written_to(make_segmenter: Make, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="Cannot write to the output folder"):
-        save_model_config(make_segmenter(), SETTINGS, tmp_path / "file" / "folder")
+        save_model(make_segmenter(), SETTINGS, tmp_path / "file" / "folder")

@@ -57,6 +57,7 @@ def _cuda_device(device: torch.device) -> torch.device:
 def _absent(name: str, found: str) -> InputError:
     """The error for a device that was asked for and is not there."""
     return InputError(
-        f"The device {name!r} was asked for, but PyTorch {torch.__version__} finds {found}: choose --device auto or "
-        "--device cpu, or install a PyTorch built for the device and its driver."
+        f"The device {name!r} was asked for, but PyTorch {torch.__version__} finds {found}: choose auto or cpu "
+        "(--device_name of the configs, --device of python -m leaf_seg), or install a PyTorch built for the device and "
+        "its driver."
     )

@@ -141,6 +141,8 @@ def load(
 
 def _as_meta_tensor(image: np.ndarray, affine: np.ndarray | None) -> MetaTensor:
     """Channel-first MetaTensor of a picture or volume array."""
+    if not np.isfinite(image).all():
+        raise InputError("The array has values that are NaN or infinite; expected finite numbers. Replace them first.")
     if image.ndim == 3 and affine is not None:
         return MetaTensor(torch.from_numpy(np.ascontiguousarray(image))[None], affine=torch.as_tensor(affine))
     if image.ndim == 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leaf_seg.data.autoencoder_images import AutoencoderImages, PhantomSlices
+from leaf_seg.data.checks import check_cases
 from leaf_seg.data.datalists import Datalist, class_names, load_datalist, split_cases
 from leaf_seg.data.files import list_images
 from leaf_seg.data.phantoms import make_phantoms, phantom
@@ -14,6 +15,7 @@ __all__ = [
     "PhantomSlices",
     "SliceDataset",
     "SliceSampler",
+    "check_cases",
     "class_names",
     "list_images",
     "load_datalist",

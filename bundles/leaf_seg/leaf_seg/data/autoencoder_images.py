@@ -47,28 +47,25 @@ class PhantomSlices(Dataset):
 
 
 class AutoencoderImages(Dataset):
-    """Every slice of a data set twice: its image, and its label map as a mask image.
+    """Every slice of a data set 1 + n times: its image, and its label map as n mask images.
 
     Args:
         slices: items with "image" [3, H, W] in [0, 1] and "label" [1, H, W].
-        num_classes: K of the label maps, background included, at most 4 so that one mask image holds them.
+        num_classes: K of the label maps, background included; n = ceil((K - 1) / 3).
     """
 
     def __init__(self, slices: Dataset, num_classes: int) -> None:
         self.slices = slices
         self.codec = MaskCodec(num_classes)
-        if self.codec.num_images != 1:
-            raise ValueError(f"Mask images of {num_classes} classes do not fit one image; expected at most 4 classes.")
 
     def __len__(self) -> int:
-        return 2 * len(self.slices)  # type: ignore[arg-type]
+        return (1 + self.codec.num_images) * len(self.slices)  # type: ignore[arg-type]
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
-        """Key "image", [3, H, W] in [-1, 1]: the image where ``item`` is even, else the mask image."""
-        index, is_mask = divmod(item, 2)
+        """Key "image", [3, H, W] in [-1, 1]; the items of a slice follow each other."""
+        index, which = divmod(item, 1 + self.codec.num_images)
         sample = self.slices[index]
-        if is_mask:
-            return {
-                "image": self.codec.encode(convert_to_tensor(sample["label"], track_meta=False)[None])[0].contiguous()
-            }
+        if which:
+            label = convert_to_tensor(sample["label"], track_meta=False)[None]
+            return {"image": self.codec.encode(label)[which - 1].contiguous()}
         return {"image": convert_to_tensor(sample["image"], track_meta=False) * 2 - 1}

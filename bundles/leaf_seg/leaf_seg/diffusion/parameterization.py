@@ -6,14 +6,16 @@ from typing import Literal, get_args
 
 import torch
 
+from leaf_seg.errors import InputError
+
 Parameterization = Literal["x0", "v", "eps"]
 PARAMETERIZATIONS: tuple[str, ...] = get_args(Parameterization)
 
 
 def check_parameterization(name: str) -> str:
-    """Return the name, or raise a ValueError that lists those known."""
+    """Return the name, or raise an InputError that lists those known."""
     if name not in PARAMETERIZATIONS:
-        raise ValueError(f"parameterization is {name!r}; expected one of {', '.join(PARAMETERIZATIONS)}.")
+        raise InputError(f"parameterization is {name!r}; expected one of {', '.join(PARAMETERIZATIONS)}.")
     return name
 
 

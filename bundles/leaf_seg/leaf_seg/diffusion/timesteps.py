@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from leaf_seg.errors import InputError
+
 
 class TimestepSampler:
     """Draws timesteps, uniformly as in the paper or weighted towards the last one.
@@ -16,12 +18,12 @@ class TimestepSampler:
         terminal_probability: share of draws fixed at T - 1, in [0, 1]; 0 is the paper's.
 
     Raises:
-        ValueError: When the share is outside [0, 1].
+        InputError: When the share is outside [0, 1].
     """
 
     def __init__(self, num_timesteps: int = 1000, terminal_probability: float = 0.0) -> None:
         if not 0 <= terminal_probability <= 1:
-            raise ValueError(f"terminal_probability is a share in [0, 1], found {terminal_probability}.")
+            raise InputError(f"terminal_probability is a share in [0, 1], found {terminal_probability}.")
         self.num_timesteps = num_timesteps
         self.terminal_probability = terminal_probability
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -18,7 +19,8 @@ class LeafTrainer(SupervisedTrainer):
     """MONAI's SupervisedTrainer with gradient clipping, learning-rate schedule and EMA.
 
     They hang on the optimiser's own step hooks, so that with gradient accumulation, or a step that fp16 scaling skips,
-    they advance when the weights do and not before; GradScaler has unscaled the gradients by then.
+    they advance when the weights do and not before; GradScaler has unscaled the gradients by then. A loss that is not
+    finite is an error.
 
     Args:
         max_grad_norm: clip the norm of all gradients to this; None does not clip.
@@ -29,7 +31,7 @@ class LeafTrainer(SupervisedTrainer):
         **kwargs: as for ``monai.engines.SupervisedTrainer``.
 
     Raises:
-        InputError: When fp16 is asked of a device other than CUDA.
+        InputError: When fp16 is asked of a device other than CUDA; while training, when the loss is not finite.
     """
 
     def __init__(
@@ -49,9 +51,11 @@ class LeafTrainer(SupervisedTrainer):
         self.lr_scheduler = None
         if lr_scheduler is not None:
             steps_per_epoch = math.ceil(self.state.epoch_length / self.accumulation_steps)
-            self.lr_scheduler = lr_scheduler(
-                optimizer=self.optimizer, num_training_steps=steps_per_epoch * self.state.max_epochs
-            )
+            num_steps = steps_per_epoch * self.state.max_epochs
+            if getattr(lr_scheduler, "keywords", {}).get("num_warmup_steps", 0) >= num_steps:
+                self.logger.warning("The warm-up takes all %d steps: lower warmup_steps.", num_steps)
+            self.lr_scheduler = lr_scheduler(optimizer=self.optimizer, num_training_steps=num_steps)
+        self.add_event_handler(Events.ITERATION_COMPLETED, _check_loss)
         self.optimizer.register_step_pre_hook(self._before_step)
         self.optimizer.register_step_post_hook(self._after_step)
 
@@ -65,3 +69,13 @@ class LeafTrainer(SupervisedTrainer):
             self.lr_scheduler.step()
         if self.ema is not None:
             self.ema.step()
+
+
+def _check_loss(engine: Engine) -> None:
+    output: Any = engine.state.output
+    loss = float((output[0] if isinstance(output, list) else output)["loss"])
+    if not math.isfinite(loss):
+        raise InputError(
+            f"The loss is {loss} at step {engine.state.iteration}, epoch {engine.state.epoch}; expected a finite "
+            "number. Lower learning_rate, or set precision to bf16 or fp32. The best model so far is kept."
+        )

@@ -2,7 +2,8 @@
 
 from leaf_seg.handlers.autoencoder_saver import AutoencoderSaver
 from leaf_seg.handlers.case_report import CaseReport
-from leaf_seg.handlers.model_config_saver import ModelConfigSaver
+from leaf_seg.handlers.final_validation import FinalValidation
+from leaf_seg.handlers.model_saver import ModelSaver
 from leaf_seg.handlers.progress import EvaluationProgress, TrainingProgress
 from leaf_seg.handlers.segmentation_saver import SegmentationSaver
 
@@ -10,7 +11,8 @@ __all__ = [
     "AutoencoderSaver",
     "CaseReport",
     "EvaluationProgress",
-    "ModelConfigSaver",
+    "FinalValidation",
+    "ModelSaver",
     "SegmentationSaver",
     "TrainingProgress",
 ]

@@ -82,7 +82,12 @@ def initial_autoencoder(config: dict[str, Any], init_dir: str | os.PathLike[str]
         config: arguments of ``diffusers.AutoencoderKL``; without meaning when ``init_dir`` is given.
         init_dir: folder of a trained autoencoder to continue from.
     """
-    return AutoencoderKL(**config) if init_dir is None else load_autoencoder(init_dir)
+    if init_dir is None:
+        return AutoencoderKL(**config)
+    trained = load_autoencoder(init_dir)
+    autoencoder = autoencoder_from_config(dict(trained.config) | {"_class_name": type(trained).__name__})
+    autoencoder.load_state_dict(trained.state_dict())  # a new one, whose config does not name this machine's folder
+    return autoencoder
 
 
 def downsampling_factor(autoencoder: Autoencoder) -> int:

@@ -12,6 +12,7 @@ from torch import nn
 
 from leaf_seg.diffusion.parameterization import check_parameterization, clean_latent
 from leaf_seg.diffusion.schedule import NoiseSchedule
+from leaf_seg.errors import InputError
 from leaf_seg.networks.autoencoder import (
     Autoencoder,
     autoencoder_from_config,
@@ -45,7 +46,8 @@ class LatentSegmenter(nn.Module):
         encoder_dropout: dropout of the trainable image encoder (the paper's: 0.2).
 
     Raises:
-        ValueError: When the sizes, channels or names do not fit each other.
+        InputError: When image size or parameterization is unfit.
+        ValueError: When the U-Net's channels do not fit the number of classes.
     """
 
     noise: torch.Tensor
@@ -78,7 +80,7 @@ class LatentSegmenter(nn.Module):
         self.latent_channels = int(autoencoder.config["latent_channels"])
         factor = downsampling_factor(autoencoder)
         if any(side % (factor * 2 ** (len(unet.config["block_out_channels"]) - 1)) for side in self.image_size):
-            raise ValueError(
+            raise InputError(
                 f"image_size {self.image_size} does not fit: the autoencoder divides it by {factor} and the U-Net by "
                 f"{2 ** (len(unet.config['block_out_channels']) - 1)} more; choose multiples of their product."
             )

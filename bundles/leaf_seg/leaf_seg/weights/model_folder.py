@@ -3,34 +3,86 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from leaf_seg.data.datalists import Datalist
 from leaf_seg.data.files import ensure_writable_folder
 from leaf_seg.errors import InputError
 from leaf_seg.networks import LatentSegmenter
 from leaf_seg.settings import ModelSettings
+from leaf_seg.writers import replacing
+
+logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.pt"
 
 
-def save_model_config(network: LatentSegmenter, settings: ModelSettings, folder: str | os.PathLike[str]) -> Path:
-    """Write ``config.json``; with the weights beside it the folder is all that inference needs.
+def save_model(
+    network: LatentSegmenter,
+    settings: ModelSettings,
+    folder: str | os.PathLike[str],
+    provenance: dict[str, Any] | None = None,
+) -> Path:
+    """Write ``config.json`` and ``model.pt``, each in the former one's place only when it is complete.
+
+    Args:
+        network: whose configuration and weights are saved.
+        settings: what inference has to know besides.
+        folder: made where needed.
+        provenance: plain values kept in ``config.json`` under "training".
 
     Raises:
         InputError: When the folder cannot be written to.
     """
-    path = ensure_writable_folder(folder) / CONFIG_NAME
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(
-        json.dumps({"network": network.config, "settings": settings.to_dict()}, indent=2, default=list)
-    )
-    temporary.replace(path)
+    path = ensure_writable_folder(folder)
+    config = {"network": network.config, "settings": settings.to_dict(), "training": provenance or {}}
+    with replacing(path / WEIGHTS_NAME) as weights, replacing(path / CONFIG_NAME) as text:
+        torch.save({"model": network.state_dict()}, weights)
+        text.write_text(json.dumps(config, indent=2, default=list) + "\n")
     return path
+
+
+def check_output_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Refuse to train over a trained model, and into a folder that cannot be written to.
+
+    Raises:
+        InputError: In both cases.
+    """
+    path = ensure_writable_folder(folder)
+    if (path / WEIGHTS_NAME).exists() and not overwrite:
+        raise InputError(
+            f"{path.resolve()} already holds a trained model ({WEIGHTS_NAME}); expected a folder without one. Choose "
+            "another --output_dir, move the model away, or add --overwrite true to replace it."
+        )
+
+
+def check_dataset(folder: str | os.PathLike[str], datalist: Datalist) -> None:
+    """Compare a data set with the one that a model was trained on; before the model is evaluated on it.
+
+    Another data set or split is legitimate, but then some of its cases may have been trained on: that is logged.
+
+    Raises:
+        InputError: When the data set names its classes, and not as the model does.
+    """
+    config = _read_config(Path(folder))
+    names = config["settings"]["class_names"]
+    if datalist.class_names is not None and list(datalist.class_names) != list(names):
+        raise InputError(
+            f"The dataset's classes are {datalist.class_names}, the model's in {folder} are {names}; expected the "
+            "same. Evaluate on a dataset with the model's classes in the model's order."
+        )
+    trained_on = config.get("training", {}).get("datalist_sha256")
+    if trained_on is not None and trained_on != datalist.sha256:
+        logger.warning(
+            "The dataset or its split is not the one that the model was trained on: if it shares cases with the "
+            "training data, the metrics are too good."
+        )
 
 
 def load_settings(folder: str | os.PathLike[str]) -> ModelSettings:

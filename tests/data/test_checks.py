@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from monai.data import Dataset
+from monai.transforms import Compose
+
+from leaf_seg.data import check_cases, make_phantoms
+from leaf_seg.errors import InputError
+from leaf_seg.transforms import CheckPaird, LoadCased
+
+
+def test_the_last_unfit_case_is_found(tmp_path: Path) -> None:
+    root = make_phantoms(tmp_path, num_cases=4, size=(20, 20))
+    cases = [
+        {key: str(root / f"{key}s" / f"phantom_{index:04d}.png") for key in ("image", "label")} for index in range(4)
+    ]
+    dataset = Dataset(cases, Compose([LoadCased(), CheckPaird(num_classes=3)]))
+    check_cases(dataset)
+    (root / "labels" / "phantom_0003.png").write_bytes(b"no picture")
+    with pytest.raises(RuntimeError) as error:  # MONAI's, around ours
+        check_cases(dataset)
+    assert isinstance(error.value.__cause__, InputError)
+    assert "phantom_0003.png" in str(error.value.__cause__)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from leaf_seg.errors import InputError
+from leaf_seg.handlers import ModelSaver
+from leaf_seg.networks import LatentSegmenter
+from leaf_seg.settings import ModelSettings
+from leaf_seg.weights import check_output_folder, load_network, load_settings
+
+SETTINGS = ModelSettings(["background", "a", "b"], [16, 16])
+
+
+def _validate(saver: ModelSaver, epoch: int, best_epoch: int) -> None:
+    engine: Any = Engine(lambda engine, batch: None)
+    saver.attach(engine)
+    engine.state.key_metric_name, engine.state.best_metric = "val_mean_dice", 0.5
+    engine.state.best_metric_epoch = best_epoch
+    engine.run([0], max_epochs=epoch)
+
+
+def test_saves_the_best_with_its_configuration(make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path) -> None:
+    network = make_segmenter()
+    saver = ModelSaver(network, SETTINGS, str(tmp_path / "model"), {"datalist_sha256": "abc"})
+    _validate(saver, epoch=2, best_epoch=1)
+    assert not (tmp_path / "model").exists()
+    _validate(saver, epoch=2, best_epoch=2)
+    assert load_settings(tmp_path / "model") == SETTINGS
+    loaded = load_network(tmp_path / "model")
+    assert all(map(torch.equal, loaded.state_dict().values(), network.state_dict().values()))
+    training = json.loads((tmp_path / "model" / "config.json").read_text())["training"]
+    assert training == {"datalist_sha256": "abc", "epoch": 2, "val_mean_dice": 0.5}
+
+
+def test_weights_that_cannot_be_written_leave_the_former_model(
+    make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _validate(ModelSaver(make_segmenter(), SETTINGS, str(tmp_path)), 1, 1)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def full_disk(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(InputError, match="No space left"):
+        _validate(ModelSaver(make_segmenter(parameterization="eps"), SETTINGS, str(tmp_path)), 1, 1)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_training_over_a_model_is_refused(make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path) -> None:
+    check_output_folder(tmp_path)
+    _validate(ModelSaver(make_segmenter(), SETTINGS, str(tmp_path)), 1, 1)
+    with pytest.raises(InputError, match="--overwrite true"):
+        check_output_folder(tmp_path)
+    check_output_folder(tmp_path, overwrite=True)
