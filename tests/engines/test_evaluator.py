@@ -8,12 +8,15 @@ import pytest
 import torch
 from ignite.engine import Events
 from monai.engines.utils import IterationEvents
-from monai.handlers import CheckpointSaver, MeanDice, from_engine
+from monai.handlers import MeanDice, from_engine
 from monai.transforms import AsDiscreted
 
 from leaf_seg.engines import LeafEvaluator, WeightAverage, trainable_parameters
+from leaf_seg.handlers import ModelSaver
 from leaf_seg.inferers import SegmentationInferer
 from leaf_seg.networks import LatentSegmenter
+from leaf_seg.settings import ModelSettings
+from leaf_seg.weights import load_network
 
 Make = Callable[..., LatentSegmenter]
 Weights = dict[str, torch.Tensor]
@@ -97,7 +100,7 @@ def test_network_is_in_evaluation_mode_without_gradients(trained: tuple[LatentSe
     assert modes == [(False, False)] * 2
 
 
-def test_best_checkpoint_holds_the_averaged_weights(
+def test_saved_model_holds_the_averaged_weights(
     trained: tuple[LatentSegmenter, WeightAverage], make_segmenter: Make, tmp_path: Path
 ) -> None:
     network, average = trained
@@ -107,13 +110,10 @@ def test_best_checkpoint_holds_the_averaged_weights(
         decollate=True,
         postprocessing=AsDiscreted("pred", argmax=True),
         key_val_metric={"val_mean_dice": MeanDice(output_transform=from_engine(["pred", "label"]), num_classes=3)},
-        val_handlers=[
-            CheckpointSaver(str(tmp_path), {"model": network}, save_key_metric=True, key_metric_filename="model.pt")
-        ],
+        val_handlers=[ModelSaver(network, ModelSettings(["background", "a", "b"], [16, 16]), str(tmp_path))],
     )
     evaluator.run(global_epoch=3)
-    saved = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert equal(saved, copy_weights(make_segmenter()))
+    assert equal(copy_weights(load_network(tmp_path)), copy_weights(make_segmenter()))
     assert evaluator.state.best_metric_epoch == 3
 
 

@@ -56,11 +56,11 @@ def make_trainer(network: LatentSegmenter, batch_size: int = 4, number: int = 8,
     arguments: dict[str, Any] = {
         "optimizer": torch.optim.AdamW(trainable_parameters(network), lr=1e-2, weight_decay=0.05),
         "prepare_batch": PrepareFromSample(network),
+        "train_data_loader": DataLoader(make_samples(number), batch_size=batch_size),  # type: ignore[arg-type]
         "max_epochs": 3,
     }
     return LeafTrainer(
         device="cpu",
-        train_data_loader=DataLoader(make_samples(number), batch_size=batch_size),  # type: ignore[arg-type]
         network=network,
         loss_function=DenoisingLoss(network),
         **(arguments | options),
@@ -234,3 +234,23 @@ def test_same_seed_same_weights(make_segmenter: Make) -> None:
 def test_fp16_needs_cuda(make_segmenter: Make) -> None:
     with pytest.raises(InputError, match="fp16 needs a CUDA device, found cpu; use bf16 or fp32"):
         make_trainer(make_segmenter(), precision="fp16")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_is_an_error(value: float, make_segmenter: Make) -> None:
+    samples = make_samples(8)
+    samples[5]["clean"][0, 0, 0] = value
+    trainer = make_trainer(make_segmenter(), train_data_loader=DataLoader(samples, batch_size=2))  # type: ignore[arg-type]
+    completed = []
+    trainer.add_event_handler(Events.COMPLETED, completed.append)
+    with pytest.raises(InputError, match=rf"The loss is {value} at step 3, epoch 1.*Lower learning_rate"):
+        trainer.run()
+    assert not completed  # no last validation of spoilt weights
+
+
+@pytest.mark.parametrize(("steps", "warns"), [(5, False), (6, True), (100, True)])
+def test_warm_up_as_long_as_the_training(
+    steps: int, warns: bool, make_segmenter: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_trainer(make_segmenter(), lr_scheduler=partial(get_scheduler, "constant_with_warmup", num_warmup_steps=steps))
+    assert ("The warm-up takes all 6 steps" in caplog.text) == warns

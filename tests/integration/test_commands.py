@@ -31,7 +31,7 @@ def _picture_names(dataset: Path, split: str) -> list[str]:
 
 def test_training_leaves_a_model_without_teacher_or_optimizer(picture_model: Path) -> None:
     assert {"config.json", "model.pt"} <= {file.name for file in picture_model.iterdir()}
-    state = torch.load(picture_model / "model.pt", weights_only=True)
+    state = torch.load(picture_model / "model.pt", weights_only=True)["model"]
     assert {key.split(".")[0] for key in state} == {"image_encoder", "unet", "mask_decoder", "noise"}
     settings = json.loads((picture_model / "config.json").read_text())["settings"]
     assert settings["class_names"] == ["background", "class_1", "class_2"]
@@ -99,7 +99,9 @@ def test_alignment_trains_and_leaves_the_same_kind_of_model(
         *("--alignment_weight", 0.75, "--teacher", tmp_path / "teacher"),
     )
     assert "alignment=" in result.stderr  # the progress bar
-    plain, aligned = (torch.load(f / "model.pt", weights_only=True) for f in (picture_model, tmp_path / "model"))
+    plain, aligned = (
+        torch.load(f / "model.pt", weights_only=True)["model"] for f in (picture_model, tmp_path / "model")
+    )
     assert {key: value.shape for key, value in aligned.items()} == {key: value.shape for key, value in plain.items()}
     assert any(not torch.equal(aligned[key], plain[key]) for key in plain)
 
@@ -179,9 +181,18 @@ def test_unfit_validation_case_stops_before_training(
 def test_training_shorter_than_the_validation_interval_saves_a_model(
     bundle_run: Run, pictures: Path, small: list[str], tmp_path: Path
 ) -> None:
-    data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path]
-    bundle_run("training", "--config_file", f"{CONFIGS}/train.json", *data, *small, "--val_interval", 5)
+    names = ["background", "cell", "nucleus"]
+    data = ["--dataset_dir", pictures, "--class_names", str(names), "--output_dir", tmp_path]
+    train = ["training", "--config_file", f"{CONFIGS}/train.json", *data, *small, "--val_interval", 5]
+    bundle_run(*train)
     assert (tmp_path / "model.pt").is_file()
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["settings"]["class_names"] == names
+
+    # And a second training does not replace it unasked.
+    result = bundle_run(*train, check=False)
+    assert result.returncode != 0
+    assert "--overwrite true" in result.stderr.rstrip().splitlines()[-1]
 
 
 def test_array_without_affine_is_an_error(picture_model: Path) -> None:

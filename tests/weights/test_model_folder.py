@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from leaf_seg.data import Datalist
 from leaf_seg.errors import InputError
 from leaf_seg.networks import LatentSegmenter
 from leaf_seg.settings import ModelSettings
-from leaf_seg.weights import load_network, load_settings, save_model
+from leaf_seg.weights import check_dataset, load_network, load_settings, save_model
 
 Make = Callable[..., LatentSegmenter]
 SETTINGS = ModelSettings(["background", "cell", "nucleus"], [16, 16], "sagittal", 3, (0, 80), (1, 1, 2))
@@ -186,3 +187,24 @@ def test_folder_that_cannot_be_written_to(make_segmenter: Make, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="Cannot write to the output folder"):
         save_model(make_segmenter(), SETTINGS, tmp_path / "file" / "folder")
+
+
+@pytest.mark.parametrize("names", [["background", "nucleus", "cell"], ["background", "cell"]])
+def test_dataset_with_other_classes(names: list[str], folder: Path) -> None:
+    with pytest.raises(InputError, match=rf"{folder}.*expected the same"):
+        check_dataset(folder, Datalist([], [], [], names, "abc"))
+
+
+@pytest.mark.parametrize("names", [None, list(SETTINGS.class_names)])
+@pytest.mark.parametrize(("trained_on", "warns"), [("abc", False), ("abd", True), (None, False)])
+def test_dataset_other_than_the_training_one(
+    names: list[str] | None,
+    trained_on: str | None,
+    warns: bool,
+    make_segmenter: Make,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    save_model(make_segmenter(), SETTINGS, tmp_path, {} if trained_on is None else {"datalist_sha256": trained_on})
+    check_dataset(tmp_path, Datalist([], [], [], names, "abc"))
+    assert ("the metrics are too good" in caplog.text) == warns
