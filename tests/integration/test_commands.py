@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -68,7 +69,8 @@ def test_inference_keeps_the_geometry_of_volumes(
     bundle_run("inference", *INFER, *arguments, "--num_samples", 2, "--uncertainty", "true", "--precision", "fp32")
     segmenter = leaf_seg.load(volume_model, device="cpu")
     for file in sorted((volumes / "images").iterdir()):
-        source, written = nib.load(file), nib.load(output / file.name)
+        source: Any = nib.load(file)
+        written: Any = nib.load(output / file.name)
         assert written.shape == source.shape
         np.testing.assert_array_equal(written.affine, source.affine)
         for code in ("qform_code", "sform_code", "xyzt_units"):
@@ -205,7 +207,7 @@ def test_arrays_and_files_give_the_same(pictures: Path, volumes: Path, picture_m
     by_picture = leaf_seg.load(picture_model, device="cpu")
     np.testing.assert_array_equal(by_picture(np.asarray(Image.open(picture))).label, by_picture(picture).label)
 
-    volume = nib.load(volumes / "images" / "phantom_0001.nii.gz")
+    volume: Any = nib.load(volumes / "images" / "phantom_0001.nii.gz")
     by_volume = leaf_seg.load(volume_model, device="cpu")
     result = by_volume(np.asarray(volume.dataobj), affine=volume.affine)
     np.testing.assert_array_equal(result.label, by_volume(volumes / "images" / "phantom_0001.nii.gz").label)

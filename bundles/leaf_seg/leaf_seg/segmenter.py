@@ -82,9 +82,10 @@ class Segmenter:
         Raises:
             InputError: When the file or the array cannot be segmented.
         """
-        is_array = isinstance(image, np.ndarray)
-        preprocessing = self._preprocessing(is_file=not is_array)
-        data = preprocessing({"image": _as_meta_tensor(image, affine) if is_array else os.fspath(image)})
+        preprocessing = self._preprocessing(is_file=not isinstance(image, np.ndarray))
+        data = preprocessing(
+            {"image": _as_meta_tensor(image, affine) if isinstance(image, np.ndarray) else os.fspath(image)}
+        )
         settings = self.settings
         inferer = SegmentationInferer(
             settings.image_size,

@@ -58,7 +58,7 @@ def widen_conv_in(unet: UNet2DModel, in_channels: int) -> None:
     new = nn.Conv2d(in_channels, old.out_channels, old.kernel_size, old.stride, old.padding)
     with torch.no_grad():
         new.weight.copy_(old.weight.repeat(1, repeats, 1, 1) / repeats)
-        new.bias.copy_(old.bias)
+    new.bias = old.bias
     unet.conv_in = new.to(old.weight)
     unet.register_to_config(in_channels=in_channels)
 
