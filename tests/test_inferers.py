@@ -211,9 +211,16 @@ def test_bf16_is_near_fp32_and_returns_fp32(make_segmenter: Make) -> None:
     torch.testing.assert_close(half.sum(dim=1), torch.ones(1, 20, 20))
 
 
-def test_meta_tensors_become_tensors(make_segmenter: Make) -> None:
-    picture = MetaTensor(torch.rand(1, 3, 20, 20))
-    assert type(segment(make_segmenter(), picture)) is torch.Tensor
+def test_meta_tensors_stay_meta_tensors(make_segmenter: Make) -> None:
+    """MONAI's Invertd leaves a plain tensor as it is, with no more than a warning."""
+    picture = MetaTensor(torch.rand(1, 3, 20, 20), meta={"filename_or_obj": "a.png"})
+    network = make_segmenter()
+    result = segment(network, picture)
+    assert isinstance(result, MetaTensor)
+    assert result.meta["filename_or_obj"] == "a.png"
+    assert type(segment(network, picture.as_tensor())) is torch.Tensor
+    maps = segment(network, picture, num_samples=2, uncertainty=True)
+    assert all(isinstance(array, MetaTensor) for array in vars(maps).values())
 
 
 @pytest.mark.parametrize("num_samples", [1, 0])

@@ -243,7 +243,7 @@ def test_a_loss_that_is_not_finite_is_an_error(value: float, make_segmenter: Mak
     trainer = make_trainer(make_segmenter(), train_data_loader=DataLoader(samples, batch_size=2))  # type: ignore[arg-type]
     completed: list[object] = []
     trainer.add_event_handler(Events.COMPLETED, completed.append)
-    with pytest.raises(InputError, match=rf"The loss is {value} at step 3, epoch 1.*Lower learning_rate"):
+    with pytest.raises(InputError, match=r"The loss is (nan|inf) at step 3, epoch 1.*Lower learning_rate"):
         trainer.run()
     assert not completed  # no last validation of spoilt weights
 

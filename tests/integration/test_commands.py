@@ -233,3 +233,22 @@ def test_a_volume_in_another_orientation_is_segmented_alike(
     back = nib.as_closest_canonical(label)
     np.testing.assert_allclose(back.affine, canonical.affine, atol=1e-4)
     np.testing.assert_array_equal(np.asarray(back.dataobj), expected)
+
+
+def test_evaluation_of_turned_volumes_is_in_their_own_grid(
+    bundle_run: Run, volumes: Path, volume_model: Path, tmp_path: Path
+) -> None:
+    """The phantom of the test split is stored in LPI or oblique; its Dice comes out of the files, too."""
+    arguments = ["--dataset_dir", volumes, "--model_dir", volume_model, "--report_dir", tmp_path]
+    bundle_run("evaluating", *EVALUATE, *arguments, "--save_overlays", "false")
+    rows = list(csv.DictReader((tmp_path / "metrics_cases.csv").open()))
+    assert rows
+    for row in rows:
+        label: Any = nib.load(volumes / "labels" / f"{row['case']}.nii.gz")
+        pred: Any = nib.load(tmp_path / f"{row['case']}.nii.gz")
+        expected = leaf_seg.load(volume_model, device="cpu")(volumes / "images" / f"{row['case']}.nii.gz").label
+        np.testing.assert_array_equal(np.asarray(pred.dataobj), expected)
+        truth, found = np.asarray(label.dataobj) == 1, np.asarray(pred.dataobj) == 1
+        dice = 2 * (truth & found).sum() / (truth.sum() + found.sum())
+        assert float(row["dice"]) == pytest.approx(dice, abs=1e-5)
+    assert not (tmp_path / "overlays").exists()

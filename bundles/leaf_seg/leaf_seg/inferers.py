@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.inferers import Inferer, SimpleInferer
 from monai.utils import convert_to_tensor
 
@@ -100,15 +101,15 @@ class SegmentationInferer(Inferer):
                 [N, 3, H, W] to class probabilities [N, K, H, W].
 
         Returns:
-            Class probabilities [B, K, *spatial] float32, or :class:`SegmentationMaps`.
+            Class probabilities [B, K, *spatial] float32, or :class:`SegmentationMaps`; MetaTensors if the input is one.
         """
-        inputs = convert_to_tensor(inputs, track_meta=False)
-        maps = torch.stack([self._one_image(image, network) for image in inputs])  # [B, K (+ 1), *spatial]
+        images = convert_to_tensor(inputs, track_meta=False)
+        maps = torch.stack([self._one_image(image, network) for image in images])  # [B, K (+ 1), *spatial]
         if not self.uncertainty:
-            return maps
+            return _like(maps, inputs)
         probabilities, variance = maps[:, :-1], maps[:, -1:]
         entropy = torch.special.entr(probabilities).sum(dim=1, keepdim=True)
-        return SegmentationMaps(probabilities, variance, entropy)
+        return SegmentationMaps(*(_like(array, inputs) for array in (probabilities, variance, entropy)))
 
     def _one_image(self, image: torch.Tensor, network: Callable[..., Any]) -> torch.Tensor:
         slices = to_slices(image, self.axis)  # [S, C, H, W]
@@ -141,6 +142,11 @@ class SegmentationInferer(Inferer):
             return mean
         variance = resized.var(dim=0, correction=0).sum(dim=1, keepdim=True)
         return torch.cat([mean, variance], dim=1)
+
+
+def _like(maps: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """With the metadata of the input, without which MONAI's Invertd leaves a tensor as it is."""
+    return MetaTensor(maps).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else maps
 
 
 class RoundTripInferer(SegmentationInferer):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, Orientationd, Spacingd, Transform
+from monai.utils import convert_to_tensor
 
 from leaf_seg.devices import select_device
 from leaf_seg.errors import InputError
@@ -99,7 +100,10 @@ class Segmenter:
         with torch.inference_mode():
             result = inferer(data["image"][None].to(self.device), self.network)
         maps = vars(result) if isinstance(result, SegmentationMaps) else {"probabilities": result}
-        data |= {name: array[0].cpu().clone() for name, array in maps.items()}
+        data |= {
+            name: MetaTensor(convert_to_tensor(array, track_meta=False)[0].cpu().clone())
+            for name, array in maps.items()
+        }
         data = Invertd(list(maps), preprocessing, orig_keys="image", nearest_interp=False)(data)
         native = {name: np.asarray(data[name]) for name in maps}
         return Segmentation(
