@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from monai.engines import SupervisedTrainer
+from monai.engines.utils import IterationEvents
 from torch.optim.lr_scheduler import LRScheduler
 
 from leaf_seg.engines.ema import WeightAverage
@@ -55,7 +56,7 @@ class LeafTrainer(SupervisedTrainer):
             if getattr(lr_scheduler, "keywords", {}).get("num_warmup_steps", 0) >= num_steps:
                 self.logger.warning("The warm-up takes all %d steps: lower warmup_steps.", num_steps)
             self.lr_scheduler = lr_scheduler(optimizer=self.optimizer, num_training_steps=num_steps)
-        self.add_event_handler(Events.ITERATION_COMPLETED, _check_loss)
+        self.add_event_handler(IterationEvents.LOSS_COMPLETED, _check_loss)
         self.optimizer.register_step_pre_hook(self._before_step)
         self.optimizer.register_step_post_hook(self._after_step)
 
@@ -73,7 +74,7 @@ class LeafTrainer(SupervisedTrainer):
 
 def _check_loss(engine: Engine) -> None:
     output: Any = engine.state.output
-    loss = float((output[0] if isinstance(output, list) else output)["loss"])
+    loss = float(output["loss"])
     if not math.isfinite(loss):
         raise InputError(
             f"The loss is {loss} at step {engine.state.iteration}, epoch {engine.state.epoch}; expected a finite "
