@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,9 @@ from PIL import Image
 
 from leaf_seg.data.files import PICTURE_SUFFIXES, VOLUME_SUFFIXES, is_picture, is_volume
 from leaf_seg.errors import InputError
+
+# Configs hand pictures and volumes alike to MONAI's Orientationd, which leaves a picture as it is, but not silently.
+warnings.filterwarnings("ignore", message="axcodes .* length is smaller than number of input spatial dimensions")
 
 # Greatest value that a pixel of a PIL mode can have. PNG files of 16 bits are read as one of the last four.
 _MODE_MAXIMA = {"L": 255, "RGB": 255, "I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535}
