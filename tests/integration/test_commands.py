@@ -252,3 +252,21 @@ def test_evaluation_of_turned_volumes_is_in_their_own_grid(
         dice = 2 * (truth & found).sum() / (truth.sum() + found.sum())
         assert float(row["dice"]) == pytest.approx(dice, abs=1e-5)
     assert not (tmp_path / "overlays").exists()
+
+
+def test_resampled_volumes_come_back_in_their_own_grid(
+    bundle_run: Run, volumes: Path, small: list[str], tmp_path: Path
+) -> None:
+    data = ["--dataset_dir", volumes, "--num_classes", 2, "--output_dir", tmp_path / "model"]
+    train = ["--config_file", f"{CONFIGS}/train.json", *data, *small, "--spacing", "[1.5,1.2,1.8]"]
+    bundle_run("training", *train)
+    source = volumes / "images" / "phantom_0002.nii.gz"  # oblique
+    arguments = ["--dataset_dir", source, "--model_dir", tmp_path / "model", "--output_dir", tmp_path / "out"]
+    bundle_run("inference", *INFER, *arguments)
+    image: Any = nib.load(source)
+    written: Any = nib.load(tmp_path / "out" / source.name)
+    assert written.shape == image.shape
+    np.testing.assert_array_equal(written.affine, image.affine)
+    result = leaf_seg.load(tmp_path / "model", device="cpu")(source)
+    np.testing.assert_array_equal(np.asarray(written.dataobj), result.label)
+    np.testing.assert_allclose(result.probabilities.sum(axis=0), 1, atol=1e-4)

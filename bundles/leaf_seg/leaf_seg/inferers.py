@@ -137,7 +137,6 @@ class SegmentationInferer(Inferer):
     def _combine(self, hypotheses: list[torch.Tensor], native: Sequence[int]) -> torch.Tensor:
         resized = torch.stack([resize_image(h.float(), native) for h in hypotheses])  # [num_samples, N, K, H, W]
         mean = resized.mean(dim=0)
-        mean = mean / mean.sum(dim=1, keepdim=True)
         if not self.uncertainty:
             return mean
         variance = resized.var(dim=0, correction=0).sum(dim=1, keepdim=True)
