@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.transforms import Compose, Orientationd, RandFlipd
+from monai.transforms import Compose, Orientationd, RandFlipd, RandGaussianNoised
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -199,7 +199,7 @@ def test_every_filled_slice_and_a_share_of_the_empty_ones(rate: float, share: fl
     dataset = make_dataset(volumes)
     empty = {item for item, is_empty in enumerate(dataset.is_empty) if is_empty}
     sampler = SliceSampler(dataset, empty_rate=rate)
-    drawn = list(sampler)
+    drawn = [item for item, _ in sampler]
     assert len(drawn) == len(set(drawn)) == len(sampler)
     assert set(range(len(dataset))) - empty <= set(drawn)
     assert len(empty & set(drawn)) == round(share * len(empty))
@@ -210,11 +210,51 @@ def test_order_and_empty_slices_change_each_epoch_and_follow_the_seed(volumes: C
     dataset = make_dataset(volumes)
     first, again, other = (SliceSampler(dataset, 0.5, seed) for seed in (1, 1, 2))
     epochs = [list(first) for _ in range(3)]
-    assert epochs[0] != sorted(epochs[0])
-    assert len({tuple(epoch) for epoch in epochs}) == 3
-    assert len({frozenset(epoch) for epoch in epochs}) > 1
+    orders = [tuple(item for item, _ in epoch) for epoch in epochs]
+    assert list(orders[0]) != sorted(orders[0])
+    assert len(set(orders)) == 3
+    assert len({frozenset(order) for order in orders}) > 1
     assert [list(again) for _ in range(3)] == epochs
-    assert list(other) != epochs[0]
+    others = [list(other) for _ in range(3)]
+    assert all(epoch not in epochs for epoch in others)  # the second epoch of seed 1 is not the first of seed 2
+
+
+def test_every_slice_has_an_augmentation_seed_of_its_own(volumes: Cases) -> None:
+    sampler = SliceSampler(make_dataset(volumes))
+    seeds = [seed for _ in range(2) for _, seed in sampler]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+def test_pass_from_the_middle_of_an_epoch(volumes: Cases) -> None:
+    dataset = make_dataset(volumes)
+    whole, rest = SliceSampler(dataset, 0.5), SliceSampler(dataset, 0.5)
+    epochs = [list(whole) for _ in range(4)]
+    rest.start_at(epoch=2, position=5)
+    assert list(rest) == epochs[2][5:]
+    assert list(rest) == epochs[3]
+
+
+def _augmented(dataset: SliceDataset, num_workers: int) -> list[torch.Tensor]:
+    loader: DataLoader = DataLoader(dataset, batch_size=4, sampler=SliceSampler(dataset), num_workers=num_workers)
+    return [torch.cat([batch["image"] for batch in loader]) for _ in range(2)]
+
+
+def test_augmentation_does_not_depend_on_the_workers(volumes: Cases) -> None:
+    augmentation = Compose([RandFlipd(["image", "label"], prob=0.5), RandGaussianNoised("image", prob=0.5, std=0.1)])
+    dataset = make_dataset(volumes, augmentation=augmentation)
+    alone = _augmented(dataset, 0)
+    assert not torch.equal(alone[0], alone[1])
+    for num_workers in (1, 2):
+        for mine, theirs in zip(alone, _augmented(dataset, num_workers), strict=True):
+            assert torch.equal(mine, theirs)
+
+
+def test_augmentation_without_a_seed_goes_on_drawing(volumes: Cases) -> None:
+    dataset = make_dataset(volumes, augmentation=Compose([RandGaussianNoised("image", prob=1.0, std=0.1)]))
+    assert not torch.equal(dataset[0]["image"], dataset[0]["image"])
+    assert torch.equal(dataset[0, 7]["image"], dataset[0, 7]["image"])
+    assert not torch.equal(dataset[0, 7]["image"], dataset[0, 8]["image"])
 
 
 def test_order_leaves_the_global_generator_alone(volumes: Cases) -> None:

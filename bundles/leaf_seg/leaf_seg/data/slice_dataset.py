@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.transforms import Randomizable
 from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
@@ -33,7 +34,8 @@ class SliceDataset(Dataset):
         image_size: (H, W) of the slices.
         axis: slicing direction of volumes: "sagittal", "coronal" or "axial".
         num_slices: 1, or 3 for neighbouring slices as channels (2.5D).
-        augmentation: transform of {"image": [3, H, W], "label": [1, H, W]}.
+        augmentation: transform of {"image": [3, H, W], "label": [1, H, W]}; a MONAI ``Randomizable``, such as Compose,
+            is seeded for each item that comes with a seed.
         cache_dir: where the folder of slices is made; it is removed with the data set. None is the system's temporary
             folder.
 
@@ -81,8 +83,14 @@ class SliceDataset(Dataset):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
-        """Slice ``item``: "image" [3, H, W] float32 in [0, 1] and "label" [1, H, W] uint8."""
+    def __getitem__(self, item: int | tuple[int, int]) -> dict[str, torch.Tensor]:
+        """Slice ``item``, or slice and augmentation seed: "image" [3, H, W] float32 in [0, 1], "label" [1, H, W] uint8.
+
+        With a seed the augmentation depends on nothing else: not on which worker does it, nor on what was done before.
+        """
+        item, seed = item if isinstance(item, tuple) else (item, None)
+        if seed is not None and isinstance(self.augmentation, Randomizable):
+            self.augmentation.set_random_state(seed=seed)
         number, index = self.index[item]
         images = np.load(self._path(number, "image"), mmap_mode="r")
         labels = np.load(self._path(number, "label"), mmap_mode="r")
@@ -95,13 +103,15 @@ class SliceDataset(Dataset):
         return sample if self.augmentation is None else self.augmentation(sample)
 
 
-class SliceSampler(Sampler[int]):
+class SliceSampler(Sampler[tuple[int, int]]):
     """Every slice with foreground once an epoch, in random order, and a set share of the empty ones.
+
+    Draws pairs of a slice and the seed of its augmentation. Order and seeds depend on seed and epoch alone.
 
     Args:
         dataset: whose slices are drawn.
         empty_rate: share of the empty slices drawn anew each epoch, in [0, 1].
-        seed: of the order; the epoch is counted from it.
+        seed: of the order and of the augmentation; 0 or more.
 
     Raises:
         InputError: When the rate is no share, or nothing would be drawn.
@@ -116,15 +126,24 @@ class SliceSampler(Sampler[int]):
         self._num_empty = round(empty_rate * len(self._empty))
         self._seed = seed
         self._epoch = 0
+        self._start = 0
         if not len(self):
             raise InputError("No training slice has any foreground; check the labels, or set empty_slice_rate above 0.")
 
     def __len__(self) -> int:
         return len(self._filled) + self._num_empty
 
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self._seed + self._epoch)
+    def start_at(self, epoch: int, position: int) -> None:
+        """Let the next pass be that of ``epoch`` (from 0), without its first ``position`` slices; to resume."""
+        self._epoch, self._start = epoch, position
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        entropy = np.random.SeedSequence((self._seed, self._epoch)).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(entropy[0] >> np.uint64(1)))
+        start, self._start = self._start, 0
         self._epoch += 1
         drawn = self._empty[torch.randperm(len(self._empty), generator=generator)[: self._num_empty]]
         indices = torch.cat([self._filled, drawn])
-        yield from indices[torch.randperm(len(indices), generator=generator)].tolist()
+        indices = indices[torch.randperm(len(indices), generator=generator)]
+        seeds = torch.randint(2**32, indices.shape, generator=generator)
+        yield from list(zip(indices.tolist(), seeds.tolist(), strict=True))[start:]
