@@ -3,10 +3,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format clean
+.PHONY: help env demo test test-slow lint format clean
 
 help: ## Show the targets
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 env: $(VENV)/.installed ## Make .venv with leaf_seg (editable) and the tools for its tests
 
@@ -23,6 +23,9 @@ demo: env ## Train, evaluate and segment on generated phantoms (at most 10 minut
 
 test: lint ## Check style and types, and run the tests that are not slow
 	$(BIN)/pytest -m "not slow"
+
+test-slow: env ## Run the tests that take minutes
+	$(BIN)/pytest -m slow
 
 lint: env ## Check style and types
 	$(BIN)/ruff check .

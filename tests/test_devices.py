@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
-from leaf_seg.devices import select_device
+from leaf_seg.devices import select_device, set_deterministic
 from leaf_seg.errors import InputError
 
 HAS_CUDA = torch.cuda.is_available()
@@ -56,3 +58,15 @@ def test_local_rank_chooses_the_gpu(name: str, monkeypatch: pytest.MonkeyPatch) 
 def test_index_in_the_name_wins_over_local_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "7")
     assert select_device("cuda:0") == torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_deterministic_algorithms_by_choice(deterministic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    try:
+        set_deterministic(deterministic)
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+        assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == deterministic
+    finally:
+        torch.use_deterministic_algorithms(False)
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)

@@ -11,7 +11,7 @@ import monai.bundle
 import pytest
 
 from leaf_seg.errors import InputError
-from leaf_seg.overrides import check_command_line, parse_bool
+from leaf_seg.overrides import check_command_line, command_line_config, command_line_settings, parse_bool
 
 PROGRAM = str(Path(monai.bundle.__file__).with_name("__main__.py"))
 
@@ -179,3 +179,30 @@ def test_real_command(config: str) -> None:
     assert refused.returncode != 0
     assert "no key 'resum' in train.json; did you mean 'resume'?" in refused.stderr
     assert "trained" not in refused.stdout
+
+
+def _argv(config: str, *arguments: str) -> list[str]:
+    return [PROGRAM, "run", "--config_file", config, *arguments]
+
+
+def test_config_of_the_command_line(config: str, overlay: str) -> None:
+    files = f"['{config}','{overlay}']"
+    found = command_line_config(_argv(files, "--train#trainer#max_epochs", "7", "--resume", "true", "--run_id", "run"))
+    assert found is not None
+    assert found["train"]["trainer"]["max_epochs"] == 7
+    assert found["resume"] == "true"
+    assert found["width"] == 64
+    assert found["train"]["handlers"] == []
+    assert "run_id" not in found
+    json.dumps(found)
+
+
+def test_settings_are_what_a_user_sets(config: str) -> None:
+    found = command_line_settings(_argv(config, "--train#trainer#max_epochs", "7", "--alignment_weight", "0.5"))
+    assert found == {"alignment_weight": 0.5, "resume": False, "train/trainer/max_epochs": 7}
+
+
+def test_no_command_line_no_config(config: str) -> None:
+    for argv in (["pytest", "run", "--config_file", config], [PROGRAM, "run"], [PROGRAM, "ckpt_export"]):
+        assert command_line_config(argv) is None
+        assert command_line_settings(argv) == {}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.handlers import ValidationHandler
 
 from leaf_seg.engines import LeafEvaluator
@@ -14,29 +14,67 @@ from leaf_seg.inferers import SegmentationInferer
 from leaf_seg.networks import LatentSegmenter
 
 
-@pytest.mark.parametrize(
-    ("max_epochs", "interval", "expected"),
-    [(1, 5, [1]), (5, 5, [5]), (7, 5, [5, 7]), (4, 2, [2, 4]), (3, 1, [1, 2, 3])],
-)
-def test_last_epoch_is_validated_once(
-    max_epochs: int, interval: int, expected: list[int], make_segmenter: Callable[..., LatentSegmenter]
-) -> None:
-    evaluator = LeafEvaluator(
+@pytest.fixture
+def evaluator(make_segmenter: Callable[..., LatentSegmenter]) -> LeafEvaluator:
+    return LeafEvaluator(
         device="cpu",
         network=make_segmenter(),
         val_data_loader=[{"image": torch.rand(1, 1, 16, 16)}],
         inferer=SegmentationInferer((16, 16)),
     )
-    epochs: list[int] = []
-    run = evaluator.run
 
-    def note_and_run(global_epoch: int = 1) -> None:
-        epochs.append(global_epoch)
-        run(global_epoch)
 
-    evaluator.run = note_and_run  # type: ignore[method-assign]
+@pytest.fixture
+def epochs(evaluator: LeafEvaluator) -> list[int]:
+    """The epochs that were validated."""
+    found: list[int] = []
+    evaluator.add_event_handler(Events.COMPLETED, lambda engine: found.append(engine.state.epoch))
+    return found
+
+
+def make_trainer(evaluator: LeafEvaluator, interval: int) -> Any:
     trainer: Any = Engine(lambda engine, batch: None)
     ValidationHandler(interval, validator=evaluator, epoch_level=True).attach(trainer)
-    FinalValidation(evaluator, interval).attach(trainer)
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "interval", "expected"),
+    [(1, 5, [1]), (5, 5, [5]), (7, 5, [5, 7]), (4, 2, [2, 4]), (3, 1, [1, 2, 3])],
+)
+def test_last_epoch_is_validated_once(
+    max_epochs: int, interval: int, expected: list[int], evaluator: LeafEvaluator, epochs: list[int]
+) -> None:
+    trainer = make_trainer(evaluator, interval)
+    FinalValidation(evaluator).attach(trainer)
     trainer.run([0, 0], max_epochs=max_epochs)
     assert epochs == expected
+
+
+@pytest.mark.parametrize(("stop_at", "expected"), [(3, [1, 2]), (4, [1, 2])])
+def test_a_training_that_is_stopped_is_validated_once(
+    stop_at: int, expected: list[int], evaluator: LeafEvaluator, epochs: list[int]
+) -> None:
+    trainer = make_trainer(evaluator, 1)
+    event = Events.ITERATION_COMPLETED if stop_at % 2 else Events.EPOCH_COMPLETED
+    trainer.add_event_handler(event, lambda engine: engine.state.iteration == stop_at and engine.terminate())
+    FinalValidation(evaluator).attach(trainer)
+    trainer.run([0, 0], max_epochs=9)
+    assert epochs == expected
+
+
+def test_state_holds_the_best_metric(evaluator: LeafEvaluator, epochs: list[int]) -> None:
+    trainer = make_trainer(evaluator, 1)
+    first = FinalValidation(evaluator)
+    first.attach(trainer)
+    trainer.run([0, 0], max_epochs=2)
+    state: Any = evaluator.state
+    state.best_metric, state.best_metric_epoch = torch.tensor(0.75), 1
+    kept = first.state_dict()
+    assert kept == {"best_metric": 0.75, "best_metric_epoch": 1, "validated": 4}
+    state.best_metric, state.best_metric_epoch = -1, -1
+    second = FinalValidation(evaluator)
+    second.load_state_dict(kept)
+    assert (state.best_metric, state.best_metric_epoch) == (0.75, 1)
+    second(trainer)  # the last step was validated before the stop
+    assert epochs == [1, 2]

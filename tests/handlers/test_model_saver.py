@@ -13,7 +13,7 @@ from leaf_seg.errors import InputError
 from leaf_seg.handlers import ModelSaver
 from leaf_seg.networks import LatentSegmenter
 from leaf_seg.settings import ModelSettings
-from leaf_seg.weights import check_output_folder, load_network, load_settings
+from leaf_seg.weights import load_network, load_settings
 
 SETTINGS = ModelSettings(["background", "a", "b"], [16, 16])
 
@@ -52,11 +52,3 @@ def test_weights_that_cannot_be_written_leave_the_former_model(
     with pytest.raises(InputError, match="No space left"):
         _validate(ModelSaver(make_segmenter(parameterization="eps"), SETTINGS, str(tmp_path)), 1, 1)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
-
-
-def test_training_over_a_model_is_refused(make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path) -> None:
-    check_output_folder(tmp_path)
-    _validate(ModelSaver(make_segmenter(), SETTINGS, str(tmp_path)), 1, 1)
-    with pytest.raises(InputError, match="--overwrite true"):
-        check_output_folder(tmp_path)
-    check_output_folder(tmp_path, overwrite=True)

@@ -37,6 +37,19 @@ def select_device(name: str = "auto") -> torch.device:
     raise InputError(f"{name!r} is not supported: give one of auto, cuda, cuda:N, mps, cpu.")
 
 
+def set_deterministic(deterministic: bool) -> None:
+    """Let CUDA compute the same bits in every run, at a price in speed; a CPU does so anyway.
+
+    PyTorch raises an error at an operation that has no deterministic algorithm.
+
+    Args:
+        deterministic: False leaves PyTorch as it is.
+    """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        torch.use_deterministic_algorithms(True)
+
+
 def _fastest_present() -> str:
     """Name of the fastest kind of device that is present."""
     if torch.cuda.is_available():

@@ -58,15 +58,11 @@ def check_command_line(argv: Sequence[str] | None = None) -> None:
     Raises:
         InputError: For overrides of unknown top-level keys; names the nearest key of each.
     """
-    argv = sys.argv if argv is None else argv
-    if Path(argv[0]).parts[-3:] != ("monai", "bundle", "__main__.py") or len(argv) < 2:
-        return
-    command = _COMMANDS.get(argv[1].replace("-", "_"))
-    if command is None:
+    arguments = _command_line_arguments(argv)
+    if arguments is None:
         return
     show_input_errors_plainly()
 
-    arguments = _read_arguments(command, argv[2:])
     config_files = arguments.get("config_file")
     config_keys = set(ConfigParser.load_config_files(config_files)) if config_files else set()
     known = config_keys | _argument_names() | _tracking_keys(arguments.get("tracking")) | {ConfigParser.meta_key}
@@ -77,10 +73,68 @@ def check_command_line(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"{found}\nCorrect the command line: the keys that can be set stand at the top of the file.")
 
 
+def command_line_config(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
+    """The config that the command line of ``python -m monai.bundle run`` asks for: its files with its overrides.
+
+    Saved as JSON and given as ``--config_file`` it repeats the run.
+
+    Args:
+        argv: the process's arguments, the program first. ``None``: ``sys.argv``.
+
+    Returns:
+        The config, its expressions unevaluated; None in a process that was not started so.
+    """
+    arguments = _command_line_arguments(argv)
+    if not arguments or not arguments.get("config_file"):
+        return None
+    parser = ConfigParser()
+    parser.read_config(arguments["config_file"])
+    own = _argument_names()
+    parser.update({key: value for key, value in arguments.items() if key not in own})
+    config = dict(parser.get())
+    config.pop(ConfigParser.meta_key, None)
+    return config
+
+
+def command_line_settings(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """What a user sets: the plain values at the top of the config, and what the command line overrides further down.
+
+    Args:
+        argv: the process's arguments, the program first. ``None``: ``sys.argv``.
+
+    Returns:
+        Values by key, "/" between the levels; empty in a process not started as ``python -m monai.bundle run``.
+    """
+    config = command_line_config(argv)
+    if config is None:
+        return {}
+    own = _argument_names()
+    overrides = {key: value for key, value in (_command_line_arguments(argv) or {}).items() if key not in own}
+    nested = {re.sub("#|::", "/", key): value for key, value in overrides.items() if _root(key) != key}
+    return {key: value for key, value in config.items() if _is_plain(value)} | nested
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.startswith(("$", "@", "%"))
+    if isinstance(value, list):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, (bool, int, float))
+
+
 def _suggestion(word: str, candidates: Collection[str]) -> str:
     """``; did you mean 'x'?``, or nothing when no candidate is near."""
     nearest = difflib.get_close_matches(word, candidates, n=1)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def _command_line_arguments(argv: Sequence[str] | None) -> dict[str, Any] | None:
+    """Arguments of ``python -m monai.bundle run`` or ``run_workflow``; None in any other process."""
+    argv = sys.argv if argv is None else argv
+    if Path(argv[0]).parts[-3:] != ("monai", "bundle", "__main__.py") or len(argv) < 2:
+        return None
+    command = _COMMANDS.get(argv[1].replace("-", "_"))
+    return None if command is None else _read_arguments(command, argv[2:])
 
 
 def _read_arguments(command: Callable[..., None], command_line: Sequence[str]) -> dict[str, Any]:

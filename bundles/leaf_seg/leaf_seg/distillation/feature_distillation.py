@@ -73,8 +73,8 @@ class FeatureDistillation:
     network carries no hook, so that it can be copied, saved and traced; teacher and projector are never part of it.
 
     The projector's parameters join the optimizer here, as a parameter group with the settings of the first one. Hence
-    the order: optimizer, this handler, learning-rate scheduler, which counts the groups when it is built. Save and
-    load :attr:`projector` with the optimizer to resume a training.
+    the order: optimizer, this handler, learning-rate scheduler, which counts the groups when it is built. Its state is
+    the projector's.
 
     Under ``torch.distributed`` the projector is wrapped in DDP, so build this handler after the process group. Its
     gradients are thus averaged in the backward pass, before any gradient clipping.
@@ -134,6 +134,14 @@ class FeatureDistillation:
         """
         engine.add_event_handler(Events.ITERATION_STARTED, self._watch)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._add_alignment)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """State of the projector."""
+        return self.projector.state_dict()
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Restore the projector."""
+        self.projector.load_state_dict(state)
 
     def _watch(self, engine: Engine) -> None:
         """Hook the layer for one forward pass."""

@@ -3,13 +3,20 @@
 from leaf_seg.engines.ema import WeightAverage, trainable_parameters
 from leaf_seg.engines.evaluator import LeafEvaluator
 from leaf_seg.engines.prepare_batch import PrepareDenoising, PrepareImage
-from leaf_seg.engines.trainer import LeafTrainer
+from leaf_seg.engines.random_state import random_state, set_random_state
+from leaf_seg.engines.trainer import LeafTrainer, TrainingEvents
+from leaf_seg.engines.training_state import Stateful, training_state
 
 __all__ = [
     "LeafEvaluator",
     "LeafTrainer",
     "PrepareDenoising",
     "PrepareImage",
+    "Stateful",
+    "TrainingEvents",
     "WeightAverage",
+    "random_state",
+    "set_random_state",
     "trainable_parameters",
+    "training_state",
 ]

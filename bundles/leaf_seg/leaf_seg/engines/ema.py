@@ -43,8 +43,9 @@ class WeightAverage:
         return self._average.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state of a checkpoint."""
+        """Restore the state of a checkpoint; the average stays on the network's device."""
         self._average.load_state_dict(state)
+        self._average.to(self._parameters[0].device)
 
 
 def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:

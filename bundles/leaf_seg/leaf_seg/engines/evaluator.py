@@ -7,6 +7,7 @@ from typing import Any
 
 from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
+from monai.utils import ensure_tuple
 from monai.utils.enums import CommonKeys as Keys
 
 from leaf_seg.engines.ema import WeightAverage
@@ -25,6 +26,7 @@ class LeafEvaluator(SupervisedEvaluator):
     """
 
     def __init__(self, *, ema: WeightAverage | None = None, **kwargs: Any) -> None:
+        self.val_handlers = ensure_tuple(kwargs.get("val_handlers") or ())
         super().__init__(**kwargs)
         self.ema = ema
         self.add_event_handler(IterationEvents.FORWARD_COMPLETED, _unpack_maps)

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
+from ignite.engine.events import EventEnum
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
+from monai.utils import ensure_tuple
 from torch.optim.lr_scheduler import LRScheduler
 
 from leaf_seg.engines.ema import WeightAverage
+from leaf_seg.engines.training_state import restore_training_state
 from leaf_seg.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingEvents(EventEnum):
+    """Events of :class:`LeafTrainer` besides Ignite's and MONAI's.
+
+    ``CHECKPOINT_STARTED`` is fired before a checkpoint is collected, for what must not be behind it.
+    """
+
+    CHECKPOINT_STARTED = "checkpoint_started"
 
 
 class LeafTrainer(SupervisedTrainer):
@@ -44,7 +59,8 @@ class LeafTrainer(SupervisedTrainer):
         precision: str = "fp32",
         **kwargs: Any,
     ) -> None:
-        super().__init__(amp=precision == "fp16", **kwargs)
+        self.train_handlers = ensure_tuple(kwargs.get("train_handlers") or ())
+        super().__init__(amp=precision == "fp16", event_names=[IterationEvents, TrainingEvents], **kwargs)
         if self.amp and self.state.device.type != "cuda":
             raise InputError(f"precision fp16 needs a CUDA device, found {self.state.device}; use bf16 or fp32.")
         self.max_grad_norm = max_grad_norm
@@ -57,8 +73,38 @@ class LeafTrainer(SupervisedTrainer):
                 self.logger.warning("The warm-up takes all %d steps: lower warmup_steps.", num_steps)
             self.lr_scheduler = lr_scheduler(optimizer=self.optimizer, num_training_steps=num_steps)
         self.add_event_handler(IterationEvents.LOSS_COMPLETED, _check_loss)
+        self.add_event_handler(Events.EXCEPTION_RAISED, _reraise)  # after the handlers', of which Ignite expects it
         self.optimizer.register_step_pre_hook(self._before_step)
         self.optimizer.register_step_post_hook(self._after_step)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all epochs are trained."""
+        return self._is_done(self.state)
+
+    @property
+    def is_between_steps(self) -> bool:
+        """Whether no gradients are waiting for further batches: the time to save a checkpoint."""
+        batch = self.state.iteration % self.state.epoch_length
+        return batch % self.accumulation_steps == 0
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Go on from a checkpoint of :func:`~leaf_seg.engines.training_state`; None begins at the beginning.
+
+        Raises:
+            InputError: When the checkpoint is not one of this training.
+        """
+        if state is not None:
+            restore_training_state(self, state)
+
+    def run(self) -> None:
+        """Train; of a training that is complete already only what belongs to its end."""
+        if not self.is_done:
+            super().run()
+            return
+        logger.info("All %d epochs are trained; raise max_epochs to train on.", self.state.max_epochs)
+        self.fire_event(Events.STARTED)
+        self.fire_event(Events.COMPLETED)
 
     def _before_step(self, *_: Any) -> None:
         if self.max_grad_norm is not None:
@@ -80,3 +126,7 @@ def _check_loss(engine: Engine) -> None:
             f"The loss is {loss} at step {engine.state.iteration}, epoch {engine.state.epoch}; expected a finite "
             "number. Lower learning_rate, or set precision to bf16 or fp32. The best model so far is kept."
         )
+
+
+def _reraise(engine: Engine, error: BaseException) -> None:
+    raise error

@@ -1,18 +1,30 @@
-"""Handlers: progress, what is saved of a model, reports and segmentations."""
+"""Handlers: progress, checkpoints, what is saved of a model, reports and segmentations."""
 
 from leaf_seg.handlers.autoencoder_saver import AutoencoderSaver
+from leaf_seg.handlers.case_overlay import CaseOverlay
 from leaf_seg.handlers.case_report import CaseReport
+from leaf_seg.handlers.class_dice import ClassDice
+from leaf_seg.handlers.early_stopping import EarlyStopping
 from leaf_seg.handlers.final_validation import FinalValidation
 from leaf_seg.handlers.model_saver import ModelSaver
 from leaf_seg.handlers.progress import EvaluationProgress, TrainingProgress
 from leaf_seg.handlers.segmentation_saver import SegmentationSaver
+from leaf_seg.handlers.time_budget import TimeBudget
+from leaf_seg.handlers.training_checkpoint import TrainingCheckpoint
+from leaf_seg.handlers.validation_overlays import ValidationOverlays
 
 __all__ = [
     "AutoencoderSaver",
+    "CaseOverlay",
     "CaseReport",
+    "ClassDice",
+    "EarlyStopping",
     "EvaluationProgress",
     "FinalValidation",
     "ModelSaver",
     "SegmentationSaver",
+    "TimeBudget",
+    "TrainingCheckpoint",
     "TrainingProgress",
+    "ValidationOverlays",
 ]

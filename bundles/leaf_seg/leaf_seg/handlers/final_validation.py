@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
 
 class FinalValidation:
-    """Validates after the last epoch when MONAI's ValidationHandler, at its interval, has not.
+    """Validates when training ends, by epochs, time or patience, unless the last step has been validated already.
 
-    Without it a training shorter than the interval would save nothing.
+    Without it a training shorter than the interval of MONAI's ValidationHandler would save nothing. Its state, for
+    checkpoints, is also that of the validator: the best metric so far.
 
     Args:
         validator: evaluator that validates, and saves the best model.
-        interval: the ValidationHandler's, in epochs.
     """
 
-    def __init__(self, validator: Evaluator, interval: int) -> None:
+    def __init__(self, validator: Evaluator) -> None:
         self.validator = validator
-        self.interval = interval
+        self._validated: int | None = None  # step of the last validation
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
+        self.validator.add_event_handler(Events.COMPLETED, self._note, engine)
         engine.add_event_handler(Events.COMPLETED, self)
 
+    def _note(self, validator: Engine, trainer: Engine) -> None:
+        self._validated = trainer.state.iteration
+
     def __call__(self, engine: Engine) -> None:
-        """Validate, unless the last epoch was validated."""
-        if engine.state.epoch % self.interval:
+        """Validate, unless the last step was validated."""
+        if self._validated != engine.state.iteration:
             self.validator.run(engine.state.epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Best metric so far and step of the last validation."""
+        state: Any = self.validator.state  # MONAI adds the best metric to Ignite's state
+        best = float(state.best_metric)
+        return {"best_metric": best, "best_metric_epoch": state.best_metric_epoch, "validated": self._validated}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state of a checkpoint."""
+        validator_state: Any = self.validator.state
+        validator_state.best_metric = state["best_metric"]
+        validator_state.best_metric_epoch = state["best_metric_epoch"]
+        self._validated = state["validated"]

@@ -9,18 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import torch
 from ignite.engine import Engine, Events
-from monai.data import MetaTensor
-from monai.transforms import Compose, Orientation
 from monai.utils import convert_to_numpy
 
-from leaf_seg.data.files import case_name, ensure_writable_folder, is_volume
-from leaf_seg.data.slicing import slice_axis
+from leaf_seg.data.files import case_name, ensure_writable_folder
 from leaf_seg.errors import InputError
-from leaf_seg.figures import save_overlay
-from leaf_seg.transforms import LoadCased, ScaleImaged
+from leaf_seg.handlers.case_overlay import CaseOverlay
 from leaf_seg.writers import write_label, write_map, write_probabilities
 
 logger = logging.getLogger(__name__)
@@ -62,13 +56,11 @@ class SegmentationSaver:
         axis: str = "axial",
         window: Sequence[float] | None = None,
     ) -> None:
-        slice_axis(axis)
         self.output_dir = Path(output_dir)
         self.class_names = list(class_names)
         self.save_probabilities = save_probabilities
         self.save_overlays = save_overlays
-        self.axis = axis
-        self._load = Compose([LoadCased("image"), ScaleImaged("image", window=window)])
+        self._draw = CaseOverlay(class_names, axis, window)
         self._sources: dict[str, str] = {}  # case name -> image file
 
     def attach(self, engine: Engine) -> None:
@@ -113,43 +105,19 @@ class SegmentationSaver:
 
     def save(self, source: str, item: Mapping[str, Any]) -> None:
         """Write the files of one case; ``item`` as in ``engine.state.output``."""
-        pred = _as_array(item["pred"])[0]
+        pred = convert_to_numpy(item["pred"])[0]
         write_label(pred, source, self.output_dir)
         if self.save_probabilities:
-            probabilities = _as_array(item["probabilities"])
+            probabilities = convert_to_numpy(item["probabilities"])
             write_probabilities(probabilities, source, self.output_dir / "probabilities", self.class_names)
         for name, maximum in (("variance", 1.0), ("entropy", math.log(len(self.class_names)))):
             if name in item:
-                write_map(_as_array(item[name])[0], source, self.output_dir / "uncertainty", name, maximum)
+                write_map(convert_to_numpy(item[name])[0], source, self.output_dir / "uncertainty", name, maximum)
         if self.save_overlays:
-            self._draw(source, item)
-
-    def _draw(self, source: str, item: Mapping[str, Any]) -> None:
-        image = self._load({"image": source})["image"]
-        arrays = {name: item[name] for name in ("pred", "label", "entropy") if item.get(name) is not None}
-        spacing = None
-        if is_volume(source):
-            orient = Orientation("RAS", labels=None)
-            arrays = {name: orient(MetaTensor(_as_array(a), affine=image.affine)) for name, a in arrays.items()}
-            image = orient(image)
-            spacing = cast(MetaTensor, image).pixdim.tolist()
-        folder = ensure_writable_folder(self.output_dir / "overlays")
-        save_overlay(
-            _as_array(image),
-            path=folder / f"{case_name(source)}.png",
-            class_names=self.class_names,
-            spacing=spacing,
-            axis=self.axis,
-            **{name: _as_array(array)[0] for name, array in arrays.items()},
-        )
+            self._draw(source, item, self.output_dir / "overlays" / f"{case_name(source)}.png")
 
     def tell(self) -> None:
         """Log what was written and where."""
         logger.info("%d label maps: %s", len(self._sources), self.output_dir.resolve())
         if self.save_overlays:
             logger.info("overlays to look at: %s", (self.output_dir / "overlays").resolve())
-
-
-def _as_array(tensor: torch.Tensor) -> np.ndarray:
-    """The values on the CPU, without metadata."""
-    return convert_to_numpy(tensor)

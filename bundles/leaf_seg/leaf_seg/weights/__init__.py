@@ -1,11 +1,11 @@
-"""Weights: reading and writing model folders."""
+"""Weights: reading and writing model folders and checkpoints."""
 
+from leaf_seg.weights.checkpoint_folder import CheckpointFolder
 from leaf_seg.weights.model_folder import (
     check_dataset,
-    check_output_folder,
     load_network,
     load_settings,
     save_model,
 )
 
-__all__ = ["check_dataset", "check_output_folder", "load_network", "load_settings", "save_model"]
+__all__ = ["CheckpointFolder", "check_dataset", "load_network", "load_settings", "save_model"]

@@ -48,20 +48,6 @@ def save_model(
     return path
 
 
-def check_output_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> None:
-    """Refuse to train over a trained model, and into a folder that cannot be written to.
-
-    Raises:
-        InputError: In both cases.
-    """
-    path = ensure_writable_folder(folder)
-    if (path / WEIGHTS_NAME).exists() and not overwrite:
-        raise InputError(
-            f"{path.resolve()} already holds a trained model ({WEIGHTS_NAME}); expected a folder without one. Choose "
-            "another --output_dir, move the model away, or add --overwrite true to replace it."
-        )
-
-
 def check_dataset(folder: str | os.PathLike[str], datalist: Datalist) -> None:
     """Compare a data set with the one that a model was trained on; before the model is evaluated on it.
 

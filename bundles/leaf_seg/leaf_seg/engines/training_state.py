@@ -1,0 +1,112 @@
+"""All that a training has to keep to go on exactly where it stopped."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from ignite.engine import Engine, Events
+from torch.nn.parallel import DistributedDataParallel
+
+from leaf_seg.engines.random_state import random_state, set_random_state
+from leaf_seg.errors import InputError
+
+if TYPE_CHECKING:
+    from leaf_seg.engines.trainer import LeafTrainer
+
+logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """What has a state that a checkpoint keeps."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """State as tensors and plain values."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state."""
+
+
+@runtime_checkable
+class _Resumable(Protocol):
+    def start_at(self, epoch: int, position: int) -> None: ...
+
+
+def training_state(trainer: LeafTrainer) -> dict[str, Any]:
+    """State of a trainer between two optimiser steps, as tensors and plain values.
+
+    It holds network, optimizer, schedule, average, loss scale, random generators, the place in the data, and the state
+    of every handler that has one (:class:`Stateful`).
+    """
+    return {
+        "iteration": trainer.state.iteration,
+        "epoch_length": trainer.state.epoch_length,
+        "parts": {name: part.state_dict() for name, part in _parts(trainer).items()},
+        "random": random_state(),
+    }
+
+
+def restore_training_state(trainer: LeafTrainer, state: dict[str, Any]) -> None:
+    """Let a trainer that has not run go on from a state.
+
+    The random generators are restored right before the first step, after all that starting a run may draw.
+
+    Raises:
+        InputError: When the state is that of another network, optimizer, set of handlers or data set.
+    """
+    if state["epoch_length"] != trainer.state.epoch_length:
+        raise InputError(
+            f"The checkpoint was made with {state['epoch_length']} batches an epoch, this training has "
+            f"{trainer.state.epoch_length}; expected the same data and batch_size. Resume with the settings that the "
+            "run began with, or train into another output_dir."
+        )
+    parts = _parts(trainer)
+    if state["parts"].keys() != parts.keys():
+        raise InputError(
+            f"The checkpoint holds the state of {', '.join(sorted(state['parts']))}, this training has "
+            f"{', '.join(sorted(parts))}. Resume with the settings that the run began with."
+        )
+    for name, part in parts.items():
+        try:
+            part.load_state_dict(state["parts"][name])
+        except (RuntimeError, ValueError, KeyError) as error:  # of torch, by the kind of part
+            raise InputError(
+                f"The checkpoint's {name} does not fit this training ({error}). Resume with the settings that the run "
+                "began with."
+            ) from error
+    iteration, epoch_length = state["iteration"], state["epoch_length"]
+    trainer.state.iteration = iteration
+    trainer.state.epoch = iteration // epoch_length
+    _place_in_data(trainer, *divmod(iteration, epoch_length))
+
+    def restore_random_state(engine: Engine) -> None:
+        set_random_state(state["random"])
+        handle.remove()
+
+    handle = trainer.add_event_handler(Events.ITERATION_STARTED, restore_random_state)
+    logger.info("Going on after step %d, in epoch %d.", iteration, iteration // epoch_length + 1)
+
+
+def _parts(trainer: LeafTrainer) -> dict[str, Stateful]:
+    """The stateful parts of a trainer by name."""
+    network = trainer.network
+    network = network.module if isinstance(network, DistributedDataParallel) else network
+    candidates: dict[str, Any] = {
+        "network": network,
+        "optimizer": trainer.optimizer,
+        "lr_scheduler": trainer.lr_scheduler,
+        "ema": trainer.ema,
+        "scaler": trainer.scaler,
+    }
+    candidates |= {type(handler).__name__: handler for handler in trainer.train_handlers}
+    return {name: part for name, part in candidates.items() if isinstance(part, Stateful)}
+
+
+def _place_in_data(trainer: LeafTrainer, epoch: int, batch: int) -> None:
+    """Let the data go on with a batch of an epoch, both from 0."""
+    loader: Any = trainer.data_loader
+    if isinstance(loader.sampler, _Resumable):
+        loader.sampler.start_at(epoch, batch * loader.batch_size)
+    elif batch:
+        logger.warning("The data cannot be resumed within an epoch: the rest of this one begins with other batches.")

@@ -1,0 +1,61 @@
+"""The overlay of one evaluated case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from monai.data import MetaTensor
+from monai.transforms import Compose, Orientation
+from monai.utils import convert_to_numpy
+
+from leaf_seg.data.files import ensure_writable_folder, is_volume
+from leaf_seg.data.slicing import slice_axis
+from leaf_seg.figures import save_overlay
+from leaf_seg.transforms import LoadCased, ScaleImaged
+
+
+class CaseOverlay:
+    """Draws what an evaluator says of a case over the image, read again from its file at native size.
+
+    Args:
+        class_names: K names, background first.
+        axis: slicing direction of volumes: "sagittal", "coronal" or "axial".
+        window: lowest and highest value shown; None as in :class:`~leaf_seg.transforms.ScaleImaged`.
+
+    Raises:
+        InputError: When the axis is unknown or the window is not ascending.
+    """
+
+    def __init__(self, class_names: Sequence[str], axis: str = "axial", window: Sequence[float] | None = None) -> None:
+        slice_axis(axis)
+        self.class_names = list(class_names)
+        self.axis = axis
+        self._load = Compose([LoadCased("image"), ScaleImaged("image", window=window)])
+
+    def __call__(self, source: str, item: Mapping[str, Any], path: Path) -> None:
+        """Draw a case.
+
+        Args:
+            source: image file.
+            item: "pred", and where they are to be shown "label" and "entropy", [1, *spatial] in the grid of the file.
+            path: PNG to write.
+        """
+        image = self._load({"image": source})["image"]
+        arrays = {name: item[name] for name in ("pred", "label", "entropy") if item.get(name) is not None}
+        spacing = None
+        if is_volume(source):
+            orient = Orientation("RAS", labels=None)
+            arrays = {n: orient(MetaTensor(convert_to_numpy(a), affine=image.affine)) for n, a in arrays.items()}
+            image = orient(image)
+            spacing = cast(MetaTensor, image).pixdim.tolist()
+        ensure_writable_folder(path.parent)
+        save_overlay(
+            convert_to_numpy(image),
+            path=path,
+            class_names=self.class_names,
+            spacing=spacing,
+            axis=self.axis,
+            **{name: convert_to_numpy(array)[0] for name, array in arrays.items()},
+        )

@@ -1,0 +1,60 @@
+"""Stops a training that no longer gets better."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import ignite.handlers
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator
+
+logger = logging.getLogger(__name__)
+
+
+class EarlyStopping:
+    """Ignite's EarlyStopping on the validator's key metric, as a handler of the trainer.
+
+    Args:
+        validator: evaluator with a key metric, higher is better.
+        patience: validations without improvement after which training stops, at least 1.
+    """
+
+    def __init__(self, validator: Evaluator, patience: int) -> None:
+        self.validator = validator
+        self.patience = patience
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        self._stopping = ignite.handlers.EarlyStopping(self.patience, _key_metric, engine)
+        self.validator.add_event_handler(Events.COMPLETED, self._stopping)
+        self.validator.add_event_handler(Events.COMPLETED, self._tell)
+        engine.add_event_handler(Events.STARTED, self._stop_at_once)
+
+    def _tell(self) -> None:
+        if self._is_over():
+            logger.info(
+                "No validation was better in the last %d: training ends here (early_stopping).", self._stopping.counter
+            )
+
+    def _stop_at_once(self, engine: Engine) -> None:
+        """End a resumed training that had been stopped for good."""
+        if self._is_over():
+            self._tell()
+            engine.terminate()
+
+    def _is_over(self) -> bool:
+        return self._stopping.counter >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counter and best score."""
+        return dict(self._stopping.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state of a checkpoint."""
+        self._stopping.load_state_dict(state)
+
+
+def _key_metric(engine: Engine) -> float:
+    state: Any = engine.state
+    return float(state.metrics[state.key_metric_name])

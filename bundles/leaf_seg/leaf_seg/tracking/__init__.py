@@ -1,0 +1,9 @@
+"""What a run leaves for people to read, compare and repeat: run folder, manifest, curves, MLflow."""
+
+from leaf_seg.tracking.mlflow_results import MlflowResults
+from leaf_seg.tracking.mlflow_training import MlflowTraining
+from leaf_seg.tracking.run_folder import prepare_run_folder
+from leaf_seg.tracking.run_manifest import RunManifest
+from leaf_seg.tracking.training_log import TrainingLog
+
+__all__ = ["MlflowResults", "MlflowTraining", "RunManifest", "TrainingLog", "prepare_run_folder"]

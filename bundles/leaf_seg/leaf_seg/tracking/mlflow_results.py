@@ -1,0 +1,95 @@
+"""What MLflow keeps of an evaluation or of segmented images."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from ignite.engine import Engine, Events
+
+from leaf_seg.engines import LeafEvaluator
+from leaf_seg.tracking.manifest import read_manifest
+from leaf_seg.tracking.mlflow_run import MlflowRun, mlflow_handler
+from leaf_seg.tracking.run_folder import CONFIG_NAME, MANIFEST_NAME
+
+_SUMMARY_NAME = "metrics_summary.json"
+_CASES_NAME = "metrics_cases.csv"
+
+
+class MlflowResults:
+    """Ignite handler that adds the results of a model to the model's own MLflow run.
+
+    The run is that of the training, if the store and experiment of ``--tracking mlflow`` hold it, else a new one. It
+    gets the executed config, manifest, tables and overlays under ``<name>/``, and the means of
+    ``metrics_summary.json`` as metrics ``<name>_<metric>_<class>``. Does nothing unless ``--tracking mlflow`` has added
+    MLFlowHandler to the engine.
+
+    Args:
+        model_dir: folder of the model.
+        folder: where the results are written.
+        name: of the results, such as the split.
+        run_name: of the run where it is new; the model's folder unless given.
+        num_overlays: overlays that are logged.
+    """
+
+    def __init__(
+        self,
+        model_dir: str | os.PathLike[str],
+        folder: str | os.PathLike[str],
+        name: str,
+        run_name: str | None = None,
+        num_overlays: int = 16,
+    ) -> None:
+        self.model_dir = Path(model_dir)
+        self.folder = Path(folder)
+        self.name = name
+        self.run_name = run_name
+        self.num_overlays = num_overlays
+        self._run: MlflowRun | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a LeafEvaluator, behind what writes to the folder and before MLFlowHandler."""
+        if mlflow_handler(cast(LeafEvaluator, engine).val_handlers) is None:
+            return
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.COMPLETED, self._complete)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
+
+    def _start(self, engine: Engine) -> None:
+        handler = mlflow_handler(cast(LeafEvaluator, engine).val_handlers)
+        assert handler is not None  # attach() saw it
+        manifest = read_manifest(self.model_dir)
+        name = manifest["run"] if manifest else uuid.uuid4().hex  # a model from before there were manifests
+        self._run = MlflowRun(handler, name, self.run_name or self.model_dir.resolve().name)
+        self._run.use_in(handler)
+
+    def _complete(self, engine: Engine) -> None:
+        run = cast(MlflowRun, self._run)
+        run.log_files(
+            [self.folder / name for name in (CONFIG_NAME, MANIFEST_NAME, _SUMMARY_NAME, _CASES_NAME)], self.name
+        )
+        run.log_files(sorted((self.folder / "overlays").glob("*.png"))[: self.num_overlays], f"{self.name}/overlays")
+        summary = self.folder / _SUMMARY_NAME
+        if summary.exists():
+            run.log_metrics([(0, _means(json.loads(summary.read_text()), self.name))])
+        run.end()
+
+    def _fail(self, engine: Engine, error: BaseException) -> None:
+        if self._run is not None:
+            self._run.end("FAILED")
+        raise error
+
+
+def _means(summary: Mapping[str, Any], name: str) -> dict[str, float]:
+    """The defined means of a summary, flat."""
+    groups = {"mean_foreground": summary["mean_foreground"], **summary["classes"]}
+    return {
+        f"{name}_{metric}_{group}": interval["mean"]
+        for group, metrics in groups.items()
+        for metric, interval in metrics.items()
+        if interval["mean"] is not None
+    }

@@ -1,0 +1,104 @@
+"""One MLflow run for one trained model: found again, continued and ended."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from monai.handlers import MLFlowHandler
+
+RUN_TAG = "leaf_seg.run"  # the run's own name, from its manifest
+_PARENT_TAG = "mlflow.parentRunId"
+_MAX_PARAM_LENGTH = 6000
+_MAX_BATCH = 1000  # metrics in one request
+
+
+def mlflow_handler(handlers: Sequence[Any]) -> MLFlowHandler | None:
+    """MONAI's handler that ``--tracking mlflow`` has added to the handlers of an engine; None without tracking."""
+    return next((handler for handler in handlers if isinstance(handler, MLFlowHandler)), None)
+
+
+class MlflowRun:
+    """The MLflow run of one model, in the store and experiment of MONAI's MLFlowHandler.
+
+    MLFlowHandler alone looks for a run by its name, and so would continue a crashed one of the same name. Here a run is
+    known by the tag ``leaf_seg.run``; there is never a second one of it in an experiment.
+
+    Args:
+        handler: of the engine.
+        name: of the run's manifest.
+        run_name: what people see, where the run is new.
+        parent_run: id of the MLflow run that it is a child of.
+    """
+
+    def __init__(self, handler: MLFlowHandler, name: str, run_name: str, parent_run: str | None = None) -> None:
+        self.client: MlflowClient = handler.client
+        experiment_id = _experiment_id(handler)
+        found = self.client.search_runs([experiment_id], f"tags.`{RUN_TAG}` = '{name}'")
+        if found:
+            run = found[0]
+            self.client.update_run(run.info.run_id, status="RUNNING")
+        else:
+            tags = {RUN_TAG: name} | ({_PARENT_TAG: parent_run} if parent_run else {})
+            run = self.client.create_run(experiment_id, run_name=run_name, tags=tags)
+        self.id: str = run.info.run_id
+        self.is_new = not found
+        self._params = run.data.params
+
+    def use_in(self, handler: MLFlowHandler) -> None:
+        """Let a MLFlowHandler log to this run, and leave what is logged to us."""
+        handler.cur_run = self.client.get_run(self.id)
+        handler.epoch_logger = handler.iteration_logger = _log_nothing
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log parameters; those that the run has already stay as they are, since MLflow's cannot change."""
+        new = {key: value for key, value in params.items() if key not in self._params}
+        entities = [Param(metric_key(key), str(value)[:_MAX_PARAM_LENGTH]) for key, value in new.items()]
+        self.client.log_batch(self.id, params=entities)
+
+    def log_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags."""
+        self.client.log_batch(self.id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+
+    def log_metrics(self, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Log metrics, each row with its step."""
+        now = int(time.time() * 1000)
+        metrics = [Metric(metric_key(key), value, now, step) for step, row in rows for key, value in row.items()]
+        for start in range(0, len(metrics), _MAX_BATCH):
+            self.client.log_batch(self.id, metrics=metrics[start : start + _MAX_BATCH])
+
+    def log_files(self, paths: Sequence[Path], artifact_path: str | None = None) -> None:
+        """Log the files that exist, and folders with all that is in them."""
+        for path in paths:
+            if path.is_dir():
+                self.client.log_artifacts(self.id, str(path), artifact_path)
+            elif path.exists():
+                self.client.log_artifact(self.id, str(path), artifact_path)
+
+    def end(self, status: str = "FINISHED") -> None:
+        """End the run; it can be continued."""
+        self.client.set_terminated(self.id, status)
+
+
+def metric_key(name: str) -> str:
+    """The name with what MLflow refuses in keys replaced, as a class name may have it."""
+    return re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII)
+
+
+def _experiment_id(handler: MLFlowHandler) -> str:
+    """Id of the handler's experiment, which is made where needed."""
+    client: MlflowClient = handler.client
+    experiment = client.get_experiment_by_name(handler.experiment_name)
+    if experiment is not None:
+        return experiment.experiment_id
+    return client.create_experiment(handler.experiment_name, artifact_location=handler.artifact_location)
+
+
+def _log_nothing(engine: Engine) -> None:
+    """In place of what MLFlowHandler logs: the same, but at every step a transaction of its own."""

@@ -1,0 +1,140 @@
+"""What MLflow keeps of a training."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator
+from monai.handlers import MLFlowHandler
+from PIL import Image
+
+from leaf_seg.engines import LeafEvaluator, LeafTrainer, TrainingEvents
+from leaf_seg.overrides import command_line_settings
+from leaf_seg.tracking.manifest import read_manifest
+from leaf_seg.tracking.mlflow_model import log_model
+from leaf_seg.tracking.mlflow_run import MlflowRun, metric_key, mlflow_handler
+from leaf_seg.tracking.rows import step_row, validation_row
+from leaf_seg.tracking.run_folder import (
+    CONFIG_NAME,
+    CURVES_NAME,
+    LOG_NAME,
+    LOSSES_NAME,
+    MANIFEST_NAME,
+    METRICS_NAME,
+    OVERLAYS_NAME,
+)
+
+_FLUSH_SECONDS = 2.0  # a transaction for every step would slow down short ones
+
+
+class MlflowTraining:
+    """Ignite handler that completes MONAI's MLFlowHandler: one run holds all of a training.
+
+    Losses, learning rate, validation metrics, settings, executed config, manifest, overlays and, at the end, tables,
+    curves, log and the best model with its signature. A resumed training continues its own run. Does nothing unless
+    ``--tracking mlflow`` has added MLFlowHandler to the engine.
+
+    Args:
+        folder: of the training.
+        validator: the training's evaluator.
+        run_name: of the run; folder and time unless given.
+        parent_run: id of the MLflow run that it is a child of.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        validator: Evaluator,
+        run_name: str | None = None,
+        parent_run: str | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.validator = validator
+        self.run_name = run_name
+        self.parent_run = parent_run
+        self._run: MlflowRun | None = None
+        self._rows: list[tuple[int, dict[str, float]]] = []  # logged soon
+        self._flushed_at = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a LeafTrainer, behind what writes to the folder and before MLFlowHandler."""
+        if mlflow_handler(cast(LeafTrainer, engine).train_handlers) is None:
+            return
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._log_step)
+        engine.add_event_handler(TrainingEvents.CHECKPOINT_STARTED, self._flush)
+        engine.add_event_handler(Events.COMPLETED, self._complete)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
+        self.validator.add_event_handler(Events.COMPLETED, self._log_validation, engine)
+
+    def _start(self, engine: Engine) -> None:
+        handler, validating = self._handlers(engine)
+        manifest = read_manifest(self.folder)
+        if manifest is None:
+            raise RuntimeError(f"No manifest in {self.folder}: RunManifest stands before MlflowTraining.")
+        run_name = self.run_name or f"{self.folder.resolve().name} {datetime.now():%Y-%m-%d %H:%M:%S}"
+        run = self._run = MlflowRun(handler, manifest["run"], run_name, self.parent_run)
+        for each in (handler, validating):
+            if each is not None:
+                run.use_in(each)
+        run.log_params(command_line_settings())
+        session = manifest["sessions"][-1]
+        run.log_tags({f"leaf_seg.{key}": session[key] for key in ("git", "datalist_sha256") if session[key]})
+        run.log_tags({f"version.{key}": value for key, value in session["versions"].items()})
+        run.log_files([self.folder / name for name in (CONFIG_NAME, MANIFEST_NAME)])
+
+    def _handlers(self, engine: Engine) -> tuple[MLFlowHandler, MLFlowHandler | None]:
+        """MONAI's handlers of training and validation."""
+        handler = mlflow_handler(cast(LeafTrainer, engine).train_handlers)
+        assert handler is not None  # attach() saw it
+        return handler, mlflow_handler(cast(LeafEvaluator, self.validator).val_handlers)
+
+    def _log_step(self, engine: Engine) -> None:
+        row = {f"train_{name}" if name.startswith("loss") else name: value for name, value in step_row(engine).items()}
+        self._rows.append((engine.state.iteration, row | {"epoch": engine.state.epoch}))
+        if time.monotonic() - self._flushed_at >= _FLUSH_SECONDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        self._live_run.log_metrics(rows)
+        self._flushed_at = time.monotonic()
+
+    def _log_validation(self, validator: Engine, trainer: Engine) -> None:
+        self._flush()
+        step = trainer.state.iteration
+        self._live_run.log_metrics([(step, validation_row(validator))])
+        for path in sorted((self.folder / OVERLAYS_NAME).glob(f"*_epoch_{validator.state.epoch:04d}.png")):
+            case = path.stem.removesuffix(f"_epoch_{validator.state.epoch:04d}")
+            with Image.open(path) as image:
+                self._live_run.client.log_image(
+                    self._live_run.id, np.asarray(image), key=metric_key(case), step=step, synchronous=True
+                )
+
+    def _complete(self, engine: Engine) -> None:
+        self._flush()
+        run = self._live_run
+        names = (MANIFEST_NAME, LOSSES_NAME, METRICS_NAME, CURVES_NAME, LOG_NAME)
+        run.log_files([self.folder / name for name in names])
+        best: Any = self.validator.state  # MONAI adds the best metric to Ignite's state
+        best_row = {f"best_{best.key_metric_name}": float(best.best_metric), "best_epoch": best.best_metric_epoch}
+        run.log_metrics([(engine.state.iteration, best_row)])
+        run.log_files([self.folder / OVERLAYS_NAME], OVERLAYS_NAME)
+        log_model(run, self.folder)
+
+    def _fail(self, engine: Engine, error: BaseException) -> None:
+        if self._run is not None:
+            self._flush()
+            self._run.log_files([self.folder / LOG_NAME])
+            self._run.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+
+    @property
+    def _live_run(self) -> MlflowRun:
+        assert self._run is not None  # begins with the training
+        return self._run

@@ -1,0 +1,104 @@
+"""The last two checkpoints of a training."""
+
+from __future__ import annotations
+
+import logging
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from leaf_seg.data.files import ensure_writable_folder
+from leaf_seg.errors import InputError
+from leaf_seg.writers import replacing
+
+logger = logging.getLogger(__name__)
+
+LAST_NAME = "last.pt"
+PREVIOUS_NAME = "previous.pt"
+
+
+class CheckpointFolder:
+    """A folder with ``last.pt`` and the checkpoint before it, ``previous.pt``.
+
+    A checkpoint is written under another name, flushed to the disk, and then renamed: whenever the process or the
+    machine stops, at least one whole checkpoint stays.
+
+    Args:
+        folder: made when the first checkpoint is saved.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Save tensors and plain values as the last checkpoint; the former last becomes the previous one.
+
+        Raises:
+            InputError: When the folder cannot be written to.
+        """
+        folder = ensure_writable_folder(self.folder)
+        last = folder / LAST_NAME
+        with replacing(last) as temporary:
+            with temporary.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if last.exists():
+                os.replace(last, folder / PREVIOUS_NAME)
+
+    def load(self) -> dict[str, Any] | None:
+        """The last checkpoint on the CPU, or the one before it where the last is damaged; None where there is none.
+
+        Raises:
+            InputError: When there are checkpoints and all are damaged.
+        """
+        self._remove_unfinished()
+        damaged = []
+        for path in (self.folder / LAST_NAME, self.folder / PREVIOUS_NAME):
+            if not path.is_file():
+                continue
+            try:
+                state = _load_whole(path)
+            except Exception as error:  # damage shows in many kinds
+                damaged.append(path)
+                logger.error("The checkpoint %s is damaged and not used (%s).", path, _first_line(error))
+            else:
+                logger.info("Resuming from %s.", path)
+                return state
+        if damaged:
+            raise InputError(
+                f"{' and '.join(map(str, damaged))}: damaged, and there is no other checkpoint to resume from. Restore "
+                "one from a backup, or start anew with --overwrite true."
+            )
+        return None
+
+    def exist(self) -> bool:
+        """Whether there is a checkpoint, whole or damaged."""
+        return any((self.folder / name).is_file() for name in (LAST_NAME, PREVIOUS_NAME))
+
+    def clear(self) -> None:
+        """Remove all checkpoints."""
+        self._remove_unfinished()
+        for name in (LAST_NAME, PREVIOUS_NAME):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _remove_unfinished(self) -> None:
+        """What a process that was killed while it wrote has left."""
+        for path in self.folder.glob(f".*.{LAST_NAME}"):
+            path.unlink()
+
+
+def _load_whole(path: Path) -> dict[str, Any]:
+    """Load a checkpoint after checking its sums: torch.load does not, and would take flipped bits for weights."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from monai.handlers import MLFlowHandler
+from monai.utils import path_to_sqlite_uri
+
+from leaf_seg.tracking.mlflow_run import MlflowRun, metric_key, mlflow_handler
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return path_to_sqlite_uri(str(tmp_path_factory.mktemp("store") / "mlruns.db"))
+
+
+@pytest.fixture
+def handler(uri: str, request: pytest.FixtureRequest) -> MLFlowHandler:
+    return MLFlowHandler(uri, experiment_name=request.node.name)
+
+
+def test_a_run_is_found_again_by_its_own_name(handler: MLFlowHandler, uri: str) -> None:
+    first = MlflowRun(handler, "abc", "people see this")
+    first.log_metrics([(1, {"loss": 0.5}), (2, {"loss": 0.25})])
+    again = MlflowRun(MLFlowHandler(uri, experiment_name=handler.experiment_name), "abc", "another name")
+    other = MlflowRun(handler, "xyz", "people see this")
+    assert (first.is_new, again.is_new, other.is_new) == (True, False, True)
+    assert first.id == again.id != other.id
+    again.log_metrics([(3, {"loss": 0.125})])
+    history = MlflowClient(uri).get_metric_history(first.id, "loss")
+    assert [(metric.step, metric.value) for metric in history] == [(1, 0.5), (2, 0.25), (3, 0.125)]
+    assert MlflowClient(uri).get_run(first.id).info.run_name == "people see this"
+
+
+def test_an_ended_run_runs_again(handler: MLFlowHandler, uri: str) -> None:
+    def status() -> str:
+        return MlflowClient(uri).get_run(run.id).info.status
+
+    run = MlflowRun(handler, "abc", "name")
+    run.end("FAILED")
+    assert status() == "FAILED"
+    MlflowRun(handler, "abc", "name")
+    assert status() == "RUNNING"
+    run.end()
+    assert status() == "FINISHED"
+
+
+def test_params_stay_what_they_were(handler: MLFlowHandler, uri: str) -> None:
+    MlflowRun(handler, "abc", "name").log_params({"max_epochs": 5, "unet_config/dropout": 0.1, "long": "x" * 9000})
+    MlflowRun(handler, "abc", "name").log_params({"max_epochs": 9, "new": True})
+    params = MlflowClient(uri).get_run(MlflowRun(handler, "abc", "name").id).data.params
+    assert params["max_epochs"] == "5"
+    assert params["new"] == "True"
+    assert params["unet_config/dropout"] == "0.1"
+    assert set(params["long"]) == {"x"}
+
+
+def test_a_child(handler: MLFlowHandler, uri: str) -> None:
+    parent = MlflowRun(handler, "abc", "parent")
+    child = MlflowRun(handler, "def", "child", parent_run=parent.id)
+    assert MlflowClient(uri).get_run(child.id).data.tags["mlflow.parentRunId"] == parent.id
+
+
+def test_many_metrics_at_once(handler: MLFlowHandler, uri: str) -> None:
+    run = MlflowRun(handler, "abc", "name")
+    run.log_metrics([(step, {"a": 1.0, "b": 2.0}) for step in range(1200)])
+    assert len(MlflowClient(uri).get_metric_history(run.id, "b")) == 1200
+
+
+def test_files_that_are_there(handler: MLFlowHandler, uri: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt").write_text("a")
+    (tmp_path / "b.txt").write_text("b")
+    run = MlflowRun(handler, "abc", "name")
+    run.log_files([tmp_path / "b.txt", tmp_path / "none.txt"])
+    run.log_files([tmp_path / "folder"], "under")
+    client = MlflowClient(uri)
+    assert [file.path for file in client.list_artifacts(run.id)] == ["b.txt", "under"]
+    assert [file.path for file in client.list_artifacts(run.id, "under")] == ["under/a.txt"]
+
+
+@pytest.mark.parametrize(("name", "key"), [("val_dice_cell", "val_dice_cell"), ("a(b) c/d=é", "a_b_ c/d__")])
+def test_keys_that_mlflow_takes(name: str, key: str) -> None:
+    assert metric_key(name) == key
+
+
+def test_the_handler_that_tracking_adds(handler: MLFlowHandler) -> None:
+    assert mlflow_handler([object(), handler]) is handler
+    assert mlflow_handler([object()]) is None
