@@ -27,7 +27,7 @@ def checkpoints(tmp_path: Path) -> CheckpointFolder:
 def loaded_step(checkpoints: CheckpointFolder) -> int | None:
     loaded = checkpoints.load()
     assert loaded is None or torch.equal(loaded["tensor"], state(loaded["step"])["tensor"])
-    return loaded and loaded["step"]
+    return None if loaded is None else loaded["step"]
 
 
 def damage(file: Path, how: str) -> None:

@@ -97,7 +97,7 @@ class LeafTrainer(SupervisedTrainer):
         if state is not None:
             restore_training_state(self, state)
 
-    def run(self) -> None:
+    def run(self) -> None:  # type: ignore[override]  # as MONAI's Trainer
         """Train; of a training that is complete already only what belongs to its end."""
         if not self.is_done:
             super().run()

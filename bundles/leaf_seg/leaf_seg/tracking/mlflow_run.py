@@ -53,7 +53,7 @@ class MlflowRun:
 
     def use_in(self, handler: MLFlowHandler) -> None:
         """Let a MLFlowHandler log to this run, and leave what is logged to us."""
-        handler.cur_run = self.client.get_run(self.id)
+        handler.cur_run = self.client.get_run(self.id)  # type: ignore[assignment]  # of MONAI's, None at first
         handler.epoch_logger = handler.iteration_logger = _log_nothing
 
     def log_params(self, params: Mapping[str, Any]) -> None:
