@@ -4,6 +4,7 @@ from leaf_seg.handlers.autoencoder_saver import AutoencoderSaver
 from leaf_seg.handlers.case_report import CaseReport
 from leaf_seg.handlers.final_validation import FinalValidation
 from leaf_seg.handlers.model_saver import ModelSaver
+from leaf_seg.handlers.noise_stability import NoiseStability
 from leaf_seg.handlers.progress import EvaluationProgress, TrainingProgress
 from leaf_seg.handlers.segmentation_saver import SegmentationSaver
 
@@ -13,6 +14,7 @@ __all__ = [
     "EvaluationProgress",
     "FinalValidation",
     "ModelSaver",
+    "NoiseStability",
     "SegmentationSaver",
     "TrainingProgress",
 ]
