@@ -50,8 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def ablate(options: argparse.Namespace) -> int:
     """Train, evaluate and report; the exit code is 0, or 1 when a row failed."""
     defaults = ConfigParser(ConfigParser.load_config_file(BUNDLE / "configs" / "train.json"))
-    _check_baselines(options.baseline)
-    tables = plan_tables(options.table, options.grid, options.baseline, _settings(options), defaults)
+    tables = plan_tables(options.table, options.grid, _baselines(options.baseline), _settings(options), defaults)
     rows = distinct_rows(tables)
     ablation = Ablation(
         bundle=BUNDLE,
@@ -129,12 +128,14 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     return settings
 
 
-def _check_baselines(names: Sequence[str]) -> None:
+def _baselines(names: Sequence[str]) -> dict[str, set[str]]:
+    """The config keys that each of these overlays makes nothing of."""
     folder = BUNDLE / "configs" / "baselines"
-    known = sorted(file.stem for file in folder.glob("*.json"))
+    known = {file.stem: file for file in sorted(folder.glob("*.json"))}
     for name in names:
         if name not in known:
             raise InputError(f"No baseline {name!r} in {folder}; expected one of: {', '.join(known) or 'none there'}.")
+    return {name: set(json.loads(known[name].read_text()).get("keys_without_effect", {})) for name in names}
 
 
 if __name__ == "__main__":

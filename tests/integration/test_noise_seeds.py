@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from leaf_seg.networks import LatentSegmenter
 from leaf_seg.weights import load_network, load_settings, save_model
 
 CONFIGS = "bundles/leaf_seg/configs"
@@ -26,6 +27,7 @@ def test_each_noise_seed_is_evaluated_as_a_model_of_that_seed(
         return json.loads((report / "metrics_summary.json").read_text())
 
     network = load_network(picture_model)
+    assert isinstance(network, LatentSegmenter)
     network.noise_seed, network.noise = 1, network.initial_noise(1)
     save_model(network, load_settings(picture_model), tmp_path / "seed_1")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +98,7 @@ class Table:
 def plan_tables(
     numbers: Sequence[str],
     grid: Mapping[str, Sequence[Any]] | None,
-    baselines: Sequence[str],
+    baselines: Mapping[str, Collection[str]],
     settings: Settings,
     defaults: ConfigParser,
 ) -> list[Table]:
@@ -107,8 +107,10 @@ def plan_tables(
     Args:
         numbers: keys of :data:`PAPER_TABLES`.
         grid: values for each of some config keys; every combination is a line of one more table.
-        baselines: overlays in ``configs/baselines``, without suffix; a line of each is added to every table.
-        settings: overrides for all rows. A teacher is left out of rows without alignment.
+        baselines: overlays in ``configs/baselines``, without suffix, and the config keys that each makes nothing of; a
+            line of each is added to every table.
+        settings: overrides for all rows; left out is a teacher where there is no alignment, and what a baseline makes
+            nothing of.
         defaults: the training config.
 
     Raises:
@@ -127,7 +129,7 @@ def plan_tables(
         Table(
             title,
             [Entry(overrides, rows.leaf(overrides)) for overrides in lines]
-            + [Entry({}, rows.baseline(name)) for name in dict.fromkeys(baselines)],
+            + [Entry({}, rows.baseline(name, unused)) for name, unused in baselines.items()],
         )
         for title, lines in plans
     ]
@@ -155,9 +157,9 @@ class _Rows:
             settings.pop("teacher", None)
         return self._add(_name(changed), settings, None)
 
-    def baseline(self, name: str) -> Row:
+    def baseline(self, name: str, unused: Collection[str]) -> Row:
         """The row of a baseline."""
-        settings = {key: value for key, value in self.settings.items() if key != "teacher"}
+        settings = {key: value for key, value in self.settings.items() if key.split("#")[0] not in unused}
         return self._add(_file_safe(name), settings, name)
 
     def _base(self, key: str) -> Any:
