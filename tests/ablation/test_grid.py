@@ -76,7 +76,7 @@ def test_settings_of_all_rows_are_the_base(defaults: ConfigParser):
 
 
 def test_only_rows_with_alignment_have_a_teacher(defaults: ConfigParser):
-    grid = {"alignment_weight": [0, 0.75], "teacher": ["a", "b"]}
+    grid: dict[str, Any] = {"alignment_weight": [0, 0.75], "teacher": ["a", "b"]}
     rows = distinct_rows(plan_tables(["2"], grid, {"unet": {"teacher"}}, {"teacher": "a"}, defaults))
     for row in rows:
         assert ("teacher" in row.settings) == (row.settings.get("alignment_weight", 0) != 0)
