@@ -50,9 +50,9 @@ def test_training_command_is_read_as_it_is_meant(ablation: Ablation, parent: Par
 def test_baseline_is_trained_with_its_overlay_and_evaluated_with_its_own_noise(ablation: Ablation, parent: ParentRun):
     configs = "bundles/leaf_seg/configs"
     words = ablation.training_command(UNET, 0, parent)
-    assert words[words.index("--config_file") + 1] == f"['{configs}/train.json','{configs}/baselines/unet.json']"
+    assert words[words.index("--config_file") + 1] == f'["{configs}/train.json", "{configs}/baselines/unet.json"]'
     words = ablation.evaluation_command(UNET, 0, parent)
-    assert words[words.index("--config_file") + 1] == f"['{configs}/train.json','{configs}/evaluate.json']"
+    assert words[words.index("--config_file") + 1] == f'["{configs}/train.json", "{configs}/evaluate.json"]'
     assert words[words.index("--num_noise_seeds") + 1] == "1"
     assert words[words.index("--datalist_file") + 1] == "split.json"
     assert "--max_minutes" not in words

@@ -223,7 +223,7 @@ def _load_state(folder: Path, settings: dict[str, Any]) -> _State | None:
 
 
 def _bundle_run(run_id: str, configs: Sequence[Path], arguments: dict[str, Any]) -> list[str]:
-    files = str(configs[0]) if len(configs) == 1 else "[" + ",".join(f"'{file}'" for file in configs) + "]"
+    files = str(configs[0]) if len(configs) == 1 else json.dumps([str(file) for file in configs])
     words = ["-m", "monai.bundle", "run", run_id, "--config_file", files]
     return words + [word for key, value in arguments.items() for word in (f"--{key}", _word(value))]
 
