@@ -7,6 +7,7 @@ from leaf_seg.handlers.class_dice import ClassDice
 from leaf_seg.handlers.early_stopping import EarlyStopping
 from leaf_seg.handlers.final_validation import FinalValidation
 from leaf_seg.handlers.model_saver import ModelSaver
+from leaf_seg.handlers.noise_stability import NoiseStability
 from leaf_seg.handlers.progress import EvaluationProgress, TrainingProgress
 from leaf_seg.handlers.segmentation_saver import SegmentationSaver
 from leaf_seg.handlers.time_budget import TimeBudget
@@ -22,6 +23,7 @@ __all__ = [
     "EvaluationProgress",
     "FinalValidation",
     "ModelSaver",
+    "NoiseStability",
     "SegmentationSaver",
     "TimeBudget",
     "TrainingCheckpoint",

@@ -1,6 +1,16 @@
 """Metrics of segmentations and their summaries over cases."""
 
 from leaf_seg.metrics.segmentation import CONVENTIONS, METRICS, case_metrics
+from leaf_seg.metrics.stability import class_dice, noise_stability
 from leaf_seg.metrics.summary import Interval, bootstrap_interval, summarize
 
-__all__ = ["CONVENTIONS", "METRICS", "Interval", "bootstrap_interval", "case_metrics", "summarize"]
+__all__ = [
+    "CONVENTIONS",
+    "METRICS",
+    "Interval",
+    "bootstrap_interval",
+    "case_metrics",
+    "class_dice",
+    "noise_stability",
+    "summarize",
+]

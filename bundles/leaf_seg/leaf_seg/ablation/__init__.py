@@ -1,0 +1,31 @@
+"""Ablations: rows of settings, trained and evaluated by command, as a table and a figure."""
+
+from leaf_seg.ablation.figure import save_figure
+from leaf_seg.ablation.grid import PAPER_TABLES, Entry, Row, Table, distinct_rows, plan_tables
+from leaf_seg.ablation.report import write_report
+from leaf_seg.ablation.results import RowResult, RunResult, read_run, summarize_row
+from leaf_seg.ablation.runner import Ablation, CommandFailed, check_folders, run_all
+from leaf_seg.ablation.table import markdown
+from leaf_seg.ablation.tracking import ParentRun, parent_run
+
+__all__ = [
+    "PAPER_TABLES",
+    "Ablation",
+    "CommandFailed",
+    "Entry",
+    "ParentRun",
+    "Row",
+    "RowResult",
+    "RunResult",
+    "Table",
+    "check_folders",
+    "distinct_rows",
+    "markdown",
+    "parent_run",
+    "plan_tables",
+    "read_run",
+    "run_all",
+    "save_figure",
+    "summarize_row",
+    "write_report",
+]

@@ -1,0 +1,97 @@
+"""The results of an ablation as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from leaf_seg.ablation.grid import Entry, Table
+from leaf_seg.ablation.results import RowResult
+from leaf_seg.metrics import Interval
+
+_NONE = "-"
+_COLUMNS = ("Dice", "IoU", "std, noise seeds", "n", "training seeds", "std, training seeds", "steps", "minutes")
+
+
+def markdown(
+    tables: Sequence[Table],
+    results: Mapping[str, RowResult],
+    failed: Mapping[str, Sequence[int]],
+    facts: Mapping[str, str],
+    figure: str,
+) -> str:
+    """Write the tables.
+
+    Args:
+        tables: to write.
+        results: by name of the row.
+        failed: training seeds that failed, by name of the row.
+        facts: what is worth stating of the whole, such as the data set.
+        figure: file of the figure, relative to the Markdown's.
+    """
+    parts = ["# Ablation", "\n".join(f"- {name}: {value}" for name, value in facts.items()), _NOTES]
+    parts += [f"## {table.title}\n\n{_table(table, results, failed)}" for table in tables]
+    return "\n\n".join([*parts, f"![Dice of each row with its interval]({figure})"]) + "\n"
+
+
+_NOTES = """\
+Dice and IoU are means over cases of the mean over foreground classes, at native size, with a 95 % bootstrap interval
+over cases; with several training seeds each case is averaged over them first, and their standard deviation (ddof = 1)
+stands in a column of its own. "std, noise seeds" is the standard deviation (ddof = 1) of the mean Dice over noise
+seeds, one model, one hypothesis each. Minutes of training are by the clock, start-up included. Each checkpoint was
+chosen on the validation split; nothing was chosen on the split reported here, and nothing should be chosen by this
+table.
+
+The tables of the paper (Huang et al., MICCAI 2025) are of other data (REFUGE2, CVC-ClinicDB, QaTa-COV19, ISIC 2018),
+networks and lengths of training: these numbers are to be compared with each other, not with the paper's."""
+
+
+def label(entry: Entry) -> str:
+    """What an entry is, in one line."""
+    return ", ".join(f"{short(key)} {value}" for key, value in entry.values.items()) or entry.row.name
+
+
+def short(key: str) -> str:
+    """Last part of a config key."""
+    return key.rsplit("#")[-1]
+
+
+def _table(table: Table, results: Mapping[str, RowResult], failed: Mapping[str, Sequence[int]]) -> str:
+    keys = table.keys or ["row"]
+    lines = [[*map(short, keys), *_COLUMNS]]
+    for entry in table.entries:
+        first = [str(entry.values.get(key, _NONE)) for key in keys] if entry.values else [entry.row.name]
+        first += [_NONE] * (len(keys) - len(first))
+        name = entry.row.name
+        lines.append([*first, *_cells(results.get(name), failed.get(name, ()))])
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    rows.insert(1, "|" + "---|" * len(lines[0]))
+    return "\n".join(rows)
+
+
+def _cells(result: RowResult | None, failed: Sequence[int]) -> list[str]:
+    """The cells of :data:`_COLUMNS`."""
+    failures = f"{', '.join(map(str, failed))} failed" if failed else ""
+    if result is None:
+        return [failures and "failed", *[_NONE] * 3, failures, *[_NONE] * 3]
+    seeds = ", ".join(map(str, result.seeds))
+    return [
+        _interval(result.dice),
+        _interval(result.iou),
+        _number(result.noise_std, ".5f"),
+        str(result.dice.n),
+        f"{seeds} ({failures})" if failures else seeds,
+        _number(result.training_std, ".4f"),
+        _number(result.steps, ".0f"),
+        _number(result.minutes, ".1f"),
+    ]
+
+
+def _interval(interval: Interval) -> str:
+    if math.isnan(interval.low):
+        return f"{interval.mean:.3f}"
+    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _number(value: float, form: str) -> str:
+    return _NONE if math.isnan(value) else f"{value:{form}}"

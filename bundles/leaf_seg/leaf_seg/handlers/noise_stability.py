@@ -1,0 +1,105 @@
+"""Evaluates again with other initial noise, to see what a result owes to it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedEvaluator
+
+from leaf_seg.errors import InputError
+from leaf_seg.metrics import class_dice, noise_stability
+from leaf_seg.networks import LatentSegmenter
+from leaf_seg.writers import replacing
+
+logger = logging.getLogger(__name__)
+
+
+class NoiseStability:
+    """Ignite handler that adds "noise_stability" to ``metrics_summary.json``: Dice with each of several noise seeds.
+
+    It comes after :class:`~leaf_seg.handlers.CaseReport`, which writes that file. When the engine has completed, the
+    split is segmented once for each of the seeds noise_seed, noise_seed + 1, ...; the engine's own results stay.
+
+    Args:
+        evaluator: one that decollates and segments the same cases, with one hypothesis; its outputs hold "pred" and
+            "label" as class indices [1, *spatial] in one grid.
+        network: the evaluator's network, whose noise is exchanged.
+        num_seeds: number of noise seeds, at least 2.
+        class_names: K names, background first.
+        output_dir: folder of ``metrics_summary.json``.
+
+    Raises:
+        InputError: When the number of seeds is unfit, or the network draws no noise.
+    """
+
+    def __init__(
+        self,
+        evaluator: SupervisedEvaluator,
+        network: LatentSegmenter,
+        num_seeds: int,
+        class_names: Sequence[str],
+        output_dir: str | os.PathLike[str],
+    ) -> None:
+        if not isinstance(num_seeds, int) or num_seeds < 2:
+            raise InputError(f"num_noise_seeds is {num_seeds!r}; expected a whole number, 1 (no such test) or more.")
+        if not hasattr(network, "initial_noise"):
+            raise InputError(
+                f"num_noise_seeds is {num_seeds}, but the model ({type(network).__name__}) draws no noise, so that "
+                "there is nothing to vary; leave num_noise_seeds at 1."
+            )
+        self.evaluator = evaluator
+        self.network = network
+        self.num_seeds = num_seeds
+        self.class_names = list(class_names)
+        self.path = Path(output_dir) / "metrics_summary.json"
+        self._dice: list[list[float]] = []  # of each case, by class
+        evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._measure)
+
+    def attach(self, engine: Engine) -> None:
+        """Register with the evaluator whose report is added to."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self) -> None:
+        """Segment with each noise seed and add the result to the summary."""
+        first = self.network.noise_seed
+        dice = {seed: self._evaluate(seed) for seed in range(first, first + self.num_seeds)}
+        stability = noise_stability(dice, self.class_names[1:])
+        summary = json.loads(self.path.read_text()) | {"noise_stability": stability}
+        with replacing(self.path) as temporary:
+            temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        foreground = stability["mean_foreground"]["dice"]
+        logger.info(
+            "Dice over %d noise seeds: mean %.4f, standard deviation %.5f",
+            self.num_seeds,
+            foreground["mean"],
+            foreground["std"],
+        )
+
+    def _evaluate(self, seed: int) -> list[list[float]]:
+        """Dice of every case and foreground class with the noise of one seed."""
+        self._dice = []
+        with _noise_of(self.network, seed):
+            self.evaluator.run()
+        return self._dice
+
+    def _measure(self, engine: Engine) -> None:
+        for item in cast(list[Any], engine.state.output):
+            self._dice.append(class_dice(item["pred"][0], item["label"][0], len(self.class_names)))
+
+
+@contextmanager
+def _noise_of(network: LatentSegmenter, seed: int) -> Iterator[None]:
+    """Let the network start from the noise of another seed inside the block."""
+    noise = network.noise
+    network.noise = network.initial_noise(seed).to(noise)
+    try:
+        yield
+    finally:
+        network.noise = noise

@@ -1,0 +1,105 @@
+"""Evaluation with several noise seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.transforms import AsDiscreted
+
+from leaf_seg.engines import LeafEvaluator
+from leaf_seg.errors import InputError
+from leaf_seg.handlers import NoiseStability
+from leaf_seg.inferers import SegmentationInferer
+from leaf_seg.metrics import class_dice
+from leaf_seg.networks import LatentSegmenter
+
+Make = Callable[..., LatentSegmenter]
+NAMES = ["background", "x", "y"]
+BATCHES = [
+    {
+        "image": torch.rand(1, 1, 20, 24, generator=torch.Generator().manual_seed(index)),
+        "label": torch.randint(0, 3, (1, 1, 20, 24), generator=torch.Generator().manual_seed(index)),
+    }
+    for index in range(2)
+]
+
+
+def make_evaluator(network: torch.nn.Module, **options: Any) -> LeafEvaluator:
+    return LeafEvaluator(
+        device="cpu",
+        network=network,
+        inferer=SegmentationInferer((16, 16)),
+        val_data_loader=BATCHES,
+        postprocessing=AsDiscreted("pred", argmax=True),
+        **options,
+    )
+
+
+def run(network: LatentSegmenter, num_seeds: int, folder: Path) -> dict[str, Any]:
+    """The summary that an evaluation leaves."""
+    (folder / "metrics_summary.json").write_text('{"n": 2}')
+    handler = NoiseStability(make_evaluator(network), network, num_seeds, NAMES, folder)
+    make_evaluator(network, val_handlers=[handler]).run()
+    return json.loads((folder / "metrics_summary.json").read_text())
+
+
+def mean_dice(network: LatentSegmenter) -> list[float]:
+    """Mean Dice over the cases of classes x and y, by the network alone."""
+    inferer = SegmentationInferer((16, 16))
+    with torch.no_grad():
+        cases = [class_dice(inferer(b["image"], network)[0].argmax(0), b["label"][0, 0], 3) for b in BATCHES]  # type: ignore[index]
+    return torch.tensor(cases, dtype=torch.float64).mean(dim=0).tolist()
+
+
+def test_each_seed_gives_what_a_model_of_that_seed_gives(make_segmenter: Make, tmp_path: Path) -> None:
+    network = make_segmenter(noise_seed=4)
+    noise = network.noise
+    summary = run(network, 3, tmp_path)
+    assert summary["n"] == 2, "the rest of the summary stays"
+    stability = summary["noise_stability"]
+    assert stability["noise_seeds"] == [4, 5, 6]
+    expected = [mean_dice(make_segmenter(noise_seed=seed)) for seed in (4, 5, 6)]
+    assert expected[0] != expected[1]
+    for index, name in enumerate(NAMES[1:]):
+        per_seed = stability["classes"][name]["dice"]["per_seed"]
+        assert per_seed == pytest.approx([values[index] for values in expected])
+    assert stability["mean_foreground"]["dice"]["std"] > 0
+    assert network.noise is noise
+    assert network.noise_seed == 4
+
+
+def test_equal_noise_has_no_spread(make_segmenter: Make, tmp_path: Path) -> None:
+    network = make_segmenter()
+    network.initial_noise = lambda seed: torch.ones(1, 4, 4, 4)  # type: ignore[method-assign]
+    foreground = run(network, 3, tmp_path)["noise_stability"]["mean_foreground"]["dice"]
+    assert foreground["std"] == pytest.approx(0, abs=1e-12)
+    assert foreground["mean"] > 0
+
+
+def test_noise_is_put_back_when_a_pass_fails(make_segmenter: Make, tmp_path: Path) -> None:
+    network = make_segmenter()
+    noise = network.noise
+    evaluator = make_evaluator(network)
+    evaluator.inferer = SegmentationInferer((16, 24))  # not the network's size
+    handler = NoiseStability(evaluator, network, 2, NAMES, tmp_path)
+    with pytest.raises(RuntimeError):
+        handler()
+    assert network.noise is noise
+
+
+def test_a_network_without_noise_is_an_error(tmp_path: Path) -> None:
+    network: Any = torch.nn.Conv2d(3, 3, 1)
+    with pytest.raises(InputError, match=r"num_noise_seeds is 10, but the model \(Conv2d\) draws no noise"):
+        NoiseStability(make_evaluator(network), network, 10, NAMES, tmp_path)
+
+
+@pytest.mark.parametrize("num_seeds", [0, -1, 2.5, "ten"])
+def test_unfit_number_of_seeds_is_an_error(make_segmenter: Make, tmp_path: Path, num_seeds: Any) -> None:
+    network = make_segmenter()
+    with pytest.raises(InputError, match="num_noise_seeds is"):
+        NoiseStability(make_evaluator(network), network, num_seeds, NAMES, tmp_path)
