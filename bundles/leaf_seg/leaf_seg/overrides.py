@@ -7,7 +7,7 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,26 @@ def check_command_line(argv: Sequence[str] | None = None) -> None:
         where = ", ".join(_file_names(config_files)) or "the config"
         found = "\n".join(f"no key {key!r} in {where}{_suggestion(root, known)}" for key, root in unknown.items())
         raise InputError(f"{found}\nCorrect the command line: the keys that can be set stand at the top of the file.")
+
+
+def check_without_effect(values: Mapping[str, Any]) -> None:
+    """Refuse a setting of which the overlays in use make nothing.
+
+    An overlay that trains another network than LEAF's leaves the keys of the parts it does without behind, and a value
+    for one would be ignored without a word. So the overlay empties these keys, and lists them.
+
+    Args:
+        values: value of each such key; null, 0 or {} where nobody set it.
+
+    Raises:
+        InputError: For any other value.
+    """
+    found = [f"{key} is {value!r}" for key, value in values.items() if value]
+    if found:
+        raise InputError(
+            f"{'; '.join(found)}: what these config files train has no part that uses it. Leave the setting out, or "
+            "the overlay that replaces the part."
+        )
 
 
 def _suggestion(word: str, candidates: Collection[str]) -> str:

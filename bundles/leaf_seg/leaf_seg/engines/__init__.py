@@ -2,7 +2,7 @@
 
 from leaf_seg.engines.ema import WeightAverage, trainable_parameters
 from leaf_seg.engines.evaluator import LeafEvaluator
-from leaf_seg.engines.prepare_batch import PrepareDenoising, PrepareImage
+from leaf_seg.engines.prepare_batch import PrepareDenoising, PrepareImage, PrepareSegmentation
 from leaf_seg.engines.trainer import LeafTrainer
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "LeafTrainer",
     "PrepareDenoising",
     "PrepareImage",
+    "PrepareSegmentation",
     "WeightAverage",
     "trainable_parameters",
 ]
