@@ -24,9 +24,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def unet_model(
-    bundle_run: Run, small_run: list[str], pictures: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def unet_model(bundle_run: Run, small_run: list[str], pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the training command leaves of a U-Net trained for one epoch."""
     folder = tmp_path_factory.mktemp("unet_model")
     data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", folder]

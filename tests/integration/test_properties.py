@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 from leaf_seg import networks
 
@@ -64,7 +64,7 @@ def test_unet_baseline_builds_no_part_of_latent_diffusion(
     built: list[str] = []
     for name in ("load_autoencoder", "MaskEncoder", "build_conditional_unet", "LatentSegmenter"):
         monkeypatch.setattr(networks, name, _noting(built, name))
-    overrides = {"dataset_dir": str(pictures), "num_classes": 3, "output_dir": str(tmp_path)}
+    overrides: dict[str, Any] = {"dataset_dir": str(pictures), "num_classes": 3, "output_dir": str(tmp_path)}
     files = ["configs/train.json", *overlays]
     workflow = ConfigWorkflow(files, logging_file=False, workflow_type="train", **overrides)
     workflow.initialize()
@@ -85,3 +85,13 @@ def _noting(built: list[str], name: str) -> Callable[..., Any]:
         return original(*args, **kwargs)
 
     return build
+
+
+@pytest.mark.parametrize("overlays", [[], ["baselines/unet.json"]])
+def test_no_key_is_ignored(overlays: list[str]) -> None:
+    """Training uses every key that a user may set, or refuses it by ``keys_without_effect``."""
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / file) for file in ("train.json", *overlays)])
+    parser.get_parsed_content("training", instantiate=False, eval_expr=False)
+    used = {identity.split("::")[0] for identity in parser.ref_resolver.resolved_content}
+    assert set(parser.get()) - used == {"initialize", "run", "_meta_"}
