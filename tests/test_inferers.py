@@ -12,7 +12,7 @@ from torch import nn
 
 from leaf_seg.errors import InputError
 from leaf_seg.inferers import AutocastInferer, RoundTripInferer, SegmentationInferer, SegmentationMaps
-from leaf_seg.networks import LatentSegmenter
+from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter
 from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.networks.reconstruction import MaskRoundTrip
 
@@ -285,3 +285,12 @@ def test_training_inferer_passes_all_arguments_on(precision: str, dtype: torch.d
     output = AutocastInferer(precision)(inputs, network, 2.0, offset=1.0)
     assert output.dtype == dtype
     torch.testing.assert_close(output.float(), linear(inputs) * 2 + 1, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("options", [{"num_samples": 2}, {"num_samples": 3, "uncertainty": True}])
+def test_hypotheses_of_a_network_that_draws_none(options: dict[str, Any]) -> None:
+    network = BasicUNetSegmenter(3, (32, 32), features=(4, 4, 4, 4, 4, 4)).eval()
+    picture = torch.rand(1, 3, 40, 36)
+    assert segment(network, picture, image_size=(32, 32)).shape == (1, 3, 40, 36)
+    with pytest.raises(InputError, match=r"num_samples is \d, but a BasicUNetSegmenter .* Set num_samples to 1"):
+        segment(network, picture, image_size=(32, 32), **options)

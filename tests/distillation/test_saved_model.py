@@ -60,7 +60,7 @@ def train(
     return run
 
 
-def count_flops(network: LatentSegmenter) -> int:
+def count_flops(network: torch.nn.Module) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.rand(2, 3, 16, 16))
     return counter.get_total_flops()

@@ -45,7 +45,7 @@ def predictions(evaluator: LeafEvaluator) -> list[torch.Tensor]:
     return outputs
 
 
-def copy_weights(network: LatentSegmenter) -> Weights:
+def copy_weights(network: torch.nn.Module) -> Weights:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 

@@ -7,8 +7,8 @@ import torch
 from monai.data import MetaTensor
 
 from leaf_seg.diffusion import TimestepSampler, clean_latent
-from leaf_seg.engines import PrepareDenoising, PrepareImage
-from leaf_seg.networks import LatentSegmenter, MaskEncoder
+from leaf_seg.engines import PrepareDenoising, PrepareImage, PrepareSegmentation
+from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
 
 Make = Callable[..., LatentSegmenter]
@@ -74,3 +74,14 @@ def test_image_is_input_and_target() -> None:
         inputs, targets = PrepareImage(key)(batch, "cpu", dtype=torch.float64)
         assert inputs is targets
         assert torch.equal(inputs, batch[key].double())
+
+
+def test_image_label_and_the_request_for_logits() -> None:
+    batch = make_batch(3)
+    image, label, arguments, keywords = PrepareSegmentation()(batch, "cpu")
+    assert type(image) is type(label) is torch.Tensor
+    assert torch.equal(image, batch["image"].as_subclass(torch.Tensor))
+    assert torch.equal(label, batch["label"].as_subclass(torch.Tensor))
+    network = BasicUNetSegmenter(3, (32, 32), features=(4, 4, 4, 4, 4, 4))
+    logits = network(torch.rand(2, 3, 32, 32), *arguments, **keywords)
+    assert logits.min() < 0

@@ -28,17 +28,16 @@ def _bundle_run(run_id: str, *arguments: object, check: bool = True) -> subproce
     return _run_python("-m", "monai.bundle", "run", run_id, *words, check=check)
 
 
-# A network and a run small enough for a test; the file is the real one.
-SMALL = {
+# A run small enough for a test, of a network small enough; the file is the real one.
+SMALL_RUN = {
     "image_size": "[32,32]",
     "batch_size": "4",
     "max_epochs": "1",
     "val_interval": "1",
     "num_workers": "0",
     "precision": "fp32",
-    "unet_config#block_out_channels": "[32,32,32]",
-    "unet_config#layers_per_block": "1",
 }
+SMALL_NETWORK = {"unet_config#block_out_channels": "[32,32,32]", "unet_config#layers_per_block": "1"}
 
 
 @pytest.fixture(scope="session")
@@ -54,11 +53,17 @@ def bundle_run() -> Run:
 @pytest.fixture(scope="session")
 def small() -> list[str]:
     """Overrides for a small network and run."""
-    return _overrides()
+    return _overrides(SMALL_RUN | SMALL_NETWORK)
 
 
-def _overrides() -> list[str]:
-    return [word for key, value in SMALL.items() for word in (f"--{key}", value)]
+@pytest.fixture(scope="session")
+def small_run() -> list[str]:
+    """Overrides for a small run, whatever the network."""
+    return _overrides(SMALL_RUN)
+
+
+def _overrides(values: dict[str, str]) -> list[str]:
+    return [word for key, value in values.items() for word in (f"--{key}", value)]
 
 
 @pytest.fixture(scope="session")
@@ -91,5 +96,5 @@ def volume_model(volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def _train(dataset: Path, num_classes: int, output: Path, *arguments: object) -> Path:
     config = ["--config_file", "bundles/leaf_seg/configs/train.json"]
     data = ["--dataset_dir", dataset, "--num_classes", num_classes, "--output_dir", output]
-    _bundle_run("training", *config, *data, *_overrides(), *arguments)
+    _bundle_run("training", *config, *data, *_overrides(SMALL_RUN | SMALL_NETWORK), *arguments)
     return output

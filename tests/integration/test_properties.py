@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from leaf_seg import networks
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "leaf_seg" / "configs"
 
@@ -20,7 +23,12 @@ def bundle(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(
     ("files", "workflow_type"),
-    [(["train.json"], "train"), (["train.json", "evaluate.json"], "train"), (["inference.json"], "infer")],
+    [
+        (["train.json"], "train"),
+        (["train.json", "baselines/unet.json"], "train"),
+        (["train.json", "evaluate.json"], "train"),
+        (["inference.json"], "infer"),
+    ],
 )
 def test_check_properties(
     bundle: Path, pictures: Path, picture_model: Path, files: list[str], workflow_type: str
@@ -47,3 +55,43 @@ def test_paper_profile_is_the_paper_s_network(bundle: Path) -> None:
     unet = parser.get_parsed_content("network_def#unet")
     assert sum(parameter.numel() for parameter in unet.parameters()) == 294_973_828
     assert parser.get_parsed_content("alignment_weight") == 0.75
+
+
+@pytest.mark.parametrize("overlays", [[], ["configs/baselines/unet.json"]])
+def test_unet_baseline_builds_no_part_of_latent_diffusion(
+    bundle: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlays: list[str]
+) -> None:
+    built: list[str] = []
+    for name in ("load_autoencoder", "MaskEncoder", "build_conditional_unet", "LatentSegmenter"):
+        monkeypatch.setattr(networks, name, _noting(built, name))
+    overrides: dict[str, Any] = {"dataset_dir": str(pictures), "num_classes": 3, "output_dir": str(tmp_path)}
+    files = ["configs/train.json", *overlays]
+    workflow = ConfigWorkflow(files, logging_file=False, workflow_type="train", **overrides)
+    workflow.initialize()
+    trainer = workflow.parser.get_parsed_content("train#trainer")
+    if overlays:
+        assert not built
+        assert type(trainer.network) is networks.BasicUNetSegmenter
+    else:  # the trap is set
+        assert set(built) == {"load_autoencoder", "MaskEncoder", "build_conditional_unet", "LatentSegmenter"}
+
+
+def _noting(built: list[str], name: str) -> Callable[..., Any]:
+    """The function or class of that name, which notes that it was called."""
+    original = getattr(networks, name)
+
+    def build(*args: Any, **kwargs: Any) -> Any:
+        built.append(name)
+        return original(*args, **kwargs)
+
+    return build
+
+
+@pytest.mark.parametrize("overlays", [[], ["baselines/unet.json"]])
+def test_no_key_is_ignored(overlays: list[str]) -> None:
+    """Training uses every key that a user may set, or refuses it by ``keys_without_effect``."""
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / file) for file in ("train.json", *overlays)])
+    parser.get_parsed_content("training", instantiate=False, eval_expr=False)
+    used = {identity.split("::")[0] for identity in parser.ref_resolver.resolved_content}
+    assert set(parser.get()) - used == {"initialize", "run", "_meta_"}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from leaf_seg.data import Datalist
 from leaf_seg.errors import InputError
-from leaf_seg.networks import LatentSegmenter
+from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter
 from leaf_seg.settings import ModelSettings
 from leaf_seg.weights import check_dataset, load_network, load_settings, save_model
 
@@ -54,6 +55,43 @@ def test_loaded_network_is_the_saved_one(autoencoder: str, make_segmenter: Make,
     assert torch.equal(loaded(image), network(image))
     assert loaded.config == json.loads(json.dumps(network.config))
     assert sorted(file.name for file in (tmp_path / "new" / "folder").iterdir()) == ["config.json", "model.pt"]
+
+
+def test_the_folder_says_which_network_it_holds(tmp_path: Path) -> None:
+    network = BasicUNetSegmenter(3, (32, 48), features=(4, 4, 8, 8, 8, 4), dropout=0.1).eval()
+    save_model(network, SETTINGS, tmp_path)
+    loaded = load_network(tmp_path)
+    assert type(loaded) is BasicUNetSegmenter
+    assert not any(module.training for module in loaded.modules())
+    image = torch.rand(2, 3, 32, 48)
+    assert torch.equal(loaded(image), network(image))
+    assert loaded.config == network.config
+    assert json.loads((tmp_path / "config.json").read_text())["network"]["_class_name"] == "BasicUNetSegmenter"
+
+
+def test_folder_of_an_earlier_version_names_no_class(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    assert config["network"].pop("_class_name") == "LatentSegmenter"
+    expected = load_network(folder)
+    (folder / "config.json").write_text(json.dumps(config))
+    loaded = load_network(folder)
+    assert type(loaded) is LatentSegmenter
+    image = torch.rand(1, 3, 16, 16)
+    assert torch.equal(loaded(image), expected(image))
+
+
+@pytest.mark.parametrize("name", ["SwinUNet", "basicunetsegmenter", "torch.nn.Linear", "", None, ["LatentSegmenter"]])
+def test_network_class_that_this_version_has_not(name: Any, folder: Path) -> None:
+    change_config(folder, _class_name=name)
+    with pytest.raises(InputError, match=rf"{folder}/config\.json .*{re.escape(repr(name))}; .*BasicUNetSegmenter"):
+        load_network(folder)
+
+
+def test_weights_of_another_network_class(folder: Path) -> None:
+    network = BasicUNetSegmenter(3, (32, 48), features=(4, 4, 8, 8, 8, 4))
+    torch.save(network.state_dict(), folder / "model.pt")
+    with pytest.raises(InputError, match=rf"{folder}/model\.pt does not fit .*keys missing"):
+        load_network(folder)
 
 
 def test_loaded_settings_are_the_saved_ones(folder: Path) -> None:
@@ -148,7 +186,10 @@ def test_weights_with_other_keys(change: Callable[[dict], dict], words: str, fol
         load_network(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"network": {}}', '"network settings"'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "{}", '{"network": {}}', '{"network": null, "settings": null}', '"network settings"'],
+)
 def test_damaged_config(text: str, folder: Path) -> None:
     (folder / "config.json").write_text(text)
     for function in (load_network, load_settings):

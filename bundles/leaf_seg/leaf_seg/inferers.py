@@ -61,7 +61,8 @@ class SegmentationInferer(Inferer):
         precision: "fp32", "bf16" or "fp16".
 
     Raises:
-        InputError: When uncertainty is asked of fewer than two hypotheses.
+        InputError: When uncertainty is asked of fewer than two hypotheses; when called, several hypotheses of a network
+            that draws none.
     """
 
     def __init__(
@@ -129,6 +130,11 @@ class SegmentationInferer(Inferer):
         if self.num_samples == 1:
             return [network(images)]
         network = getattr(network, "module", network)  # DistributedDataParallel
+        if not hasattr(network, "segment_latent"):
+            raise InputError(
+                f"num_samples is {self.num_samples}, but a {type(network).__name__} is no diffusion model: it has one "
+                "answer to an image and no hypotheses to draw. Set num_samples to 1, and leave out uncertainty."
+            )
         image_latent = network.encode_image(images)
         seeds = range(network.noise_seed, network.noise_seed + self.num_samples)
         noises = (network.initial_noise(seed).to(images.device) for seed in seeds)

@@ -7,7 +7,7 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,26 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list):
         return all(_is_plain(item) for item in value)
     return value is None or isinstance(value, (bool, int, float))
+
+
+def check_without_effect(values: Mapping[str, Any]) -> None:
+    """Refuse a setting of which the overlays in use make nothing.
+
+    An overlay that trains another network than LEAF's leaves the keys of the parts it does without behind, and a value
+    for one would be ignored without a word. So the overlay empties these keys, and lists them.
+
+    Args:
+        values: value of each such key; null, 0 or {} where nobody set it.
+
+    Raises:
+        InputError: For any other value.
+    """
+    found = [f"{key} is {value!r}" for key, value in values.items() if value]
+    if found:
+        raise InputError(
+            f"{'; '.join(found)}: what these config files train has no part that uses it. Leave the setting out, or "
+            "the overlay that replaces the part."
+        )
 
 
 def _suggestion(word: str, candidates: Collection[str]) -> str:

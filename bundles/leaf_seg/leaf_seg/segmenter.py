@@ -15,7 +15,7 @@ from monai.utils import convert_to_tensor
 from leaf_seg.devices import select_device
 from leaf_seg.errors import InputError
 from leaf_seg.inferers import SegmentationInferer, SegmentationMaps
-from leaf_seg.networks import LatentSegmenter
+from leaf_seg.networks import SegmentationNetwork
 from leaf_seg.settings import ModelSettings
 from leaf_seg.transforms import LoadCased, ScaleImaged
 from leaf_seg.weights import load_network, load_settings
@@ -53,7 +53,7 @@ class Segmenter:
 
     def __init__(
         self,
-        network: LatentSegmenter,
+        network: SegmentationNetwork,
         settings: ModelSettings,
         device: str = "auto",
         precision: str = "fp32",

@@ -2,7 +2,7 @@
 
 from leaf_seg.engines.ema import WeightAverage, trainable_parameters
 from leaf_seg.engines.evaluator import LeafEvaluator
-from leaf_seg.engines.prepare_batch import PrepareDenoising, PrepareImage
+from leaf_seg.engines.prepare_batch import PrepareDenoising, PrepareImage, PrepareSegmentation
 from leaf_seg.engines.random_state import random_state, set_random_state
 from leaf_seg.engines.trainer import LeafTrainer, TrainingEvents
 from leaf_seg.engines.training_state import Stateful, training_state
@@ -12,6 +12,7 @@ __all__ = [
     "LeafTrainer",
     "PrepareDenoising",
     "PrepareImage",
+    "PrepareSegmentation",
     "Stateful",
     "TrainingEvents",
     "WeightAverage",

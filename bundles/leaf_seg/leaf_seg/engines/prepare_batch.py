@@ -43,10 +43,7 @@ class PrepareDenoising(PrepareBatch):
             The image; what the loss takes: "target" and "noisy" [B, 4n, h, w], "timesteps" [B], "label" [B, 1, H, W];
             the network's further arguments (noisy, timesteps); no keyword arguments.
         """
-        image, label = (
-            convert_to_tensor(batchdata[key], track_meta=False).to(device=device, non_blocking=non_blocking, **kwargs)
-            for key in ("image", "label")
-        )
+        image, label = _image_and_label(batchdata, device=device, non_blocking=non_blocking, **kwargs)
         clean = self.mask_encoder(label)  # [B, 4n, h, w] fp32
         timesteps = self.timestep_sampler(len(clean), clean.device)
         noise = torch.randn_like(clean)
@@ -55,6 +52,28 @@ class PrepareDenoising(PrepareBatch):
         target = prediction_target(clean, noise, alpha, sigma, self.parameterization)
         targets = {"target": target, "noisy": noisy, "timesteps": timesteps, "label": label}
         return image, targets, (noisy, timesteps), {}
+
+
+class PrepareSegmentation(PrepareBatch):
+    """Image and label map, for a network that trains on its logits."""
+
+    def __call__(
+        self,
+        batchdata: dict[str, torch.Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple[()], dict[str, bool]]:
+        """Prepare one batch.
+
+        Args:
+            batchdata: "image" [B, 3, H, W] in [0, 1] and "label" [B, 1, H, W].
+
+        Returns:
+            The image; the label map; no further arguments of the network; the keyword argument that asks for logits.
+        """
+        image, label = _image_and_label(batchdata, device=device, non_blocking=non_blocking, **kwargs)
+        return image, label, (), {"return_logits": True}
 
 
 class PrepareImage(PrepareBatch):
@@ -77,3 +96,8 @@ class PrepareImage(PrepareBatch):
         """The tensor under the key, [B, C, *spatial], twice, on the device."""
         image = batchdata[self.key].to(device=device, non_blocking=non_blocking, **kwargs)
         return image, image
+
+
+def _image_and_label(batchdata: dict[str, torch.Tensor], **to: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    image, label = (convert_to_tensor(batchdata[key], track_meta=False).to(**to) for key in ("image", "label"))
+    return image, label

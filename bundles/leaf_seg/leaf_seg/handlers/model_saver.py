@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
 
-from leaf_seg.networks import LatentSegmenter
+from leaf_seg.networks import SegmentationNetwork
 from leaf_seg.settings import ModelSettings
 from leaf_seg.weights import save_model
 
@@ -32,7 +32,7 @@ class ModelSaver:
 
     def __init__(
         self,
-        network: LatentSegmenter,
+        network: SegmentationNetwork,
         settings: ModelSettings,
         folder: str,
         provenance: dict[str, Any] | None = None,

@@ -1,15 +1,20 @@
-"""Networks: autoencoder, U-Net, mask codec and the LatentSegmenter that joins them."""
+"""Networks: autoencoder, U-Net, mask codec, the LatentSegmenter that joins them, and baselines."""
 
 from leaf_seg.networks.autoencoder import initial_autoencoder, load_autoencoder
+from leaf_seg.networks.basic_unet import BasicUNetSegmenter
 from leaf_seg.networks.latent_segmenter import LatentSegmenter
 from leaf_seg.networks.mask_codec import MaskCodec
 from leaf_seg.networks.mask_encoder import MaskEncoder
+from leaf_seg.networks.registry import NETWORKS, SegmentationNetwork
 from leaf_seg.networks.unet import build_conditional_unet, build_unet
 
 __all__ = [
+    "NETWORKS",
+    "BasicUNetSegmenter",
     "LatentSegmenter",
     "MaskCodec",
     "MaskEncoder",
+    "SegmentationNetwork",
     "build_conditional_unet",
     "build_unet",
     "initial_autoencoder",

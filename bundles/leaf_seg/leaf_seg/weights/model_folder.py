@@ -13,7 +13,7 @@ import torch
 from leaf_seg.data.datalists import Datalist
 from leaf_seg.data.files import ensure_writable_folder
 from leaf_seg.errors import InputError
-from leaf_seg.networks import LatentSegmenter
+from leaf_seg.networks import NETWORKS, LatentSegmenter, SegmentationNetwork
 from leaf_seg.settings import ModelSettings
 from leaf_seg.writers import replacing
 
@@ -21,10 +21,11 @@ logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.pt"
+CLASS_KEY = "_class_name"
 
 
 def save_model(
-    network: LatentSegmenter,
+    network: SegmentationNetwork,
     settings: ModelSettings,
     folder: str | os.PathLike[str],
     provenance: dict[str, Any] | None = None,
@@ -41,7 +42,8 @@ def save_model(
         InputError: When the folder cannot be written to.
     """
     path = ensure_writable_folder(folder)
-    config = {"network": network.config, "settings": settings.to_dict(), "training": provenance or {}}
+    description = {CLASS_KEY: type(network).__name__} | network.config
+    config = {"network": description, "settings": settings.to_dict(), "training": provenance or {}}
     with replacing(path / WEIGHTS_NAME) as weights, replacing(path / CONFIG_NAME) as text:
         torch.save({"model": network.state_dict()}, weights)
         text.write_text(json.dumps(config, indent=2, default=list) + "\n")
@@ -84,7 +86,7 @@ def load_settings(folder: str | os.PathLike[str]) -> ModelSettings:
         raise InputError(_unfit_config(Path(folder), error)) from error
 
 
-def load_network(folder: str | os.PathLike[str], weights_name: str = WEIGHTS_NAME) -> LatentSegmenter:
+def load_network(folder: str | os.PathLike[str], weights_name: str = WEIGHTS_NAME) -> SegmentationNetwork:
     """Build the network of a model folder and load its weights, strictly, in evaluation mode.
 
     Args:
@@ -95,9 +97,10 @@ def load_network(folder: str | os.PathLike[str], weights_name: str = WEIGHTS_NAM
         InputError: When a file is missing or damaged, or the weights do not fit the configuration.
     """
     path = Path(folder)
-    config = _read_config(path)
+    config = _read_config(path)["network"]
+    network_class = _network_class(path, config)
     try:
-        network = LatentSegmenter.from_config(config["network"])
+        network = network_class.from_config({key: value for key, value in config.items() if key != CLASS_KEY})
     except Exception as error:  # each part of the network has its own kinds
         raise InputError(_unfit_config(path, error)) from error
     state = _read_weights(path / weights_name)
@@ -110,7 +113,18 @@ def load_network(folder: str | os.PathLike[str], weights_name: str = WEIGHTS_NAM
     return network.eval()
 
 
-def _matching(state: dict[str, torch.Tensor], network: LatentSegmenter, file: Path) -> dict[str, torch.Tensor]:
+def _network_class(folder: Path, config: dict[str, Any]) -> type[SegmentationNetwork]:
+    # A folder of an earlier version names no class: there was one.
+    name = config.get(CLASS_KEY, LatentSegmenter.__name__)
+    if str(name) not in NETWORKS:
+        raise InputError(
+            f"{folder / CONFIG_NAME} describes a network of the class {name!r}; this version of leaf_seg has "
+            f"{', '.join(NETWORKS)}. Use the version that trained the model, or train again."
+        )
+    return NETWORKS[str(name)]
+
+
+def _matching(state: dict[str, torch.Tensor], network: SegmentationNetwork, file: Path) -> dict[str, torch.Tensor]:
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     wrong = [
         f"{key}: found {tuple(value.shape)}, expected {shapes[key]}"
@@ -136,7 +150,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"Cannot read {file} as JSON ({error}); restore the file or train again.") from error
-    if not isinstance(config, dict) or not {"network", "settings"} <= config.keys():
+    if not isinstance(config, dict) or not all(isinstance(config.get(key), dict) for key in ("network", "settings")):
         raise InputError(
             f"{file} is not the configuration of a leaf_seg model: expected the keys network and settings."
         )

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from leaf_seg.networks import NETWORKS, BasicUNetSegmenter, LatentSegmenter, SegmentationNetwork
+
+
+@pytest.fixture
+def networks(make_segmenter: Callable[..., LatentSegmenter]) -> dict[str, SegmentationNetwork]:
+    """One of each class."""
+    unet = BasicUNetSegmenter(4, (32, 48), features=(4, 4, 4, 4, 4, 4)).eval()
+    return {"LatentSegmenter": make_segmenter(4, (32, 48)), "BasicUNetSegmenter": unet}
+
+
+def test_classes_by_their_names(networks: dict[str, SegmentationNetwork]) -> None:
+    assert {name: type(network) for name, network in networks.items()} == NETWORKS
+
+
+def test_each_is_what_a_model_folder_may_hold(networks: dict[str, SegmentationNetwork]) -> None:
+    for network in networks.values():
+        again = type(network).from_config(network.config)
+        again.load_state_dict(network.state_dict())
+        assert (again.num_classes, again.image_size) == (4, (32, 48))
+        image = torch.rand(2, 1, 32, 48)
+        assert torch.equal(again.eval()(image), network(image))
+        torch.testing.assert_close(network(image).sum(dim=1), torch.ones(2, 32, 48))
