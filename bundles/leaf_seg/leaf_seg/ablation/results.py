@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from leaf_seg.ablation.runner import training_minutes
 from leaf_seg.errors import InputError
 from leaf_seg.metrics import Interval, bootstrap_interval
+from leaf_seg.tracking.run_folder import LOSSES_NAME
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class RunResult:
         noise_std: standard deviation of the mean Dice over noise seeds; nan where it was not measured.
         split: data split of the evaluation.
         dataset_sha256: hash of the data split that was trained on.
-        steps: training steps; None where the log does not say.
-        minutes: of training, by the clock.
+        steps: training steps.
+        minutes: of training, validations included.
     """
 
     dice: dict[str, float]
@@ -36,7 +35,7 @@ class RunResult:
     noise_std: float
     split: str
     dataset_sha256: str | None
-    steps: int | None
+    steps: int
     minutes: float
 
 
@@ -50,7 +49,7 @@ class RowResult:
         noise_std: standard deviation over noise seeds, mean over the training seeds.
         training_std: standard deviation (ddof = 1) over the training seeds of the mean Dice; nan for one.
         seeds: training seeds.
-        steps: training steps, mean over the training seeds; nan where unknown.
+        steps: training steps, mean over the training seeds.
         minutes: of training, mean over the training seeds.
     """
 
@@ -74,14 +73,15 @@ def read_run(folder: Path) -> RunResult:
     with (report / "metrics_cases.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     noise = summary.get("noise_stability")
+    steps, seconds = _length(folder / LOSSES_NAME)
     return RunResult(
         dice=_foreground(rows, "dice"),
         iou=_foreground(rows, "iou"),
         noise_std=noise["mean_foreground"]["dice"]["std"] if noise else math.nan,
         split=summary["split"],
         dataset_sha256=json.loads((folder / "config.json").read_text()).get("training", {}).get("datalist_sha256"),
-        steps=_steps(folder / "training.log"),
-        minutes=training_minutes(folder),
+        steps=steps,
+        minutes=seconds / 60,
     )
 
 
@@ -101,14 +101,13 @@ def summarize_row(runs: Mapping[int, RunResult]) -> RowResult:
             "or choose another --output_dir."
         )
     means = [np.mean(list(run.dice.values())) for run in runs.values()]
-    steps = [math.nan if run.steps is None else run.steps for run in runs.values()]
     return RowResult(
         dice=_interval([run.dice for run in runs.values()]),
         iou=_interval([run.iou for run in runs.values()]),
         noise_std=float(np.mean([run.noise_std for run in runs.values()])),
         training_std=float(np.std(means, ddof=1)) if len(means) > 1 else math.nan,
         seeds=tuple(runs),
-        steps=float(np.mean(steps)),
+        steps=float(np.mean([run.steps for run in runs.values()])),
         minutes=float(np.mean([run.minutes for run in runs.values()])),
     )
 
@@ -126,7 +125,8 @@ def _foreground(rows: Sequence[Mapping[str, str]], metric: str) -> dict[str, flo
     return {case: float(np.mean(v)) for case, v in values.items()}
 
 
-def _steps(log: Path) -> int | None:
-    """Steps that the progress bar of a training came to."""
-    found = re.findall(r"Training:[^|]*\|[^|]*\| (\d+)/\d+ \[", log.read_bytes().decode(errors="replace"))
-    return int(found[-1]) if found else None
+def _length(losses: Path) -> tuple[int, float]:
+    """Steps and seconds of a training, validations included, over all its sessions."""
+    with losses.open(newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    return int(last["step"]), float(last["seconds"])

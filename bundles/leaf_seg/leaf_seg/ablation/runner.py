@@ -7,7 +7,6 @@ import logging
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,7 +80,11 @@ class Ablation:
         """Words of the evaluation command, after ``python``."""
         configs = [self.bundle / "configs" / name for name in ("train.json", "evaluate.json")]
         passed_on = {key: row.settings[key] for key in _EVALUATION_KEYS if key in row.settings}
-        tracking = {"tracking": "mlflow", "tracking_uri": parent.tracking_uri}
+        tracking = {
+            "tracking": "mlflow",
+            "tracking_uri": parent.tracking_uri,
+            "experiment_name": parent.experiment_name,
+        }
         arguments = {**self._common(row, seed), **passed_on, "save_overlays": "false", **tracking}
         return _bundle_run("evaluating", configs, arguments | {"num_noise_seeds": self.num_noise_seeds(row)})
 
@@ -101,13 +104,11 @@ class _State:
     Attributes:
         settings: of the training.
         trained: whether the training ended well.
-        seconds: of training so far, by the clock.
         noise_seeds: number of noise seeds of the evaluation; 0 before it.
     """
 
     settings: dict[str, Any]
     trained: bool = False
-    seconds: float = 0.0
     noise_seeds: int = 0
 
     def save(self, folder: Path) -> None:
@@ -152,11 +153,6 @@ def run_all(
     return failed
 
 
-def training_minutes(folder: Path) -> float:
-    """Minutes that the training in a folder took by the clock, start-up of the program included."""
-    return json.loads((folder / STATE_NAME).read_text())["seconds"] / 60
-
-
 def run_command(words: Sequence[str], log: Path) -> None:
     """Show a ``python`` command and run it; its output goes to the end of a file.
 
@@ -183,14 +179,9 @@ def _run(ablation: Ablation, row: Row, seed: int, parent: ParentRun, execute: Ex
     if not state.trained:
         state.noise_seeds = 0
         state.save(folder)
-        start = time.monotonic()
-        try:
-            execute(ablation.training_command(row, seed, parent, resume), folder / "training.log")
-            state.trained = True
-        finally:
-            state.seconds += time.monotonic() - start
-            state.save(folder)
-        logger.info("trained in %.1f minutes", state.seconds / 60)
+        execute(ablation.training_command(row, seed, parent, resume), folder / "training.log")
+        state.trained = True
+        state.save(folder)
     if state.noise_seeds == ablation.num_noise_seeds(row):
         logger.info("evaluated: %s", folder)
         return

@@ -38,7 +38,7 @@ _NOTES = """\
 Dice and IoU are means over cases of the mean over foreground classes, at native size, with a 95 % bootstrap interval
 over cases; with several training seeds each case is averaged over them first, and their standard deviation (ddof = 1)
 stands in a column of its own. "std, noise seeds" is the standard deviation (ddof = 1) of the mean Dice over noise
-seeds, one model, one hypothesis each. Minutes of training are by the clock, start-up included. Each checkpoint was
+seeds, one model, one hypothesis each. Minutes are those of training, validations included. Each checkpoint was
 chosen on the validation split; nothing was chosen on the split reported here, and nothing should be chosen by this
 table.
 

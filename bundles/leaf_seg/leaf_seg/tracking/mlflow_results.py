@@ -85,9 +85,11 @@ class MlflowResults:
 
 
 def _means(summary: Mapping[str, Any], name: str) -> dict[str, float]:
-    """The defined means of a summary, flat."""
+    """The defined means of a summary, flat, and where it was measured the standard deviation over noise seeds."""
     groups = {"mean_foreground": summary["mean_foreground"], **summary["classes"]}
-    return {
+    stability = summary.get("noise_stability")
+    spread = {f"{name}_dice_std_noise_seeds": stability["mean_foreground"]["dice"]["std"]} if stability else {}
+    return spread | {
         f"{name}_{metric}_{group}": interval["mean"]
         for group, metrics in groups.items()
         for metric, interval in metrics.items()
