@@ -31,16 +31,19 @@ class TrainingCheckpoint:
         self.checkpoints = checkpoints
         self.minutes = minutes
         self._saved_at = 0.0
+        self._saved_step = 0
 
     def attach(self, engine: Engine) -> None:
         """Attach to a LeafTrainer."""
-        engine.add_event_handler(Events.STARTED, self._start_clock)
+        engine.add_event_handler(Events.STARTED, self._note)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_if_due)
         engine.add_event_handler(Events.COMPLETED, self._save)
 
-    def _start_clock(self) -> None:
+    def _note(self, engine: Engine) -> None:
+        """Note that the present state is saved, or was just restored."""
         self._saved_at = time.monotonic()
+        self._saved_step = engine.state.iteration
 
     def _after_step(self, engine: Engine) -> None:
         trainer = cast(LeafTrainer, engine)
@@ -54,9 +57,10 @@ class TrainingCheckpoint:
 
     def _save(self, engine: Engine) -> None:
         trainer = cast(LeafTrainer, engine)
-        if not trainer.is_between_steps or (dist.is_initialized() and dist.get_rank() > 0):
+        is_saved = trainer.state.iteration == self._saved_step
+        if is_saved or not trainer.is_between_steps or (dist.is_initialized() and dist.get_rank() > 0):
             return
         trainer.fire_event(TrainingEvents.CHECKPOINT_STARTED)
         self.checkpoints.save(training_state(trainer))
         logger.debug("Saved a checkpoint after step %d.", trainer.state.iteration)
-        self._start_clock()
+        self._note(trainer)
