@@ -13,7 +13,7 @@ import torch
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from leaf_seg.networks import LatentSegmenter
+from leaf_seg.networks import SegmentationNetwork
 from leaf_seg.tracking.mlflow_run import MlflowRun
 from leaf_seg.weights import load_network
 from leaf_seg.weights.model_folder import CONFIG_NAME
@@ -43,7 +43,7 @@ def log_model(run: MlflowRun, folder: str | os.PathLike[str]) -> None:
         )
 
 
-def model_signature(network: LatentSegmenter) -> ModelSignature:
+def model_signature(network: SegmentationNetwork) -> ModelSignature:
     """Image [B, 3, H, W] in [0, 1] to class probabilities [B, K, H, W], both float32."""
     size = network.image_size
     inputs = TensorSpec(np.dtype(np.float32), (-1, 3, *size))  # with a name a served model would get a dictionary
