@@ -230,6 +230,29 @@ def test_other_data_is_an_error(make_trainer: Callable[..., LeafTrainer]) -> Non
         make_trainer().restore(state | {"epoch_length": 7})
 
 
+def test_another_split_is_an_error(make_trainer: Callable[..., LeafTrainer]) -> None:
+    state = saved(make_trainer(data_id="abc"))
+    with pytest.raises(InputError, match=r"another split of it \(hash abc, now xyz\)"):
+        make_trainer(data_id="xyz").restore(state)
+
+
+def test_the_loss_scale_goes_on(make_trainer: Callable[..., LeafTrainer]) -> None:
+    """MONAI's trainer makes its GradScaler when it starts to run."""
+
+    def make_scaler(engine: LeafTrainer, scale: float) -> None:
+        engine.scaler = torch.amp.GradScaler("cpu", init_scale=scale)  # type: ignore[assignment]
+
+    whole = make_trainer()
+    whole.add_event_handler(Events.STARTED, make_scaler, 8.0)
+    state = run_and_save(whole, [4])[4]
+    resumed = make_trainer()
+    resumed.add_event_handler(Events.STARTED, make_scaler, 2.0)
+    resumed.restore(state)
+    resumed.run()
+    assert resumed.scaler is not None
+    assert resumed.scaler.get_scale() == 8.0
+
+
 def test_other_parts_are_an_error(make_trainer: Callable[..., LeafTrainer]) -> None:
     state = saved(make_trainer())
     with pytest.raises(InputError, match=r"holds the state of .*EarlyStopping.*this training has"):

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from ignite.engine import Engine, Events
 
+from leaf_seg.errors import InputError
 from leaf_seg.handlers import EarlyStopping
 
 
@@ -57,3 +58,9 @@ def test_counts_on_after_a_resume() -> None:
     again.load_state_dict(handler.state_dict())
     resumed.run([0], max_epochs=2)
     assert resumed.state.epoch == 1
+
+
+@pytest.mark.parametrize("patience", [0, 1.5, "5", False])
+def test_patience_that_is_none(patience: Any) -> None:
+    with pytest.raises(InputError, match=r"early_stopping is .*; expected a whole number of validations"):
+        make_engines([0.1], patience)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from ignite.engine import Engine, Events
 
+from leaf_seg.errors import InputError
 from leaf_seg.handlers import TimeBudget
 
 
@@ -59,3 +60,9 @@ def test_ends_after_the_minutes_and_keeps_the_end_of_an_epoch(
 
 def test_waits_for_the_optimiser_step(clock: Clock) -> None:
     assert run(clock, 1, accumulation_steps=3)[0] == 3
+
+
+@pytest.mark.parametrize("minutes", [0, -1, "60m"])
+def test_minutes_that_are_none(minutes: Any) -> None:
+    with pytest.raises(InputError, match=r"max_minutes is .*; expected minutes, more than 0"):
+        TimeBudget(minutes)

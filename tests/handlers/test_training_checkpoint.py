@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from leaf_seg.engines import LeafTrainer, PrepareImage, TrainingEvents
+from leaf_seg.errors import InputError
 from leaf_seg.handlers import TrainingCheckpoint
 from leaf_seg.weights import CheckpointFolder
 
@@ -46,7 +47,7 @@ class Recorder(CheckpointFolder):
 
 @pytest.mark.parametrize(
     ("minutes", "accumulation_steps", "expected"),
-    [(0, 1, [1, 2, 3, 4, 5, 6]), (0, 2, [2, 3, 5, 6]), (5, 1, [6]), (0, 4, [3, 6])],
+    [(0, 1, [0, 1, 2, 3, 4, 5, 6, 6]), (0, 2, [0, 2, 3, 5, 6, 6]), (5, 1, [0, 6]), (0, 4, [0, 3, 6, 6])],
 )
 def test_saves_between_steps_when_due_and_at_the_end(
     minutes: float, accumulation_steps: int, expected: list[int], tmp_path: Path
@@ -71,7 +72,7 @@ def test_the_end_of_an_epoch_is_saved_after_its_validation(tmp_path: Path) -> No
     TrainingCheckpoint(checkpoints, minutes=0).attach(trainer)
     trainer.add_event_handler(TrainingEvents.CHECKPOINT_STARTED, lambda: happened.append(trainer.state.iteration))
     trainer.run()
-    assert happened == [1, 2, "validated", 3, 4, 5, "validated", 6]
+    assert happened == [0, 1, 2, "validated", 3, 4, 5, "validated", 6, 6]
 
 
 def test_an_error_leaves_the_last_checkpoint(tmp_path: Path) -> None:
@@ -96,3 +97,23 @@ def test_a_complete_training_keeps_its_checkpoint(tmp_path: Path) -> None:
     trainer.restore(again.load())
     trainer.run()
     assert not again.steps
+
+
+def test_a_resumed_start_is_not_saved_again(tmp_path: Path) -> None:
+    """The random state is restored at the first step only."""
+    checkpoints = Recorder(tmp_path)
+    trainer = make_trainer(TrainingCheckpoint(checkpoints, minutes=0))
+    trainer.add_event_handler(Events.ITERATION_STARTED(once=1), trainer.terminate)
+    trainer.run()
+    assert checkpoints.steps == [0]
+    again = Recorder(tmp_path)
+    resumed = make_trainer(TrainingCheckpoint(again, minutes=0))
+    resumed.restore(again.load())
+    resumed.run()
+    assert again.steps[0] == 1
+
+
+@pytest.mark.parametrize("minutes", [-1, "5m", None, True])
+def test_minutes_that_are_none(minutes: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"checkpoint_minutes is .*; expected minutes, 0 or more"):
+        TrainingCheckpoint(CheckpointFolder(tmp_path), minutes)

@@ -25,7 +25,6 @@ def test_a_run_is_found_again_by_its_own_name(handler: MLFlowHandler, uri: str) 
     first.log_metrics([(1, {"loss": 0.5}), (2, {"loss": 0.25})])
     again = MlflowRun(MLFlowHandler(uri, experiment_name=handler.experiment_name), "abc", "another name")
     other = MlflowRun(handler, "xyz", "people see this")
-    assert (first.is_new, again.is_new, other.is_new) == (True, False, True)
     assert first.id == again.id != other.id
     again.log_metrics([(3, {"loss": 0.125})])
     history = MlflowClient(uri).get_metric_history(first.id, "loss")
@@ -44,6 +43,17 @@ def test_an_ended_run_runs_again(handler: MLFlowHandler, uri: str) -> None:
     assert status() == "RUNNING"
     run.end()
     assert status() == "FINISHED"
+
+
+@pytest.mark.parametrize("former", [None, "RUNNING", "FAILED", "FINISHED"])
+def test_results_leave_the_status_of_the_training(former: str | None, handler: MLFlowHandler, uri: str) -> None:
+    if former is not None:
+        training = MlflowRun(handler, "abc", "name")
+        if former != "RUNNING":
+            training.end(former)
+    results = MlflowRun(handler, "abc", "name")
+    results.leave()
+    assert MlflowClient(uri).get_run(results.id).info.status == (former or "FINISHED")
 
 
 def test_params_stay_what_they_were(handler: MLFlowHandler, uri: str) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from monai.utils import path_to_sqlite_uri
 
 from leaf_seg.errors import InputError
-from leaf_seg.tracking import prepare_run_folder
+from leaf_seg.tracking import clear_run_folder, prepare_run_folder
 from leaf_seg.weights import CheckpointFolder
 
 
@@ -37,18 +39,28 @@ def test_a_new_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "found"), [("model", "a trained model"), ("stopped", "a training that was stopped")]
+    "name",
+    ["model.pt", "config.json", "manifest.json", "losses.csv", "metrics.csv", "curves.png", "executed_config.json"],
 )
-def test_training_over_another_is_refused(content: str, found: str, request: pytest.FixtureRequest) -> None:
-    folder = request.getfixturevalue(content)
-    before = sorted(folder.rglob("*"))
-    with pytest.raises(InputError, match=f"already holds {found}.*--resume true.*--overwrite true"):
-        prepare_run_folder(folder)
-    assert sorted(folder.rglob("*")) == before
+def test_a_folder_with_anything_of_a_training_is_refused(name: str, tmp_path: Path) -> None:
+    """Also where it is of an autoencoder, or of another program."""
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(InputError, match=rf"already holds a training or a model \({name}\).*--resume true"):
+        prepare_run_folder(tmp_path)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["precious"]
 
 
-def test_overwrite_removes_the_former_run_and_keeps_its_model(model: Path, stopped: Path) -> None:
+def test_a_stopped_training_is_refused(stopped: Path) -> None:
+    with pytest.raises(InputError, match=r"\(checkpoints/last.pt\).*--resume true.*--overwrite true"):
+        prepare_run_folder(stopped)
+    assert CheckpointFolder(stopped / "checkpoints").load() == {"step": 1}
+
+
+def test_overwrite_removes_nothing_until_the_training_begins(model: Path, stopped: Path) -> None:
+    before = {file: file.read_bytes() for file in stopped.rglob("*") if file.is_file()}
     prepare_run_folder(stopped, overwrite=True)
+    assert before == {file: file.read_bytes() for file in before}
+    clear_run_folder(stopped)
     assert CheckpointFolder(stopped / "checkpoints").load() is None
     assert not (stopped / "losses.csv").exists()
     assert (model / "model.pt").exists()
@@ -82,12 +94,12 @@ def test_what_is_logged_goes_into_the_folder_too(tmp_path: Path) -> None:
     ("statements", "kept"),
     [
         ([], False),
-        (["CREATE TABLE experiments (id)"], False),
         (["CREATE TABLE runs (id)"], False),
-        (["CREATE TABLE runs (id)", "INSERT INTO runs VALUES (1)"], True),
+        (["CREATE TABLE experiments (id)"], False),
+        (["CREATE TABLE experiments (id)", "INSERT INTO experiments VALUES (0)"], True),
     ],
 )
-def test_a_store_without_runs_is_made_anew(statements: list[str], kept: bool, tmp_path: Path) -> None:
+def test_a_store_that_was_not_finished_is_made_anew(statements: list[str], kept: bool, tmp_path: Path) -> None:
     """What is left when MLflow is killed while it makes its tables."""
     store = tmp_path / "mlruns.db"
     connection = sqlite3.connect(store)
@@ -98,3 +110,17 @@ def test_a_store_without_runs_is_made_anew(statements: list[str], kept: bool, tm
     store.touch()
     prepare_run_folder(tmp_path)
     assert store.exists() == kept
+
+
+def test_a_store_without_runs_is_one(tmp_path: Path) -> None:
+    """That of a server, for one, which was started before the training."""
+    MlflowClient(path_to_sqlite_uri(str(tmp_path / "mlruns.db"))).search_experiments()
+    prepare_run_folder(tmp_path)
+    assert (tmp_path / "mlruns.db").exists()
+
+
+def test_what_is_no_store_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "mlruns.db").write_text("no data base " * 100)
+    with pytest.raises(InputError, match="cannot be read as the SQLite store of MLflow"):
+        prepare_run_folder(tmp_path)
+    assert (tmp_path / "mlruns.db").exists()

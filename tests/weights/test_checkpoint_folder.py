@@ -55,6 +55,8 @@ def test_a_damaged_last_is_reported_and_the_one_before_used(
     damage(checkpoints.folder / "last.pt", how)
     assert loaded_step(checkpoints) == 2
     assert "last.pt is damaged and not used" in caplog.text
+    checkpoints.save(state(4))
+    assert torch.load(checkpoints.folder / "previous.pt", weights_only=True)["step"] == 2  # the damaged one did not
 
 
 def test_stopped_between_the_two_renames(checkpoints: CheckpointFolder) -> None:
@@ -65,7 +67,7 @@ def test_stopped_between_the_two_renames(checkpoints: CheckpointFolder) -> None:
 def test_all_damaged(checkpoints: CheckpointFolder) -> None:
     for file in checkpoints.folder.iterdir():
         file.write_bytes(b"")
-    with pytest.raises(InputError, match=r"last.pt and .*previous.pt: damaged.*--overwrite true"):
+    with pytest.raises(InputError, match=r"last.damaged and .*previous.damaged: damaged.*--overwrite true"):
         checkpoints.load()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from leaf_seg.errors import InputError
 from leaf_seg.metrics import Interval, bootstrap_interval
-from leaf_seg.tracking.run_folder import LOSSES_NAME
+from leaf_seg.tracking.run_folder import LOSSES_NAME, METRICS_NAME
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def read_run(folder: Path) -> RunResult:
     with (report / "metrics_cases.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     noise = summary.get("noise_stability")
-    steps, seconds = _length(folder / LOSSES_NAME)
+    steps, seconds = _length(folder)
     return RunResult(
         dice=_foreground(rows, "dice"),
         iou=_foreground(rows, "iou"),
@@ -125,8 +125,10 @@ def _foreground(rows: Sequence[Mapping[str, str]], metric: str) -> dict[str, flo
     return {case: float(np.mean(v)) for case, v in values.items()}
 
 
-def _length(losses: Path) -> tuple[int, float]:
+def _length(folder: Path) -> tuple[int, float]:
     """Steps and seconds of a training, validations included, over all its sessions."""
-    with losses.open(newline="") as file:
-        last = list(csv.DictReader(file))[-1]
-    return int(last["step"]), float(last["seconds"])
+    rows = []
+    for name in (LOSSES_NAME, METRICS_NAME):
+        with (folder / name).open(newline="") as file:
+            rows.append(list(csv.DictReader(file))[-1])
+    return int(rows[0]["step"]), max(float(row["seconds"]) for row in rows)

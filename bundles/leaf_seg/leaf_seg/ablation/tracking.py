@@ -47,11 +47,17 @@ def parent_run(output_dir: Path, tracking_uri: str | None = None) -> Iterator[Pa
         tracking_uri: MLflow store; None is ``MLFLOW_TRACKING_URI``, else ``mlruns.db`` in the folder.
 
     Raises:
-        InputError: When the folder's run is in another store, or is no longer there.
+        InputError: When the folder's run is in another store, or is no longer there, or the environment names another
+            store than the argument.
     """
     folder = ensure_writable_folder(output_dir).resolve()
     default = os.environ.get("MLFLOW_TRACKING_URI") or path_to_sqlite_uri(folder / "mlruns.db")
     uri = tracking_uri or default
+    if os.environ.get("MLFLOW_TRACKING_URI", uri) != uri:
+        raise InputError(
+            f"--tracking_uri is {uri}, but MLFLOW_TRACKING_URI is {os.environ['MLFLOW_TRACKING_URI']}, which MLflow "
+            "prefers; unset the variable, or leave out the option."
+        )
     client = MlflowClient(tracking_uri=uri)
     file = folder / STATE_NAME
     parent = _known(client, file, uri) if file.is_file() else _new(client, file, uri)

@@ -44,6 +44,8 @@ class LeafTrainer(SupervisedTrainer):
             run); called after all parameter groups are in the optimiser. None keeps the rate.
         ema: average to update after every step.
         precision: "fp32", "bf16" or "fp16"; fp16 scales the loss and needs CUDA. Autocast itself is the inferer's.
+        data_id: what tells the training data from others, such as the hash of their split; a checkpoint of others is
+            not restored.
         **kwargs: as for ``monai.engines.SupervisedTrainer``.
 
     Raises:
@@ -57,6 +59,7 @@ class LeafTrainer(SupervisedTrainer):
         lr_scheduler: Callable[..., LRScheduler] | None = None,
         ema: WeightAverage | None = None,
         precision: str = "fp32",
+        data_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.train_handlers = ensure_tuple(kwargs.get("train_handlers") or ())
@@ -65,6 +68,8 @@ class LeafTrainer(SupervisedTrainer):
             raise InputError(f"precision fp16 needs a CUDA device, found {self.state.device}; use bf16 or fp32.")
         self.max_grad_norm = max_grad_norm
         self.ema = ema
+        self.data_id = data_id
+        self.is_restored = False
         self.lr_scheduler = None
         if lr_scheduler is not None:
             steps_per_epoch = math.ceil(self.state.epoch_length / self.accumulation_steps)
@@ -96,6 +101,7 @@ class LeafTrainer(SupervisedTrainer):
         """
         if state is not None:
             restore_training_state(self, state)
+            self.is_restored = True
 
     def run(self) -> None:  # type: ignore[override]  # as MONAI's Trainer
         """Train; of a training that is complete already only what belongs to its end."""

@@ -42,7 +42,9 @@ def training_state(trainer: LeafTrainer) -> dict[str, Any]:
     return {
         "iteration": trainer.state.iteration,
         "epoch_length": trainer.state.epoch_length,
+        "data_id": trainer.data_id,
         "parts": {name: part.state_dict() for name, part in _parts(trainer).items()},
+        "scaler": trainer.scaler.state_dict() if trainer.scaler is not None else None,
         "random": random_state(),
     }
 
@@ -50,11 +52,18 @@ def training_state(trainer: LeafTrainer) -> dict[str, Any]:
 def restore_training_state(trainer: LeafTrainer, state: dict[str, Any]) -> None:
     """Let a trainer that has not run go on from a state.
 
-    The random generators are restored right before the first step, after all that starting a run may draw.
+    Random generators and loss scale are restored right before the first step: after all that starting a run may draw,
+    and after MONAI's trainer has made its scaler.
 
     Raises:
         InputError: When the state is that of another network, optimizer, set of handlers or data set.
     """
+    if state["data_id"] != trainer.data_id:
+        raise InputError(
+            f"The checkpoint was made with another data set or another split of it (hash {state['data_id']}, now "
+            f"{trainer.data_id}): cases that were trained on may be validation or test cases now. Resume with the data "
+            "that the run began with, or train into another output_dir."
+        )
     if state["epoch_length"] != trainer.state.epoch_length:
         raise InputError(
             f"The checkpoint was made with {state['epoch_length']} batches an epoch, this training has "
@@ -80,11 +89,13 @@ def restore_training_state(trainer: LeafTrainer, state: dict[str, Any]) -> None:
     trainer.state.epoch = iteration // epoch_length
     _place_in_data(trainer, *divmod(iteration, epoch_length))
 
-    def restore_random_state(engine: Engine) -> None:
+    def before_first_step(engine: Engine) -> None:
         set_random_state(state["random"])
+        if trainer.scaler is not None and state["scaler"] is not None:
+            trainer.scaler.load_state_dict(state["scaler"])
         handle.remove()
 
-    handle = trainer.add_event_handler(Events.ITERATION_STARTED, restore_random_state)
+    handle = trainer.add_event_handler(Events.ITERATION_STARTED, before_first_step)
     logger.info("Going on after step %d, in epoch %d.", iteration, iteration // epoch_length + 1)
 
 
@@ -97,7 +108,6 @@ def _parts(trainer: LeafTrainer) -> dict[str, Stateful]:
         "optimizer": trainer.optimizer,
         "lr_scheduler": trainer.lr_scheduler,
         "ema": trainer.ema,
-        "scaler": trainer.scaler,
     }
     candidates |= {type(handler).__name__: handler for handler in trainer.train_handlers}
     return {name: part for name, part in candidates.items() if isinstance(part, Stateful)}

@@ -9,6 +9,8 @@ import ignite.handlers
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
+from leaf_seg.errors import check_number
+
 logger = logging.getLogger(__name__)
 
 
@@ -18,11 +20,15 @@ class EarlyStopping:
     Args:
         validator: evaluator with a key metric, higher is better.
         patience: validations without improvement after which training stops, at least 1.
+
+    Raises:
+        InputError: When the patience is no whole number of at least 1.
     """
 
     def __init__(self, validator: Evaluator, patience: int) -> None:
         self.validator = validator
-        self.patience = patience
+        fit = "a whole number of validations, at least 1"
+        self.patience = int(check_number(patience, "early_stopping", fit, lambda value: value >= 1 and value % 1 == 0))
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""

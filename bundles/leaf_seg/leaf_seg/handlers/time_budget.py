@@ -9,6 +9,7 @@ from typing import cast
 from ignite.engine import Engine, Events
 
 from leaf_seg.engines import LeafTrainer
+from leaf_seg.errors import check_number
 
 logger = logging.getLogger(__name__)
 
@@ -20,11 +21,15 @@ class TimeBudget:
     optimiser steps, and lets an epoch that ends with the time have its validation.
 
     Args:
-        minutes: wall time of the training, validations included, above 0.
+        minutes: wall time of the training, validations included, above 0. What comes before and after it, such as
+            reading the data and the last validation, is not counted.
+
+    Raises:
+        InputError: When the minutes are not above 0.
     """
 
     def __init__(self, minutes: float) -> None:
-        self.minutes = minutes
+        self.minutes = check_number(minutes, "max_minutes", "minutes, more than 0", lambda value: value > 0)
         self._end = 0.0
 
     def attach(self, engine: Engine) -> None:

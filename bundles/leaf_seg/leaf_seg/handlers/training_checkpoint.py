@@ -10,40 +10,48 @@ import torch.distributed as dist
 from ignite.engine import Engine, Events
 
 from leaf_seg.engines import LeafTrainer, TrainingEvents, training_state
+from leaf_seg.errors import check_number
 from leaf_seg.weights import CheckpointFolder
 
 logger = logging.getLogger(__name__)
 
 
 class TrainingCheckpoint:
-    """Ignite handler that saves all that a training needs to go on exactly, every few minutes and at its end.
+    """Ignite handler that saves all that a training needs to go on exactly: at its start, every few minutes, at its end.
 
-    It saves between optimiser steps, and at the end of an epoch after the validation. So it stands behind the
-    ValidationHandler in the list of handlers, and before what happens once at the end, which a resumed training is to
-    do again.
+    It saves between optimiser steps, at the end of an epoch after the validation, and at the end of the training after
+    the last one. So it stands behind the validating handlers in the list.
 
     Args:
         checkpoints: where to.
-        minutes: least time between two checkpoints; 0 saves after every step.
+        minutes: least time between two checkpoints, 0 or more; 0 saves after every step.
+
+    Raises:
+        InputError: When the minutes are not 0 or more.
     """
 
     def __init__(self, checkpoints: CheckpointFolder, minutes: float = 5.0) -> None:
         self.checkpoints = checkpoints
-        self.minutes = minutes
+        self.minutes = check_number(minutes, "checkpoint_minutes", "minutes, 0 or more", lambda value: value >= 0)
         self._saved_at = 0.0
-        self._saved_step = 0
+        self._start = 0  # step that this session starts from
 
     def attach(self, engine: Engine) -> None:
         """Attach to a LeafTrainer."""
-        engine.add_event_handler(Events.STARTED, self._note)
+        engine.add_event_handler(Events.STARTED, self._begin)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._save_first)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_if_due)
-        engine.add_event_handler(Events.COMPLETED, self._save)
+        engine.add_event_handler(Events.COMPLETED, self._save_last)
 
-    def _note(self, engine: Engine) -> None:
-        """Note that the present state is saved, or was just restored."""
+    def _begin(self, engine: Engine) -> None:
         self._saved_at = time.monotonic()
-        self._saved_step = engine.state.iteration
+        self._start = engine.state.iteration
+
+    def _save_first(self, engine: Engine) -> None:
+        """So that there is something to resume from as soon as there may be a model."""
+        if engine.state.iteration == 0 and not cast(LeafTrainer, engine).is_restored:
+            self._save(engine)
 
     def _after_step(self, engine: Engine) -> None:
         trainer = cast(LeafTrainer, engine)
@@ -55,12 +63,17 @@ class TrainingCheckpoint:
         if time.monotonic() - self._saved_at >= 60 * self.minutes:
             self._save(engine)
 
-    def _save(self, engine: Engine) -> None:
+    def _save_last(self, engine: Engine) -> None:
+        """Unless nothing was trained: then the random state is not that of the training."""
         trainer = cast(LeafTrainer, engine)
-        is_saved = trainer.state.iteration == self._saved_step
-        if is_saved or not trainer.is_between_steps or (dist.is_initialized() and dist.get_rank() > 0):
+        if trainer.is_between_steps and trainer.state.iteration > self._start:
+            self._save(engine)
+
+    def _save(self, engine: Engine) -> None:
+        if dist.is_initialized() and dist.get_rank() > 0:
             return
+        trainer = cast(LeafTrainer, engine)
         trainer.fire_event(TrainingEvents.CHECKPOINT_STARTED)
         self.checkpoints.save(training_state(trainer))
         logger.debug("Saved a checkpoint after step %d.", trainer.state.iteration)
-        self._note(trainer)
+        self._saved_at = time.monotonic()

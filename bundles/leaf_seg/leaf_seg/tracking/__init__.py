@@ -2,8 +2,8 @@
 
 from leaf_seg.tracking.mlflow_results import MlflowResults
 from leaf_seg.tracking.mlflow_training import MlflowTraining
-from leaf_seg.tracking.run_folder import prepare_run_folder
+from leaf_seg.tracking.run_folder import check_unoccupied, clear_run_folder, prepare_run_folder
 from leaf_seg.tracking.run_manifest import RunManifest
 from leaf_seg.tracking.training_log import TrainingLog
 
-__all__ = ["MlflowResults", "MlflowTraining", "RunManifest", "TrainingLog", "prepare_run_folder"]
+__all__ = ["MlflowResults", "MlflowTraining", "RunManifest", "TrainingLog", "check_unoccupied", "clear_run_folder", "prepare_run_folder"]

@@ -71,7 +71,7 @@ def _draw_metrics(axes: Axes, rows: Rows) -> None:
             (best["step"], best[names[0]]),
             xytext=(0, 8),
             textcoords="offset points",
-            ha="center",
+            ha="right",
         )
         axes.margins(y=0.15)
         axes.legend(frameon=False)

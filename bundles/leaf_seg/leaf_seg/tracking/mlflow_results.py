@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ignite.engine import Engine, Events
+from monai.handlers import MLFlowHandler
 
 from leaf_seg.engines import LeafEvaluator
 from leaf_seg.tracking.manifest import read_manifest
@@ -60,8 +61,7 @@ class MlflowResults:
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def _start(self, engine: Engine) -> None:
-        handler = mlflow_handler(cast(LeafEvaluator, engine).val_handlers)
-        assert handler is not None  # attach() saw it
+        handler = cast(MLFlowHandler, mlflow_handler(cast(LeafEvaluator, engine).val_handlers))
         manifest = read_manifest(self.model_dir)
         name = manifest["run"] if manifest else uuid.uuid4().hex  # a model from before there were manifests
         self._run = MlflowRun(handler, name, self.run_name or self.model_dir.resolve().name)
@@ -76,12 +76,18 @@ class MlflowResults:
         summary = self.folder / _SUMMARY_NAME
         if summary.exists():
             run.log_metrics([(0, _means(json.loads(summary.read_text()), self.name))])
-        run.end()
+        self._leave(engine)
 
     def _fail(self, engine: Engine, error: BaseException) -> None:
         if self._run is not None:
-            self._run.end("FAILED")
+            self._leave(engine)
         raise error
+
+    def _leave(self, engine: Engine) -> None:
+        """Before MLFlowHandler, which would end the run as finished."""
+        handler = cast(MLFlowHandler, mlflow_handler(cast(LeafEvaluator, engine).val_handlers))
+        handler.cur_run = None
+        cast(MlflowRun, self._run).leave()
 
 
 def _means(summary: Mapping[str, Any], name: str) -> dict[str, float]:

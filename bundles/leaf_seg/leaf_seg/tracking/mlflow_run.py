@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from ignite.engine import Engine
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from monai.handlers import MLFlowHandler
+
+logger = logging.getLogger(__name__)
 
 RUN_TAG = "leaf_seg.run"  # the run's own name, from its manifest
 _PARENT_TAG = "mlflow.parentRunId"
@@ -43,12 +46,14 @@ class MlflowRun:
         found = self.client.search_runs([experiment_id], f"tags.`{RUN_TAG}` = '{name}'")
         if found:
             run = found[0]
+            self._former_status: str | None = run.info.status
             self.client.update_run(run.info.run_id, status="RUNNING")
         else:
+            self._former_status = None
             tags = {RUN_TAG: name} | ({_PARENT_TAG: parent_run} if parent_run else {})
             run = self.client.create_run(experiment_id, run_name=run_name, tags=tags)
         self.id: str = run.info.run_id
-        self.is_new = not found
+        logger.info("MLflow run %r in %s", run.info.run_name, self.client.tracking_uri)
         self._params = run.data.params
 
     def use_in(self, handler: MLFlowHandler) -> None:
@@ -80,6 +85,11 @@ class MlflowRun:
                 self.client.log_artifacts(self.id, str(path), artifact_path)
             elif path.exists():
                 self.client.log_artifact(self.id, str(path), artifact_path)
+
+    def leave(self) -> None:
+        """Give the run the status that it had; what is done with a model does not change what its training came to."""
+        if self._former_status != "RUNNING":
+            self.end(self._former_status or "FINISHED")
 
     def end(self, status: str = "FINISHED") -> None:
         """End the run; it can be continued."""

@@ -9,9 +9,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import torch.distributed as dist
+
 from leaf_seg.data.files import ensure_writable_folder
 from leaf_seg.errors import InputError
 from leaf_seg.weights import CheckpointFolder
+from leaf_seg.weights.checkpoint_folder import LAST_NAME, PREVIOUS_NAME
+from leaf_seg.weights.model_folder import CONFIG_NAME as MODEL_CONFIG_NAME
 from leaf_seg.weights.model_folder import WEIGHTS_NAME
 
 logger = logging.getLogger(__name__)
@@ -25,6 +29,7 @@ MANIFEST_NAME = "manifest.json"
 METRICS_NAME = "metrics.csv"
 OVERLAYS_NAME = "overlays"
 STORE_NAME = "mlruns.db"
+_RECORDS = (CONFIG_NAME, CURVES_NAME, LOSSES_NAME, MANIFEST_NAME, METRICS_NAME)  # of a training, besides its model
 
 
 def prepare_run_folder(folder: str | os.PathLike[str], resume: bool = False, overwrite: bool = False) -> Path:
@@ -33,7 +38,7 @@ def prepare_run_folder(folder: str | os.PathLike[str], resume: bool = False, ove
     Args:
         folder: of the training; made where needed.
         resume: the training in it is to be continued; an empty folder is one whose training has not come far.
-        overwrite: a training in it may be replaced.
+        overwrite: a training in it may be replaced, by :func:`clear_run_folder`.
 
     Raises:
         InputError: When the folder holds a training and neither is set, when a model in it has no checkpoint to resume
@@ -43,49 +48,74 @@ def prepare_run_folder(folder: str | os.PathLike[str], resume: bool = False, ove
         raise InputError("resume and overwrite are both set: choose one, to continue the training or to replace it.")
     path = ensure_writable_folder(folder)
     checkpoints = CheckpointFolder(path / CHECKPOINTS_NAME)
-    has_model = (path / WEIGHTS_NAME).exists()
-    if resume and has_model and not checkpoints.exist():
+    if resume and (path / WEIGHTS_NAME).exists() and not checkpoints.exist():
         raise InputError(
             f"{path.resolve()} holds a trained model ({WEIGHTS_NAME}) but no checkpoint in {CHECKPOINTS_NAME}/ to "
             "resume from. Restore the checkpoint, or train into another --output_dir."
         )
-    if not (resume or overwrite) and (has_model or checkpoints.exist()):
-        what = f"a trained model ({WEIGHTS_NAME})" if has_model else "a training that was stopped"
-        raise InputError(
-            f"{path.resolve()} already holds {what}; expected a folder without one. Choose another --output_dir, "
-            "continue that training with --resume true, or replace it with --overwrite true."
-        )
-    if not resume:
-        _clear(path, checkpoints)
-    _remove_empty_store(path / STORE_NAME)
+    if not (resume or overwrite):
+        check_unoccupied(path)
+    _remove_unfinished_store(path / STORE_NAME)
     _log_to(path / LOG_NAME)
     return path
 
 
-def _clear(path: Path, checkpoints: CheckpointFolder) -> None:
-    """Remove what a former training recorded; its model stays until the new one takes its place."""
-    checkpoints.clear()
-    for name in (CONFIG_NAME, CURVES_NAME, LOG_NAME, LOSSES_NAME, MANIFEST_NAME, METRICS_NAME):
+def check_unoccupied(folder: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Refuse a folder with files of a training or a model, of whatever kind.
+
+    Args:
+        folder: need not exist.
+        overwrite: refuse nothing.
+
+    Raises:
+        InputError: Names the first such file.
+    """
+    names = (WEIGHTS_NAME, f"{CHECKPOINTS_NAME}/{LAST_NAME}", f"{CHECKPOINTS_NAME}/{PREVIOUS_NAME}", *_RECORDS)
+    found = [name for name in (*names, MODEL_CONFIG_NAME) if (Path(folder) / name).exists()]
+    if found and not overwrite:
+        raise InputError(
+            f"{Path(folder).resolve()} already holds a training or a model ({found[0]}); expected a folder without "
+            "one. Choose another --output_dir, continue a training that was stopped with --resume true, or replace it "
+            "with --overwrite true."
+        )
+
+
+def clear_run_folder(folder: str | os.PathLike[str]) -> None:
+    """Remove what a former training recorded; its model and log stay until the new ones take their place.
+
+    For right before the new training: until then the command may yet turn out to be wrong.
+    """
+    if dist.is_initialized() and dist.get_rank() > 0:
+        return
+    path = Path(folder)
+    CheckpointFolder(path / CHECKPOINTS_NAME).clear()
+    for name in _RECORDS:
         (path / name).unlink(missing_ok=True)
     for overlay in (path / OVERLAYS_NAME).glob("*_epoch_*.png"):
         overlay.unlink()
 
 
-def _remove_empty_store(file: Path) -> None:
-    """Remove a MLflow store without any run.
+def _remove_unfinished_store(file: Path) -> None:
+    """Remove a MLflow store that has no experiment, not even MLflow's own first one.
 
     MLflow makes its tables in many steps; a process that is killed between them leaves a store that cannot be opened.
+
+    Raises:
+        InputError: When the file is no SQLite data base.
     """
     if not file.exists():
         return
     try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            (num_runs,) = connection.execute("SELECT COUNT(*) FROM runs").fetchone()
-    except sqlite3.OperationalError as error:
+        with closing(sqlite3.connect(file)) as connection:
+            (num_experiments,) = connection.execute("SELECT COUNT(*) FROM experiments").fetchone()
+    except sqlite3.DatabaseError as error:
         if "no such table" not in str(error):
-            raise
-        num_runs = 0
-    if not num_runs:
+            raise InputError(
+                f"{file} cannot be read as the SQLite store of MLflow ({error}); expected one, or no file. Move it "
+                "away, or end the program that is using it."
+            ) from error
+        num_experiments = 0
+    if not num_experiments:
         file.unlink()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import torch.distributed as dist
 from ignite.engine import Engine, Events
 
 from leaf_seg.data.files import ensure_writable_folder
+from leaf_seg.errors import InputError
 from leaf_seg.overrides import command_line_config
 from leaf_seg.tracking.manifest import new_session, write_manifest
 from leaf_seg.tracking.run_folder import CONFIG_NAME
 from leaf_seg.writers import replacing
 
 logger = logging.getLogger(__name__)
+
+_ONCE = ("resume", "overwrite")  # asked for once: a run repeated from its config must not do it again unasked
 
 
 class RunManifest:
@@ -29,12 +33,26 @@ class RunManifest:
         seed: of the run.
         device: that computes.
         datalist_sha256: hash of the data split.
+        model_dir: folder of the model, where the run is one of its evaluation or use.
+
+    Raises:
+        InputError: When the folder is the model's, whose own manifest and config would be replaced.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], seed: int, device: torch.device, datalist_sha256: str | None = None
+        self,
+        folder: str | os.PathLike[str],
+        seed: int,
+        device: torch.device,
+        datalist_sha256: str | None = None,
+        model_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         self.folder = Path(folder)
+        if model_dir is not None and self.folder.resolve() == Path(model_dir).resolve():
+            raise InputError(
+                f"The results would be written into the model's own folder {folder}, over its records; expected "
+                "another one, such as a folder within it."
+            )
         self.seed = seed
         self.device = device
         self.datalist_sha256 = datalist_sha256
@@ -49,6 +67,7 @@ class RunManifest:
         ensure_writable_folder(self.folder)
         config = command_line_config()
         if config is not None:
+            config |= {key: False for key in _ONCE if key in config}
             _tell_changes(self.folder / CONFIG_NAME, config)
             with replacing(self.folder / CONFIG_NAME) as temporary:
                 temporary.write_text(json.dumps(config, indent=4) + "\n")
@@ -60,14 +79,27 @@ def _tell_changes(file: Path, config: dict[str, Any]) -> None:
     if not file.exists():
         return
     try:
-        former = json.loads(file.read_text())
+        former = dict(_leaves(json.loads(file.read_text())))
     except ValueError:
         return
-    new = json.loads(json.dumps(config))
+    new = dict(_leaves(json.loads(json.dumps(config))))
     changes = [
-        f"{key}: {former.get(key)!r} before, {new.get(key)!r} now"
-        for key in sorted((former.keys() | new.keys()) - {"resume", "overwrite"})
-        if former.get(key) != new.get(key) and not isinstance(new.get(key), dict)
+        f"{key}: {former.get(key, 'not set')!r} before, {new.get(key, 'not set')!r} now"
+        for key in {**former, **new}
+        if former.get(key) != new.get(key)
     ]
     if changes:
-        logger.warning("Settings differ from those of the former session in this folder: %s.", "; ".join(changes))
+        logger.warning(
+            "Settings differ from those of the former session in this folder: %s. A resumed training keeps the "
+            "optimiser's own of its checkpoint, such as learning_rate.",
+            "; ".join(changes),
+        )
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a config that is no dictionary, with its key."""
+    if not isinstance(value, dict):
+        yield key, value
+        return
+    for name, item in value.items():
+        yield from _leaves(item, f"{key}#{name}" if key else name)

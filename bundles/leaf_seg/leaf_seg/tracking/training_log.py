@@ -59,6 +59,7 @@ class TrainingLog:
         self._losses.append(self._place(engine) | step_row(engine))
 
     def _log_validation(self, validator: Engine, trainer: Engine) -> None:
+        self._metrics.keep_until(trainer.state.iteration - 1)  # a resumed training may repeat its last validation
         self._metrics.append(self._place(trainer) | validation_row(validator))
         self._draw()
 

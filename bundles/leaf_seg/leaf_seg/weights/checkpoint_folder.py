@@ -63,7 +63,7 @@ class CheckpointFolder:
             try:
                 state = _load_whole(path)
             except Exception as error:  # damage shows in many kinds
-                damaged.append(path)
+                damaged.append(path.replace(path.with_suffix(".damaged")))  # or it would become the previous one
                 logger.error("The checkpoint %s is damaged and not used (%s).", path, _first_line(error))
             else:
                 logger.info("Resuming from %s.", path)
