@@ -117,6 +117,7 @@ def test_report_of_rows_some_of_which_failed(ablation: Ablation, parent: ParentR
     for fact in ("testing split, n = 4 cases", "SHA-256 of its split: abc", "training steps: 12", "noise seeds: 10"):
         assert fact in text.read_text()
     assert "| v | failed |" in text.read_text()
+    assert "- set for all rows: nothing" in text.read_text()
     content = json.loads(numbers.read_text())
     assert content["rows"]["v"] == {
         "settings": {"parameterization": "v"},
@@ -157,3 +158,11 @@ def test_figure_has_a_dot_for_each_result(ablation: Ablation):
     assert one_panel[0] == 2
     assert two_panels[0] == 3, "a row is drawn in each of its tables"
     assert two_panels[1] > one_panel[1]
+
+
+def test_settings_of_all_rows_are_stated(ablation: Ablation, parent: ParentRun, commands: FakeCommands):
+    rows = [Row(name, {"max_epochs": 15, "parameterization": name}) for name in ("v", "eps")]
+    table = Table("A table", [Entry({"parameterization": row.name}, row) for row in rows])
+    assert run_all(ablation, rows, parent, commands) == {}
+    text, *_ = write_report(ablation, [table], {})
+    assert "- set for all rows: max_epochs 15" in text.read_text()

@@ -28,7 +28,7 @@ def unet_model(bundle_run: Run, small_run: list[str], pictures: Path, tmp_path_f
     """What the training command leaves of a U-Net trained for one epoch."""
     folder = tmp_path_factory.mktemp("unet_model")
     data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", folder]
-    bundle_run("training", *TRAIN_UNET, *data, *small_run, "--features", "[8,8,16,16,16,8]")
+    bundle_run("training", *TRAIN_UNET, *data, *small_run, "--features", "[8,8,16,16,16,8]", "--tracking", "mlflow")
     return folder
 
 
@@ -52,6 +52,7 @@ def test_training_leaves_a_unet_trained_on_the_same_split(unet_model: Path, pict
     assert config["training"]["datalist_sha256"] == of_leaf["training"]["datalist_sha256"]
     state = torch.load(unet_model / "model.pt", weights_only=True)["model"]
     assert not {"image_encoder", "unet", "mask_decoder", "noise"} & {key.split(".")[0] for key in state}
+    assert list((unet_model / "mlruns" / "models").glob("*/artifacts/data/*.pt2"))  # exported for MLflow
 
 
 def test_evaluate_infer_and_load_need_no_overlay(

@@ -27,7 +27,7 @@ def write_report(ablation: Ablation, tables: Sequence[Table], failed: Failed) ->
     rows = distinct_rows(tables)
     runs = {row.name: _read(ablation, row, failed.get(row.name, ())) for row in rows}
     results = {name: summarize_row(found) for name, found in runs.items() if found}
-    facts = _facts(ablation, [run for found in runs.values() for run in found.values()])
+    facts = _facts(ablation, rows, [run for found in runs.values() for run in found.values()])
     text, picture, numbers = (ablation.output_dir / f"ablation{end}" for end in (".md", ".png", "_results.json"))
     with replacing(text) as temporary:
         temporary.write_text(markdown(tables, results, failed, facts, picture.name))
@@ -42,7 +42,7 @@ def _read(ablation: Ablation, row: Row, failed: Sequence[int]) -> dict[int, RunR
     return {seed: read_run(ablation.folder(row, seed)) for seed in ablation.seeds if seed not in failed}
 
 
-def _facts(ablation: Ablation, runs: Sequence[RunResult]) -> dict[str, str]:
+def _facts(ablation: Ablation, rows: Sequence[Row], runs: Sequence[RunResult]) -> dict[str, str]:
     """What holds for the whole ablation."""
     hashes = sorted({str(run.dataset_sha256) for run in runs})
     if len(hashes) > 1:
@@ -54,10 +54,17 @@ def _facts(ablation: Ablation, runs: Sequence[RunResult]) -> dict[str, str]:
         "data set": ablation.dataset_dir,
         "SHA-256 of its split": ", ".join(hashes) or "unknown",
         "evaluated on": ", ".join(sorted({f"{run.split} split, n = {len(run.dice)} cases" for run in runs})) or "-",
-        "training steps": _range(sorted({run.steps for run in runs if run.steps is not None})),
+        "set for all rows": ", ".join(f"{key} {value}" for key, value in _common(rows).items()) or "nothing",
+        "training steps": _range(sorted({run.steps for run in runs})),
         "training seeds": ", ".join(map(str, ablation.seeds)),
         "noise seeds": str(ablation.noise_seeds),
     }
+
+
+def _common(rows: Sequence[Row]) -> dict[str, object]:
+    """Settings that every row has alike."""
+    first, *others = (row.settings for row in rows)
+    return {key: value for key, value in first.items() if all(row.get(key) == value for row in others)}
 
 
 def _range(numbers: Sequence[int]) -> str:
