@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingCheckpoint:
-    """Ignite handler that saves all that a training needs to go on exactly: at its start, every few minutes, at its end.
+    """Ignite handler that saves all that a training needs to go on exactly: at its start, now and then, at its end.
 
     It saves between optimiser steps, at the end of an epoch after the validation, and at the end of the training after
     the last one. So it stands behind the validating handlers in the list.

@@ -6,4 +6,12 @@ from leaf_seg.tracking.run_folder import check_unoccupied, clear_run_folder, pre
 from leaf_seg.tracking.run_manifest import RunManifest
 from leaf_seg.tracking.training_log import TrainingLog
 
-__all__ = ["MlflowResults", "MlflowTraining", "RunManifest", "TrainingLog", "check_unoccupied", "clear_run_folder", "prepare_run_folder"]
+__all__ = [
+    "MlflowResults",
+    "MlflowTraining",
+    "RunManifest",
+    "TrainingLog",
+    "check_unoccupied",
+    "clear_run_folder",
+    "prepare_run_folder",
+]
