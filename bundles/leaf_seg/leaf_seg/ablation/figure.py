@@ -28,11 +28,11 @@ def save_figure(tables: Sequence[Table], results: Mapping[str, RowResult], path:
         InputError: When the file cannot be written.
     """
     heights = [_PANEL_INCHES + _ROW_INCHES * len(table.entries) for table in tables]
-    figure = Figure(figsize=(8, sum(heights)), dpi=150, layout="constrained")
-    grid = figure.subplots(len(tables), 1, sharex=True, squeeze=False, height_ratios=heights)
+    figure = Figure(figsize=(9, sum(heights)), dpi=120, layout="constrained")
+    grid = figure.subplots(len(tables), 1, squeeze=False, height_ratios=heights)
     for axes, table in zip(grid[:, 0], tables, strict=True):
         _draw(axes, table, results)
-    grid[-1, 0].set_xlabel("Dice, mean over cases with 95 % bootstrap interval")
+    figure.supxlabel("Dice, mean over cases with 95 % bootstrap interval", fontsize=9)
     with replacing(path) as temporary:
         figure.savefig(temporary)
 
@@ -46,7 +46,8 @@ def _draw(axes: Axes, table: Table, results: Mapping[str, RowResult]) -> None:
             dice = result.dice
             error = [[dice.mean - dice.low], [dice.high - dice.mean]]
             axes.errorbar(dice.mean, position, xerr=error, fmt="o", color=_COLOUR, capsize=3)
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.tick_params(axis="x", labelsize=8)
     axes.set_ylim(len(labels) - 0.5, -0.5)  # the first row on top
     axes.set_title(table.title, loc="left", fontsize=10)
     axes.grid(axis="x", alpha=0.3)
