@@ -144,6 +144,7 @@ def test_killed_ten_times_and_resumed(command: Callable[..., list[str]], tmp_pat
     assert sorted(losses[0]) == list(range(1, STEPS_PER_EPOCH * MAX_EPOCHS + 1))
 
 
+@pytest.mark.slow
 def test_a_stopped_training_is_refused_or_resumed(command: Callable[..., list[str]], tmp_path: Path) -> None:
     """Stopped by its time budget; then as a user goes on."""
     options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 300}

@@ -168,6 +168,7 @@ def _wait_for(uri: str, process: subprocess.Popen[bytes]) -> None:
     pytest.fail("the MLflow server did not start")
 
 
+@pytest.mark.slow
 def test_a_running_server(server: str, bundle_run: Run, small: list[str], pictures: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     data = ["--dataset_dir", pictures, "--num_classes", 3]
