@@ -75,7 +75,7 @@ def test_the_end_of_an_epoch_is_saved_after_its_validation(tmp_path: Path) -> No
     assert happened == [0, 1, 2, "validated", 3, 4, 5, "validated", 6, 6]
 
 
-def test_an_error_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+def test_an_error_leaves_the_last_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     checkpoints = Recorder(tmp_path)
     trainer = make_trainer(TrainingCheckpoint(checkpoints, minutes=0))
 
@@ -87,6 +87,7 @@ def test_an_error_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
         trainer.run()
     assert checkpoints.steps[-1] == 4
+    assert "after step 5; the same command with --resume true goes on after step 4" in caplog.text
 
 
 def test_a_complete_training_keeps_its_checkpoint(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_run_folder(tracked: Path) -> None:
     names = {file.name for file in tracked.iterdir()}
     expected = {"config.json", "model.pt", "executed_config.json", "manifest.json", "losses.csv", "metrics.csv"}
     assert expected | {"curves.png", "train.log", "overlays", "checkpoints"} <= names
-    assert sorted(file.name for file in (tracked / "checkpoints").iterdir()) == ["last.pt"]
+    assert sorted(file.name for file in (tracked / "checkpoints").iterdir()) == ["last.pt", "previous.pt"]
     overlays = [file.name for file in (tracked / "overlays").iterdir()]
     assert sorted(name.rpartition("_")[2] for name in overlays) == ["0001.png"] * 2 + ["0002.png"] * 2
     assert "Saved the model to" in (tracked / "train.log").read_text()

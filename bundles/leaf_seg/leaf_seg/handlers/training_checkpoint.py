@@ -35,6 +35,7 @@ class TrainingCheckpoint:
         self.minutes = check_number(minutes, "checkpoint_minutes", "minutes, 0 or more", lambda value: value >= 0)
         self._saved_at = 0.0
         self._start = 0  # step that this session starts from
+        self._saved_step: int | None = None
 
     def attach(self, engine: Engine) -> None:
         """Attach to a LeafTrainer."""
@@ -43,10 +44,12 @@ class TrainingCheckpoint:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_if_due)
         engine.add_event_handler(Events.COMPLETED, self._save_last)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._tell_stop)
 
     def _begin(self, engine: Engine) -> None:
         self._saved_at = time.monotonic()
         self._start = engine.state.iteration
+        self._saved_step = self._start if cast(LeafTrainer, engine).is_restored else None
 
     def _save_first(self, engine: Engine) -> None:
         """So that there is something to resume from as soon as there may be a model."""
@@ -75,5 +78,15 @@ class TrainingCheckpoint:
         trainer = cast(LeafTrainer, engine)
         trainer.fire_event(TrainingEvents.CHECKPOINT_STARTED)
         self.checkpoints.save(training_state(trainer))
-        logger.debug("Saved a checkpoint after step %d.", trainer.state.iteration)
+        self._saved_step = trainer.state.iteration
         self._saved_at = time.monotonic()
+
+    def _tell_stop(self, engine: Engine, error: BaseException) -> None:
+        """The error itself is raised behind this handler."""
+        if self._saved_step is not None:
+            logger.error(
+                "Training stopped (%s) after step %d; the same command with --resume true goes on after step %d.",
+                type(error).__name__,
+                engine.state.iteration,
+                self._saved_step,
+            )

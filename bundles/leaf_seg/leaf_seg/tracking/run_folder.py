@@ -53,6 +53,8 @@ def prepare_run_folder(folder: str | os.PathLike[str], resume: bool = False, ove
             f"{path.resolve()} holds a trained model ({WEIGHTS_NAME}) but no checkpoint in {CHECKPOINTS_NAME}/ to "
             "resume from. Restore the checkpoint, or train into another --output_dir."
         )
+    if resume and not checkpoints.exist():
+        logger.warning("There is nothing to resume in %s: training begins at the beginning.", path.resolve())
     if not (resume or overwrite):
         check_unoccupied(path)
     _remove_unfinished_store(path / STORE_NAME)
