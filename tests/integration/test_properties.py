@@ -94,4 +94,5 @@ def test_no_key_is_ignored(overlays: list[str]) -> None:
     parser.read_config([str(CONFIGS / file) for file in ("train.json", *overlays)])
     parser.get_parsed_content("training", instantiate=False, eval_expr=False)
     used = {identity.split("::")[0] for identity in parser.ref_resolver.resolved_content}
-    assert set(parser.get()) - used == {"initialize", "run", "_meta_"}
+    of_tracking = {"tracking_uri", "experiment_name", "save_execute_config"}  # for the handlers that it adds
+    assert set(parser.get()) - used == {"initialize", "run", "_meta_"} | of_tracking
