@@ -18,11 +18,13 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
+from monai.bundle import ConfigWorkflow
 from monai.utils import path_to_sqlite_uri
 from transformers import Dinov2Config, Dinov2Model
 
 import leaf_seg
 from leaf_seg.tracking.mlflow_model import _fluent_functions_on
+from leaf_seg.weights import CheckpointFolder
 
 CONFIGS = "bundles/leaf_seg/configs"
 TRAIN = ["--config_file", f"{CONFIGS}/train.json"]
@@ -81,6 +83,44 @@ def test_executed_config_repeats_the_run(tracked: Path, bundle_run: Run, tmp_pat
     one, two = ((folder / "losses.csv").read_text() for folder in (tracked, tmp_path / "again"))
     losses = [[line.split(",")[3] for line in text.splitlines()] for text in (one, two)]
     assert losses[0] == losses[1]
+
+
+def test_mlflow_has_every_step_that_a_checkpoint_has(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a training that is killed and resumed would lack the points between."""
+    saved, logged = [], []
+    uri = path_to_sqlite_uri(str(tmp_path / "mlruns.db"))
+
+    def save(_: CheckpointFolder, state: dict[str, Any]) -> None:
+        saved.append(state["iteration"])
+        run = _only_run(uri)
+        history = MlflowClient(uri).get_metric_history(run.info.run_id, "train_loss")
+        logged.append(max((metric.step for metric in history), default=0))
+
+    monkeypatch.setattr(CheckpointFolder, "save", save)
+    monkeypatch.chdir("bundles/leaf_seg")
+    overrides = {
+        "dataset_dir": str(pictures),
+        "num_classes": 3,
+        "output_dir": str(tmp_path),
+        "image_size": [32, 32],
+        "batch_size": 2,
+        "max_epochs": 2,
+        "val_interval": 1,
+        "num_workers": 0,
+        "precision": "fp32",
+        "checkpoint_minutes": 0,
+        "unet_config#block_out_channels": [32, 32, 32],
+        "unet_config#layers_per_block": 1,
+    }
+    workflow = ConfigWorkflow(
+        "configs/train.json", logging_file=False, workflow_type="train", tracking="mlflow", **overrides
+    )
+    workflow.initialize()
+    workflow.run()
+    assert len(saved) > 4
+    assert logged == saved
 
 
 def test_one_run_holds_training_evaluation_and_inference(tracked: Path, pictures: Path) -> None:

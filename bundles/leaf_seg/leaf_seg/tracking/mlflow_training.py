@@ -63,7 +63,10 @@ class MlflowTraining:
         self._flushed_at = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a LeafTrainer, behind what writes to the folder and before MLFlowHandler."""
+        """Attach to a LeafTrainer, behind what writes to the folder, before a TrainingCheckpoint and MLFlowHandler.
+
+        Before the checkpoint, so that no step is in a checkpoint and not in MLflow, whenever the process is killed.
+        """
         if mlflow_handler(cast(LeafTrainer, engine).train_handlers) is None:
             return
         engine.add_event_handler(Events.STARTED, self._start)
