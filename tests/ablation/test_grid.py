@@ -103,6 +103,8 @@ def test_baseline_is_a_line_of_every_table_and_trained_once(defaults: ConfigPars
         ({"parameterization": []}, {}, "expected a list of one or more values"),
         ({"seed": [0, 1]}, {}, "use --seeds"),
         ({"dropout": [0, 0.1]}, {"output_dir": "x"}, "use --output_dir"),
+        ({"dropuot": [0, 0.1]}, {}, "no key 'dropuot' in train.json; did you mean 'dropout'?"),
+        ({"dropout": [0, 0.1]}, {"shceduler#beta_end": 0.02}, "did you mean 'scheduler'"),
     ],
 )
 def test_bad_input(defaults: ConfigParser, grid: Any, settings: dict[str, Any], message: str):

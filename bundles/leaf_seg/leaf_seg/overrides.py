@@ -66,9 +66,22 @@ def check_command_line(argv: Sequence[str] | None = None) -> None:
     config_files = arguments.get("config_file")
     config_keys = set(ConfigParser.load_config_files(config_files)) if config_files else set()
     known = config_keys | _argument_names() | _tracking_keys(arguments.get("tracking")) | {ConfigParser.meta_key}
-    unknown = {key: _root(key) for key in arguments if _root(key) not in known}
+    check_keys(arguments, known, ", ".join(_file_names(config_files)) or "the config")
+
+
+def check_keys(keys: Collection[str], known: Collection[str], where: str) -> None:
+    """Refuse overrides of keys that a config does not have.
+
+    Args:
+        keys: to be overridden; of nested ones, such as ``train#handlers``, the first level counts.
+        known: top-level keys that can be overridden.
+        where: what has these keys, for the message.
+
+    Raises:
+        InputError: For unknown keys; names the nearest key of each.
+    """
+    unknown = {key: _root(key) for key in keys if _root(key) not in known}
     if unknown:
-        where = ", ".join(_file_names(config_files)) or "the config"
         found = "\n".join(f"no key {key!r} in {where}{_suggestion(root, known)}" for key, root in unknown.items())
         raise InputError(f"{found}\nCorrect the command line: the keys that can be set stand at the top of the file.")
 

@@ -12,6 +12,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from leaf_seg.errors import InputError
+from leaf_seg.overrides import check_keys
 
 Settings = dict[str, Any]  # config key -> value
 
@@ -114,7 +115,7 @@ def plan_tables(
         defaults: the training config.
 
     Raises:
-        InputError: When there is nothing to vary, or a key is set by the ablation itself.
+        InputError: When there is nothing to vary, or a key is unknown or set by the ablation itself.
     """
     plans = [PAPER_TABLES[number] for number in dict.fromkeys(numbers)]
     if grid is not None:
@@ -123,7 +124,9 @@ def plan_tables(
         plans.append(("Baselines", []))
     if not plans:
         raise InputError("There is nothing to compare: give --table, --grid or --baseline.")
-    _check_keys([settings, *(overrides for _, lines in plans for overrides in lines)])
+    keys = {key for overrides in (settings, *(line for _, lines in plans for line in lines)) for key in overrides}
+    _check_not_taken(keys)
+    check_keys(sorted(keys), defaults.config.keys(), "train.json")
     rows = _Rows(settings, defaults)
     return [
         Table(
@@ -185,8 +188,8 @@ def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[Settings]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
-def _check_keys(all_settings: Sequence[Settings]) -> None:
-    for key in {key for settings in all_settings for key in settings}:
+def _check_not_taken(keys: Collection[str]) -> None:
+    for key in sorted(keys):
         if key in _TAKEN:
             raise InputError(f"The ablation sets {key} itself, but --set or --grid does, too: use {_TAKEN[key]}.")
 

@@ -88,7 +88,7 @@ def _known(client: MlflowClient, file: Path, uri: str) -> ParentRun:
 
 
 def _new(client: MlflowClient, file: Path, uri: str) -> ParentRun:
-    name = f"ablation_{file.parent.name}"
+    name = f"leaf_seg_{file.parent.name}"
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         # Beside the data base, as MONAI's MLFlowHandler has it for the children.
