@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from leaf_seg.data import make_phantoms
+from leaf_seg.handlers import CASES_NAME, SUMMARY_NAME
 
 logger = logging.getLogger("demo")
 
@@ -44,7 +45,7 @@ def main() -> int:
     image = dataset_dir / "images" / "phantom_0002.png"
     command("leaf_seg", "segment", image, run_dir / "segmented", "--model", model_dir, "--num-samples", 5)
 
-    summary = json.loads((ROOT / model_dir / "evaluation" / "testing" / "metrics_summary.json").read_text())
+    summary = json.loads((ROOT / model_dir / "evaluation" / "testing" / SUMMARY_NAME).read_text())
     dice = summary["mean_foreground"]["dice"]
     logger.info("\nDone in %.1f minutes.", (time.monotonic() - start) / 60)
     logger.info(
@@ -53,7 +54,7 @@ def main() -> int:
     )
     logger.info("Look at:")
     for what, path in {
-        "metrics": model_dir / "evaluation" / "testing" / "metrics_cases.csv",
+        "metrics": model_dir / "evaluation" / "testing" / CASES_NAME,
         "overlays with truth": model_dir / "evaluation" / "testing" / "overlays",
         "one image with uncertainty": run_dir / "segmented" / "overlays",
         "the model": model_dir,

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from leaf_seg.errors import InputError
+from leaf_seg.handlers import CASES_NAME, SUMMARY_NAME
 from leaf_seg.metrics import Interval, bootstrap_interval
 from leaf_seg.tracking.run_folder import LOSSES_NAME, METRICS_NAME
 
@@ -69,8 +70,8 @@ def read_run(folder: Path) -> RunResult:
         folder: model folder, evaluated on the test split.
     """
     report = folder / "evaluation" / "testing"
-    summary = json.loads((report / "metrics_summary.json").read_text())
-    with (report / "metrics_cases.csv").open(newline="") as file:
+    summary = json.loads((report / SUMMARY_NAME).read_text())
+    with (report / CASES_NAME).open(newline="") as file:
         rows = list(csv.DictReader(file))
     noise = summary.get("noise_stability")
     steps, seconds = _length(folder)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from typing import Any
 
 import numpy as np
 import torch
+
+logger = logging.getLogger(__name__)
 
 
 def random_state() -> dict[str, Any]:
@@ -25,12 +28,22 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Restore what :func:`random_state` returned; generators of devices that are absent now are left out."""
+    """Restore what :func:`random_state` returned; a warning says when the generators of devices cannot be."""
     random.setstate(state["python"])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"].cpu())
-    if "cuda" in state and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([device_state.cpu() for device_state in state["cuda"]])
-    if "mps" in state and torch.backends.mps.is_available():
-        torch.mps.set_rng_state(state["mps"].cpu())
+    if "cuda" in state:
+        if len(state["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all([device_state.cpu() for device_state in state["cuda"]])
+        else:
+            _warn(f"{len(state['cuda'])} CUDA devices", f"{torch.cuda.device_count()} here")
+    if "mps" in state:
+        if torch.backends.mps.is_available():
+            torch.mps.set_rng_state(state["mps"].cpu())
+        else:
+            _warn("an MPS device", "none here")
+
+
+def _warn(found: str, expected: str) -> None:
+    logger.warning("The random state is one of %s; there are %s: what is drawn on them will differ.", found, expected)

@@ -126,7 +126,7 @@ class LeafTrainer(SupervisedTrainer):
 
 def _check_loss(engine: Engine) -> None:
     output: Any = engine.state.output
-    loss = float(output["loss"])
+    loss = output["loss"].item()
     if not math.isfinite(loss):
         raise InputError(
             f"The loss is {loss} at step {engine.state.iteration}, epoch {engine.state.epoch}; expected a finite "

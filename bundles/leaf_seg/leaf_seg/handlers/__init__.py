@@ -2,7 +2,7 @@
 
 from leaf_seg.handlers.autoencoder_saver import AutoencoderSaver
 from leaf_seg.handlers.case_overlay import CaseOverlay
-from leaf_seg.handlers.case_report import CaseReport
+from leaf_seg.handlers.case_report import CASES_NAME, SUMMARY_NAME, CaseReport
 from leaf_seg.handlers.class_dice import ClassDice
 from leaf_seg.handlers.early_stopping import EarlyStopping
 from leaf_seg.handlers.final_validation import FinalValidation
@@ -15,6 +15,8 @@ from leaf_seg.handlers.training_checkpoint import TrainingCheckpoint
 from leaf_seg.handlers.validation_overlays import ValidationOverlays
 
 __all__ = [
+    "CASES_NAME",
+    "SUMMARY_NAME",
     "AutoencoderSaver",
     "CaseOverlay",
     "CaseReport",

@@ -21,6 +21,9 @@ from leaf_seg.writers import replacing
 
 logger = logging.getLogger(__name__)
 
+CASES_NAME = "metrics_cases.csv"
+SUMMARY_NAME = "metrics_summary.json"
+
 
 class CaseReport:
     """Ignite handler that writes ``metrics_cases.csv`` and ``metrics_summary.json`` and logs the summary.
@@ -89,11 +92,11 @@ class CaseReport:
             "conventions": CONVENTIONS,
         }
         folder = ensure_writable_folder(self.output_dir)
-        with replacing(folder / "metrics_cases.csv") as temporary, temporary.open("w", newline="") as file:
+        with replacing(folder / CASES_NAME) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, ["case", "class", *METRICS])
             writer.writeheader()
             writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-        with replacing(folder / "metrics_summary.json") as temporary:
+        with replacing(folder / SUMMARY_NAME) as temporary:
             temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
         logger.info("%s\nmetrics of each case and summary: %s", _as_text(summary), folder.resolve())
 

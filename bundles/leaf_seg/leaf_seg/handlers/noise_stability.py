@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 
 from leaf_seg.errors import InputError
+from leaf_seg.handlers.case_report import SUMMARY_NAME
 from leaf_seg.metrics import class_dice, noise_stability
 from leaf_seg.networks import LatentSegmenter
 from leaf_seg.writers import replacing
@@ -58,7 +59,7 @@ class NoiseStability:
         self.network = network
         self.num_seeds = num_seeds
         self.class_names = list(class_names)
-        self.path = Path(output_dir) / "metrics_summary.json"
+        self.path = Path(output_dir) / SUMMARY_NAME
         self._dice: list[list[float]] = []  # of each case, by class
         evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._measure)
 

@@ -54,7 +54,7 @@ def _draw_losses(axes: Axes, rows: Rows) -> None:
     rate.plot(steps, [row["learning_rate"] for row in rows], color="0.7", linewidth=1)
     axes.set_zorder(rate.get_zorder() + 1)
     axes.patch.set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(loc="upper right", framealpha=0.9)
     axes.grid(alpha=0.25)
 
 

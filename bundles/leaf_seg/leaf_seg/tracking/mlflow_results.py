@@ -13,12 +13,10 @@ from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
 
 from leaf_seg.engines import LeafEvaluator
+from leaf_seg.handlers import CASES_NAME, SUMMARY_NAME
 from leaf_seg.tracking.manifest import read_manifest
 from leaf_seg.tracking.mlflow_run import MlflowRun, mlflow_handler
 from leaf_seg.tracking.run_folder import CONFIG_NAME, MANIFEST_NAME
-
-_SUMMARY_NAME = "metrics_summary.json"
-_CASES_NAME = "metrics_cases.csv"
 
 
 class MlflowResults:
@@ -50,43 +48,44 @@ class MlflowResults:
         self.name = name
         self.run_name = run_name
         self.num_overlays = num_overlays
+        self._handler: MLFlowHandler | None = None
         self._run: MlflowRun | None = None
 
     def attach(self, engine: Engine) -> None:
         """Attach to a LeafEvaluator, behind what writes to the folder and before MLFlowHandler."""
-        if mlflow_handler(cast(LeafEvaluator, engine).val_handlers) is None:
+        self._handler = mlflow_handler(cast(LeafEvaluator, engine).val_handlers)
+        if self._handler is None:
             return
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.COMPLETED, self._complete)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
-    def _start(self, engine: Engine) -> None:
-        handler = cast(MLFlowHandler, mlflow_handler(cast(LeafEvaluator, engine).val_handlers))
+    def _start(self) -> None:
+        handler = cast(MLFlowHandler, self._handler)
         manifest = read_manifest(self.model_dir)
         name = manifest["run"] if manifest else uuid.uuid4().hex  # a model from before there were manifests
         self._run = MlflowRun(handler, name, self.run_name or self.model_dir.resolve().name)
         self._run.use_in(handler)
 
-    def _complete(self, engine: Engine) -> None:
+    def _complete(self) -> None:
         run = cast(MlflowRun, self._run)
         run.log_files(
-            [self.folder / name for name in (CONFIG_NAME, MANIFEST_NAME, _SUMMARY_NAME, _CASES_NAME)], self.name
+            [self.folder / name for name in (CONFIG_NAME, MANIFEST_NAME, SUMMARY_NAME, CASES_NAME)], self.name
         )
         run.log_files(sorted((self.folder / "overlays").glob("*.png"))[: self.num_overlays], f"{self.name}/overlays")
-        summary = self.folder / _SUMMARY_NAME
+        summary = self.folder / SUMMARY_NAME
         if summary.exists():
             run.log_metrics([(0, _means(json.loads(summary.read_text()), self.name))])
-        self._leave(engine)
+        self._leave()
 
     def _fail(self, engine: Engine, error: BaseException) -> None:
         if self._run is not None:
-            self._leave(engine)
+            self._leave()
         raise error
 
-    def _leave(self, engine: Engine) -> None:
+    def _leave(self) -> None:
         """Before MLFlowHandler, which would end the run as finished."""
-        handler = cast(MLFlowHandler, mlflow_handler(cast(LeafEvaluator, engine).val_handlers))
-        handler.cur_run = None
+        cast(MLFlowHandler, self._handler).cur_run = None
         cast(MlflowRun, self._run).leave()
 
 

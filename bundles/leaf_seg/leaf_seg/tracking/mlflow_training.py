@@ -58,6 +58,7 @@ class MlflowTraining:
         self.validator = validator
         self.run_name = run_name
         self.parent_run = parent_run
+        self._handlers: list[MLFlowHandler] = []  # MONAI's, of training and validation
         self._run: MlflowRun | None = None
         self._rows: list[tuple[int, dict[str, float]]] = []  # logged soon
         self._flushed_at = 0.0
@@ -67,7 +68,9 @@ class MlflowTraining:
 
         Before the checkpoint, so that no step is in a checkpoint and not in MLflow, whenever the process is killed.
         """
-        if mlflow_handler(cast(LeafTrainer, engine).train_handlers) is None:
+        lists = (cast(LeafTrainer, engine).train_handlers, cast(LeafEvaluator, self.validator).val_handlers)
+        self._handlers = [handler for handler in map(mlflow_handler, lists) if handler is not None]
+        if mlflow_handler(lists[0]) is None:
             return
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._log_step)
@@ -76,27 +79,19 @@ class MlflowTraining:
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
         self.validator.add_event_handler(Events.COMPLETED, self._log_validation, engine)
 
-    def _start(self, engine: Engine) -> None:
-        handler, validating = self._handlers(engine)
+    def _start(self) -> None:
         manifest = read_manifest(self.folder)
         if manifest is None:
             raise RuntimeError(f"No manifest in {self.folder}: RunManifest stands before MlflowTraining.")
         run_name = self.run_name or f"{self.folder.resolve().name} {datetime.now():%Y-%m-%d %H:%M:%S}"
-        run = self._run = MlflowRun(handler, manifest["run"], run_name, self.parent_run)
-        for each in (handler, validating):
-            if each is not None:
-                run.use_in(each)
+        run = self._run = MlflowRun(self._handlers[0], manifest["run"], run_name, self.parent_run)
+        for handler in self._handlers:
+            run.use_in(handler)
         run.log_params(command_line_settings())
         session = manifest["sessions"][-1]
         run.log_tags({f"leaf_seg.{key}": session[key] for key in ("git", "datalist_sha256") if session[key]})
         run.log_tags({f"version.{key}": value for key, value in session["versions"].items()})
         run.log_files([self.folder / name for name in (CONFIG_NAME, MANIFEST_NAME)])
-
-    def _handlers(self, engine: Engine) -> tuple[MLFlowHandler, MLFlowHandler | None]:
-        """MONAI's handlers of training and validation."""
-        handler = mlflow_handler(cast(LeafTrainer, engine).train_handlers)
-        assert handler is not None  # attach() saw it
-        return handler, mlflow_handler(cast(LeafEvaluator, self.validator).val_handlers)
 
     def _log_step(self, engine: Engine) -> None:
         row = {f"train_{name}" if name.startswith("loss") else name: value for name, value in step_row(engine).items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ignite.engine import Engine
+from monai.utils import is_scalar
 
 _LOSSES = ("loss", "loss_prediction", "loss_alignment")
 
@@ -16,15 +17,11 @@ def step_row(trainer: Engine) -> dict[str, float]:
     """
     output: Any = trainer.state.output
     first = output[0] if isinstance(output, list) else output
-    losses = {name: float(first[name]) for name in _LOSSES if name in first}
+    losses = {name: first[name].item() for name in _LOSSES if name in first}
     optimizer: Any = trainer.optimizer  # type: ignore[attr-defined]  # of every MONAI trainer
     return losses | {"learning_rate": float(optimizer.param_groups[0]["lr"])}
 
 
 def validation_row(validator: Engine) -> dict[str, float]:
     """The metrics of a validation that are one number."""
-    return {name: float(value) for name, value in validator.state.metrics.items() if _is_number(value)}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) or getattr(value, "numel", lambda: 0)() == 1
+    return {name: float(value) for name, value in validator.state.metrics.items() if is_scalar(value)}

@@ -48,12 +48,12 @@ def prepare_run_folder(folder: str | os.PathLike[str], resume: bool = False, ove
         raise InputError("resume and overwrite are both set: choose one, to continue the training or to replace it.")
     path = ensure_writable_folder(folder)
     checkpoints = CheckpointFolder(path / CHECKPOINTS_NAME)
-    if resume and (path / WEIGHTS_NAME).exists() and not checkpoints.exist():
-        raise InputError(
-            f"{path.resolve()} holds a trained model ({WEIGHTS_NAME}) but no checkpoint in {CHECKPOINTS_NAME}/ to "
-            "resume from. Restore the checkpoint, or train into another --output_dir."
-        )
     if resume and not checkpoints.exist():
+        if (path / WEIGHTS_NAME).exists():
+            raise InputError(
+                f"{path.resolve()} holds a trained model ({WEIGHTS_NAME}) but no checkpoint in {CHECKPOINTS_NAME}/ to "
+                "resume from. Restore the checkpoint, or train into another --output_dir."
+            )
         logger.warning("There is nothing to resume in %s: training begins at the beginning.", path.resolve())
     if not (resume or overwrite):
         check_unoccupied(path)

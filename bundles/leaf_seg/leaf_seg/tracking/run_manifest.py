@@ -80,7 +80,8 @@ def _tell_changes(file: Path, config: dict[str, Any]) -> None:
         return
     try:
         former = dict(_leaves(json.loads(file.read_text())))
-    except ValueError:
+    except ValueError as error:
+        logger.warning("%s cannot be read (%s), so that changed settings are not told; it is replaced.", file, error)
         return
     new = dict(_leaves(json.loads(json.dumps(config))))
     changes = [
