@@ -1,0 +1,101 @@
+"""Builds the state of a module from the tensors of another layout, and leaves nothing over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
+
+import torch
+
+from leaf_seg.errors import InputError
+
+State = dict[str, torch.Tensor]
+
+_LISTED = 8  # keys of each kind that a message names
+
+
+class SourceKey(NamedTuple):
+    """Where a tensor comes from.
+
+    Attributes:
+        name: key in the source.
+        pick: takes the tensor out of what stands there, where that holds more than it.
+    """
+
+    name: str
+    pick: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+
+def assemble(
+    source: Mapping[str, torch.Tensor],
+    shapes: Mapping[str, torch.Size],
+    source_of: Callable[[str], SourceKey],
+    what: str,
+    ignored: Collection[str] = (),
+) -> State:
+    """Take every tensor of a module from a state dictionary of another layout, strictly.
+
+    A 1x1 convolution may become a linear layer: trailing dimensions of 1 are dropped or added.
+
+    Args:
+        source: tensors by their names in the source.
+        shapes: shapes that the module needs, by its own names.
+        source_of: from a name of the module to where its tensor is in the source.
+        what: what the source was recognised as, for the message.
+        ignored: beginnings of names in the source that the module has no use for.
+
+    Returns:
+        Tensors by the module's names; where possible they share memory with the source.
+
+    Raises:
+        InputError: When keys are missing, left over or of another shape; lists all three.
+    """
+    state: State = {}
+    missing: list[str] = []
+    wrong: list[str] = []
+    used: set[str] = set()
+    for name, shape in shapes.items():
+        key = source_of(name)
+        if key.name not in source:
+            missing.append(key.name)
+            continue
+        used.add(key.name)
+        tensor = source[key.name] if key.pick is None else _picked(source[key.name], key)
+        if tensor is None or _without_ones(tensor.shape) != _without_ones(shape):
+            found, expected = tuple(source[key.name].shape), tuple(shape)
+            wrong.append(f"{key.name} (found {found}, expected {'to hold ' if key.pick else ''}{expected})")
+            continue
+        state[name] = tensor.reshape(shape)
+    unexpected = [key for key in source if key not in used and not key.startswith(tuple(ignored))]
+    if missing or unexpected or wrong:
+        raise InputError(
+            f"The weights were recognised as {what}, but they do not fit it.{_listing('missing', missing)}"
+            f"{_listing('unexpected', unexpected)}{_listing('of another shape', wrong)} Use the complete, unchanged "
+            "file of the authors."
+        )
+    return state
+
+
+def _picked(tensor: torch.Tensor, key: SourceKey) -> torch.Tensor | None:
+    """What is picked out of a tensor; None where it is too unlike what is expected for that."""
+    assert key.pick is not None
+    try:
+        return key.pick(tensor)
+    except (RuntimeError, IndexError):
+        return None
+
+
+def _without_ones(shape: torch.Size) -> tuple[int, ...]:
+    """The shape without dimensions of 1 at its end."""
+    sizes = list(shape)
+    while len(sizes) > 1 and sizes[-1] == 1:
+        sizes.pop()
+    return tuple(sizes)
+
+
+def _listing(kind: str, keys: Collection[str]) -> str:
+    if not keys:
+        return ""
+    listed = list(dict.fromkeys(keys))
+    rest = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    return f" {len(listed)} {kind}: {', '.join(listed[:_LISTED])}{rest}."
