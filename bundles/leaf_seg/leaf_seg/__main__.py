@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from tqdm import tqdm
 
@@ -35,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     segment.add_argument("input", help="image file (PNG, JPEG, NIfTI) or folder of images")
     segment.add_argument("output", help="folder to write to; made where needed")
-    segment.add_argument("--model", required=True, help="folder with config.json and model.pt")
+    segment.add_argument("--model", required=True, help="folder with config.json and weights")
     segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
     segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
     segment.add_argument("--no-overlays", action="store_true", help="do not draw overlays")
@@ -43,7 +44,33 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16")
     segment.add_argument("--batch-size", type=int, default=16, help="slices at a time")
     segment.set_defaults(command=_segment)
+
+    convert = commands.add_parser(
+        "convert",
+        help="convert published weights",
+        description="Recognise published weights by their names, convert them and save them as a folder.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    convert.add_argument("source", help="file, folder, or name on the Hugging Face hub")
+    convert.add_argument("--to", required=True, metavar="FOLDER", help="folder to write; must not exist, or be empty")
+    convert.add_argument(
+        "--weights",
+        choices=("plain", "ema"),
+        help="which of the two a checkpoint with both is to give (default: plain of LDM, ema of SDSeg)",
+    )
+    sizes: dict[str, Any] = {"nargs": 2, "type": int, "default": (256, 256), "metavar": ("HEIGHT", "WIDTH")}
+    convert.add_argument("--image-size", **sizes, help="that a segmentation model is to work at, in pixels")
+    convert.add_argument("--class-name", default="foreground", help="of the one foreground class of LEAF and SDSeg")
+    convert.set_defaults(command=_convert)
     return parser
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from leaf_seg.weights.convert import Options, convert
+
+    ema = None if options.weights is None else options.weights == "ema"
+    converted = convert(options.source, options.to, Options(ema, options.image_size, options.class_name))
+    logging.getLogger(__name__).info("Saved to %s. %s", options.to, converted.usage.format(folder=options.to))
 
 
 def _segment(options: argparse.Namespace) -> None:

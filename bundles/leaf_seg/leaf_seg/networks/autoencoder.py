@@ -15,6 +15,7 @@ from torch import nn
 from leaf_seg.errors import InputError
 
 Autoencoder: TypeAlias = "AutoencoderKL | AutoencoderTiny"
+WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"  # diffusers'
 AUTOENCODERS: dict[str, type[Autoencoder]] = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
 
@@ -47,7 +48,7 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
         InputError: When a file is missing, cannot be read, or does not fit the configuration.
     """
     path = Path(folder)
-    for name in ("config.json", "diffusion_pytorch_model.safetensors"):
+    for name in ("config.json", WEIGHTS_NAME):
         if not (path / name).is_file():
             raise InputError(
                 f"No {name} in the autoencoder folder {path.resolve()}; expected a folder saved by diffusers' "
@@ -116,18 +117,19 @@ def _without(autoencoder: Autoencoder, *names: str) -> Autoencoder:
     return part
 
 
-def encode_latent(autoencoder: Autoencoder, image: torch.Tensor) -> torch.Tensor:
-    """Scaled latent of an image; the mode of the posterior, as in the published LEAF code.
+def encode_latent(autoencoder: Autoencoder, image: torch.Tensor, scale: bool = True) -> torch.Tensor:
+    """Latent of an image; the mode of the posterior, as in the published LEAF code.
 
     Args:
         image: [B, 3, H, W] in [-1, 1].
+        scale: multiply by the autoencoder's scaling factor, which gives about unit variance.
 
     Returns:
-        [B, 4, H / f, W / f], about unit variance.
+        [B, 4, H / f, W / f].
     """
     encoded = autoencoder.encode(image)
     latent = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
-    return latent * autoencoder.config["scaling_factor"]
+    return latent * autoencoder.config["scaling_factor"] if scale else latent
 
 
 def decode_latent(autoencoder: Autoencoder, latent: torch.Tensor) -> torch.Tensor:

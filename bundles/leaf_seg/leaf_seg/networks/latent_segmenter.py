@@ -10,8 +10,8 @@ from diffusers import DDIMScheduler, UNet2DModel
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
-from leaf_seg.diffusion.parameterization import check_parameterization, clean_latent
-from leaf_seg.diffusion.schedule import NoiseSchedule
+from leaf_seg.diffusion.parameterization import check_parameterization
+from leaf_seg.diffusion.schedule import LdmNoiseSchedule, NoiseSchedule
 from leaf_seg.errors import InputError
 from leaf_seg.networks.autoencoder import (
     Autoencoder,
@@ -37,13 +37,17 @@ class LatentSegmenter(nn.Module):
     Args:
         autoencoder: frozen autoencoder; its encoder, copied, becomes the trainable image encoder.
         unet: input [image latent, noisy mask latents], 4 + 4n channels; output 4n channels.
-        scheduler: noise schedule, DDIM with clip_sample off.
+        scheduler: noise schedule; with clip_sample the predicted latent is cut in inference, as in the published LEAF
+            pipeline.
         num_classes: K, background included.
         image_size: (H, W) that the network works at, each a multiple of the autoencoder's down-sampling.
         parameterization: what the U-Net predicts: "x0" (LEAF), "v" or "eps".
         noise_seed: seed of the initial noise, which is one buffer for all images, so that a result does not depend on
             batching.
         encoder_dropout: dropout of the trainable image encoder (the paper's: 0.2).
+        image_latent_first: order of the U-Net's input; SDSeg's is [noisy mask latents, image latent].
+        scale_image_latent: multiply the image latent by the autoencoder's scaling factor; SDSeg does not.
+        ldm_schedule: constants of the schedule as LDM and SDSeg round them, not as diffusers does.
 
     Raises:
         InputError: When image size or parameterization is unfit.
@@ -62,13 +66,18 @@ class LatentSegmenter(nn.Module):
         parameterization: str = "x0",
         noise_seed: int = 0,
         encoder_dropout: float = 0.0,
+        image_latent_first: bool = True,
+        scale_image_latent: bool = True,
+        ldm_schedule: bool = False,
     ) -> None:
         super().__init__()
         self.codec = MaskCodec(num_classes)
         self.parameterization = check_parameterization(parameterization)
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.noise_seed = noise_seed
-        self.schedule = NoiseSchedule(scheduler)
+        self.image_latent_first = image_latent_first
+        self.scale_image_latent = scale_image_latent
+        self.schedule = (LdmNoiseSchedule if ldm_schedule else NoiseSchedule)(scheduler)
         self._scheduler_config = _plain(scheduler.config)
         self._encoder_dropout = encoder_dropout
 
@@ -108,17 +117,21 @@ class LatentSegmenter(nn.Module):
             "parameterization": self.parameterization,
             "noise_seed": self.noise_seed,
             "encoder_dropout": self._encoder_dropout,
+            "image_latent_first": self.image_latent_first,
+            "scale_image_latent": self.scale_image_latent,
+            "ldm_schedule": isinstance(self.schedule, LdmNoiseSchedule),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LatentSegmenter:
-        """Build the module, with random weights, from :attr:`config`."""
-        parts = {
-            "autoencoder": autoencoder_from_config(config["autoencoder"]),
-            "unet": build_unet(config["unet"]),
-            "scheduler": DDIMScheduler.from_config(config["scheduler"]),
-        }
-        return cls(**(config | parts))
+        """Build the module, with random weights, from :attr:`config`.
+
+        In a context of ``torch.device("meta")`` without weights: the schedule and the noise are there all the same.
+        """
+        parts = {"autoencoder": autoencoder_from_config(config["autoencoder"]), "unet": build_unet(config["unet"])}
+        with torch.device("cpu"):
+            scheduler = DDIMScheduler.from_config(config["scheduler"])
+        return cls(**(config | parts | {"scheduler": scheduler}))
 
     def train(self, mode: bool = True) -> LatentSegmenter:
         """Set the training mode of the trainable parts; the frozen decoder stays in evaluation mode."""
@@ -128,8 +141,9 @@ class LatentSegmenter(nn.Module):
 
     def initial_noise(self, seed: int) -> torch.Tensor:
         """Initial noise z_T of one hypothesis, [1, 4n, h, w], drawn on the CPU so that every device has the same."""
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randn(1, self.latent_channels * self.codec.num_images, *self.latent_size, generator=generator)
+        generator = torch.Generator("cpu").manual_seed(seed)
+        shape = (1, self.latent_channels * self.codec.num_images, *self.latent_size)
+        return torch.randn(shape, generator=generator, device="cpu")
 
     def forward(
         self,
@@ -161,11 +175,12 @@ class LatentSegmenter(nn.Module):
 
     def encode_image(self, image: torch.Tensor) -> torch.Tensor:
         """Image latent z^x, [B, 4, h, w], of an image [B, 3 or 1, H, W] in [0, 1]."""
-        return encode_latent(self.image_encoder, image.expand(-1, 3, -1, -1) * 2 - 1)
+        return encode_latent(self.image_encoder, image.expand(-1, 3, -1, -1) * 2 - 1, self.scale_image_latent)
 
     def denoise(self, image_latent: torch.Tensor, mask_latent: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-        """The U-Net's output [B, 4n, h, w] for [z^x, z_t] and the timesteps [B]."""
-        return self.unet(torch.cat([image_latent, mask_latent], dim=1), timesteps).sample
+        """The U-Net's output [B, 4n, h, w] for z^x and z_t, side by side, and the timesteps [B]."""
+        latents = [image_latent, mask_latent] if self.image_latent_first else [mask_latent, image_latent]
+        return self.unet(torch.cat(latents, dim=1), timesteps).sample
 
     def segment_latent(self, image_latent: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """Class probabilities [B, K, H, W] from an image latent, in one denoising step at T - 1."""
@@ -173,12 +188,14 @@ class LatentSegmenter(nn.Module):
         noisy = (self.noise if noise is None else noise).expand(batch, -1, -1, -1)
         timesteps = torch.full((batch,), self.schedule.last, device=image_latent.device)
         output = self.denoise(image_latent, noisy, timesteps)
-        return self.decode_mask(self.clean_latent(output, noisy, timesteps))
+        clean = self.clean_latent(output, noisy, timesteps)
+        if self.schedule.clip_range is not None:
+            clean = clean.clamp(-self.schedule.clip_range, self.schedule.clip_range)
+        return self.decode_mask(clean)
 
     def clean_latent(self, output: torch.Tensor, noisy: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-        """The estimate of the clean mask latent, [B, 4n, h, w] fp32, from the U-Net's output."""
-        alpha, sigma = self.schedule.at(timesteps)
-        return clean_latent(output.float(), noisy.float(), alpha, sigma, self.parameterization)
+        """The estimate of the clean mask latent, [B, 4n, h, w] in fp32 or better, from the U-Net's output."""
+        return self.schedule.clean_latent(output, noisy, timesteps, self.parameterization)
 
     def decode_mask(self, mask_latent: torch.Tensor) -> torch.Tensor:
         """Class probabilities [B, K, H, W] of a clean mask latent [B, 4n, h, w]."""

@@ -55,9 +55,10 @@ class MaskCodec:
             images: [B * n, 3, H, W], nominally in [-1, 1]; clamped.
 
         Returns:
-            [B, K, H, W] float32, background first.
+            [B, K, H, W] in fp32 or better, background first.
         """
-        inside = (images.float().clamp(-1, 1) + 1) / 2
+        images = images.to(torch.promote_types(images.dtype, torch.float32))
+        inside = (images.clamp(-1, 1) + 1) / 2
         if self.num_classes == 2:
             foreground = inside.mean(dim=1, keepdim=True)  # [B, 1, H, W]
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
@@ -74,6 +75,26 @@ def assemble(
             "file of the authors."
         )
     return state
+
+
+def shape_of(source: Mapping[str, torch.Tensor], key: str, what: str) -> torch.Size:
+    """Shape of a tensor that must be there.
+
+    Raises:
+        InputError: When it is not.
+    """
+    if key not in source:
+        raise InputError(
+            f"The weights were recognised as {what}, but they do not fit it.{_listing('missing', [key])} Use the "
+            "complete, unchanged file of the authors."
+        )
+    return source[key].shape
+
+
+def last_number_after(keys: Collection[str], prefix: str) -> int:
+    """The largest number that follows a prefix in the keys; -1 where none does."""
+    pattern = re.compile(re.escape(prefix) + r"(\d+)\.")
+    return max((int(match[1]) for match in map(pattern.match, keys) if match), default=-1)
 
 
 def _picked(tensor: torch.Tensor, key: SourceKey) -> torch.Tensor | None:

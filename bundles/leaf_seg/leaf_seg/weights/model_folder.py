@@ -1,4 +1,7 @@
-"""A trained model as a folder: ``config.json`` (architecture, settings) and ``model.pt`` (weights)."""
+"""A model as a folder: ``config.json`` (architecture, settings) and its weights.
+
+Training writes them as ``model.pt``, for MONAI; converted published weights are ``model.safetensors``.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from leaf_seg.data.datalists import Datalist
 from leaf_seg.data.files import ensure_writable_folder
 from leaf_seg.errors import InputError
 from leaf_seg.networks import NETWORKS, LatentSegmenter, SegmentationNetwork
 from leaf_seg.settings import ModelSettings
+from leaf_seg.weights.tensor_file import SAFE_SUFFIX, read_tensors
 from leaf_seg.writers import replacing
 
 logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.pt"
+SAFE_WEIGHTS_NAME = "model.safetensors"
+AUTOENCODER_NAME = "autoencoder"  # folder of the whole frozen autoencoder, where the model brings its own
 CLASS_KEY = "_class_name"
 
 
@@ -29,14 +36,16 @@ def save_model(
     settings: ModelSettings,
     folder: str | os.PathLike[str],
     provenance: dict[str, Any] | None = None,
+    weights_name: str = WEIGHTS_NAME,
 ) -> Path:
-    """Write ``config.json`` and ``model.pt``, each in the former one's place only when it is complete.
+    """Write ``config.json`` and the weights, each in the former one's place only when it is complete.
 
     Args:
         network: whose configuration and weights are saved.
         settings: what inference has to know besides.
         folder: made where needed.
         provenance: plain values kept in ``config.json`` under "training".
+        weights_name: ``model.pt`` or ``model.safetensors``.
 
     Raises:
         InputError: When the folder cannot be written to.
@@ -44,8 +53,11 @@ def save_model(
     path = ensure_writable_folder(folder)
     description = {CLASS_KEY: type(network).__name__} | network.config
     config = {"network": description, "settings": settings.to_dict(), "training": provenance or {}}
-    with replacing(path / WEIGHTS_NAME) as weights, replacing(path / CONFIG_NAME) as text:
-        torch.save({"model": network.state_dict()}, weights)
+    with replacing(path / weights_name) as weights, replacing(path / CONFIG_NAME) as text:
+        if weights_name == SAFE_WEIGHTS_NAME:
+            save_file(network.state_dict(), weights)
+        else:
+            torch.save({"model": network.state_dict()}, weights)
         text.write_text(json.dumps(config, indent=2, default=list) + "\n")
     return path
 
@@ -86,12 +98,13 @@ def load_settings(folder: str | os.PathLike[str]) -> ModelSettings:
         raise InputError(_unfit_config(Path(folder), error)) from error
 
 
-def load_network(folder: str | os.PathLike[str], weights_name: str = WEIGHTS_NAME) -> SegmentationNetwork:
+def load_network(folder: str | os.PathLike[str], weights_name: str | None = None) -> SegmentationNetwork:
     """Build the network of a model folder and load its weights, strictly, in evaluation mode.
 
     Args:
         folder: as training leaves it.
-        weights_name: file with the state dictionary, alone or under the key "model".
+        weights_name: file with the state dictionary, alone or under the key "model"; ``model.pt`` or else
+            ``model.safetensors`` unless given.
 
     Raises:
         InputError: When a file is missing or damaged, or the weights do not fit the configuration.
@@ -100,14 +113,16 @@ def load_network(folder: str | os.PathLike[str], weights_name: str = WEIGHTS_NAM
     config = _read_config(path)["network"]
     network_class = _network_class(path, config)
     try:
-        network = network_class.from_config({key: value for key, value in config.items() if key != CLASS_KEY})
+        with torch.device("meta"):  # the weights come from the file
+            network = network_class.from_config({key: value for key, value in config.items() if key != CLASS_KEY})
     except Exception as error:  # each part of the network has its own kinds
         raise InputError(_unfit_config(path, error)) from error
-    state = _read_weights(path / weights_name)
-    missing, unexpected = network.load_state_dict(_matching(state, network, path / weights_name), strict=False)
+    file = _weights_file(path, weights_name)
+    state = _matching(_read_weights(file), network, file)
+    missing, unexpected = network.load_state_dict(state, strict=False, assign=True)
     if missing or unexpected:
         raise InputError(
-            f"{path / weights_name} does not fit {path / CONFIG_NAME}: {len(missing)} keys missing {_first(missing)}, "
+            f"{file} does not fit {path / CONFIG_NAME}: {len(missing)} keys missing {_first(missing)}, "
             f"{len(unexpected)} unexpected {_first(unexpected)}. Use the config.json saved by the same training."
         )
     return network.eval()
@@ -124,19 +139,26 @@ def _network_class(folder: Path, config: dict[str, Any]) -> type[SegmentationNet
     return NETWORKS[str(name)]
 
 
+def _weights_file(folder: Path, name: str | None) -> Path:
+    if name is None and (folder / SAFE_WEIGHTS_NAME).is_file() and not (folder / WEIGHTS_NAME).exists():
+        return folder / SAFE_WEIGHTS_NAME
+    return folder / (name or WEIGHTS_NAME)
+
+
 def _matching(state: dict[str, torch.Tensor], network: SegmentationNetwork, file: Path) -> dict[str, torch.Tensor]:
-    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    """The state in the network's data types, if its shapes are the network's."""
+    own = network.state_dict()
     wrong = [
-        f"{key}: found {tuple(value.shape)}, expected {shapes[key]}"
+        f"{key}: found {tuple(value.shape)}, expected {tuple(own[key].shape)}"
         for key, value in state.items()
-        if key in shapes and tuple(value.shape) != shapes[key]
+        if key in own and value.shape != own[key].shape
     ]
     if wrong:
         raise InputError(
             f"{file} does not fit {file.parent / CONFIG_NAME}: {len(wrong)} shapes differ {_first(wrong)}. "
             "Use the config.json saved by the same training."
         )
-    return state
+    return {key: value.to(own[key].dtype) if key in own else value for key, value in state.items()}
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -167,6 +189,8 @@ def _unfit_config(folder: Path, error: Exception) -> str:
 def _read_weights(file: Path) -> dict[str, torch.Tensor]:
     if not file.is_file():
         raise InputError(f"No weights {file}; expected the checkpoint that training saves after its first validation.")
+    if file.suffix == SAFE_SUFFIX:
+        return read_tensors(file)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damage shows in many kinds

@@ -1,0 +1,212 @@
+"""Recognises published weights and writes them as folders that leaf_seg works with."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffusers import UNet2DModel
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from torch import nn
+
+from leaf_seg.data.files import ensure_writable_folder
+from leaf_seg.errors import InputError
+from leaf_seg.networks.autoencoder import WEIGHTS_NAME, Autoencoder, load_autoencoder
+from leaf_seg.settings import ModelSettings
+from leaf_seg.weights.assembly import State
+from leaf_seg.weights.ldm_autoencoder import WHAT as LDM_AUTOENCODER
+from leaf_seg.weights.ldm_autoencoder import is_ldm_autoencoder, ldm_autoencoder
+from leaf_seg.weights.ldm_checkpoint import EMA_PREFIX, UNET_PREFIX, check_nothing_left, part, unet_weights
+from leaf_seg.weights.ldm_unet import WHAT as LDM_UNET
+from leaf_seg.weights.ldm_unet import is_ldm_unet, ldm_unet
+from leaf_seg.weights.model_folder import AUTOENCODER_NAME, SAFE_WEIGHTS_NAME, save_model
+from leaf_seg.weights.published_segmenter import PublishedModel, is_leaf_folder, is_sdseg, leaf_model, sdseg_model
+from leaf_seg.weights.taesd import taesd, taesd_files
+from leaf_seg.weights.tensor_file import PICKLE_SUFFIXES, SAFE_SUFFIX, read_tensors
+
+logger = logging.getLogger(__name__)
+
+KNOWN = (
+    "LDM's kl-f8 autoencoder, LDM's lsun_churches256 U-Net, LEAF's pipeline folder, a SDSeg checkpoint, DINOv2 in its "
+    "original layout, TAESD's two files, and autoencoders in diffusers' format (AutoencoderKL, AutoencoderTiny)"
+)
+_DIFFUSERS_FILES = ("config.json", WEIGHTS_NAME)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the weights do not say.
+
+    Attributes:
+        ema: take averaged weights where the file has them beside the plain ones; None takes what the authors' code
+            takes: plain ones of LDM, to train on, averaged ones of SDSeg.
+        image_size: (H, W) that a segmentation model works at.
+        class_name: of its foreground.
+    """
+
+    ema: bool | None = None
+    image_size: Sequence[int] = (256, 256)
+    class_name: str = "foreground"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was found, and what it became.
+
+    Attributes:
+        what: the source, as it was recognised.
+        content: what to save.
+        usage: how the folder is used.
+    """
+
+    what: str
+    content: Autoencoder | UNet2DModel | PublishedModel
+    usage: str
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters of what is saved; of a segmentation model those that inference needs."""
+        module: nn.Module = self.content.segmenter if isinstance(self.content, PublishedModel) else self.content
+        return sum(parameter.numel() for parameter in module.parameters())
+
+
+def convert(
+    source: str | os.PathLike[str], folder: str | os.PathLike[str], options: Options | None = None
+) -> Converted:
+    """Convert published weights; the folder is there only when all of it is.
+
+    Args:
+        source: file, folder, or name on the Hugging Face hub.
+        folder: to write; must not exist, or be empty.
+        options: what the weights do not say.
+
+    Raises:
+        InputError: When the folder is taken, or the source is not one of those known, complete and unchanged.
+    """
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target.resolve()} is there already; choose another folder with --to, or remove it.")
+    converted = recognise(source, options or Options())
+    logger.info("%s: %s, %s parameters.", source, converted.what, f"{converted.num_parameters:,}".replace(",", " "))
+    with _new_folder(target) as temporary:
+        _save(converted, temporary, options or Options())
+    return converted
+
+
+def recognise(source: str | os.PathLike[str], options: Options) -> Converted:
+    """Read the source in memory as what it is.
+
+    Raises:
+        InputError: When it is none of the kinds known, or not complete.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _from_folder(path, options)
+    if path.is_file():
+        return _from_file(path, options)
+    if path.suffix in (SAFE_SUFFIX, *PICKLE_SUFFIXES) or os.fspath(source).count("/") != 1:
+        raise InputError(f"No file or folder {path.resolve()}; expected weights: {KNOWN}.")
+    return _from_folder(_download(os.fspath(source)), options)
+
+
+def _from_folder(path: Path, options: Options) -> Converted:
+    files = taesd_files(path)
+    if files is not None:
+        return _autoencoder("TAESD in its author's layout", taesd(*files))
+    if is_leaf_folder(path):
+        return _segmenter("a pipeline folder of LEAF", leaf_model(path, options.image_size))
+    for candidate in (path, path / "vae"):
+        if all((candidate / name).is_file() for name in _DIFFUSERS_FILES):
+            return _autoencoder("an autoencoder in diffusers' format", load_autoencoder(candidate))
+    names = sorted(item.name for item in path.iterdir())
+    raise InputError(
+        f"Nothing known in the folder {path.resolve()} (it holds {', '.join(names[:6]) or 'nothing'}); expected one of "
+        f"these, as a folder or as the file itself: {KNOWN}."
+    )
+
+
+def _from_file(path: Path, options: Options) -> Converted:
+    source = read_tensors(path)
+    if is_sdseg(source):
+        ema = options.ema is not False
+        return _segmenter(f"a checkpoint of SDSeg ({_which(ema)} U-Net)", sdseg_model(source, options.image_size, ema))
+    if is_ldm_unet(part(source, UNET_PREFIX)):
+        ema = bool(options.ema)
+        check_nothing_left(source, ("model.", EMA_PREFIX, "first_stage_model.", "cond_stage_model."), LDM_UNET)
+        return _unet(f"{LDM_UNET}, {_which(ema)} weights", unet_weights(source, ema))
+    if is_ldm_unet(source):
+        return _unet(LDM_UNET, source)
+    if is_ldm_autoencoder(source):
+        return _autoencoder(LDM_AUTOENCODER, ldm_autoencoder(source, ignored=("loss.", EMA_PREFIX)))
+    if path.stem in ("taesd_encoder", "taesd_decoder"):
+        raise InputError(f"{path} is one half of TAESD; give the folder with both: {path.parent}.")
+    raise InputError(
+        f"{path} holds {len(source)} tensors ({', '.join(sorted(source)[:4])}, ...) whose names belong to nothing "
+        f"known; expected one of: {KNOWN}."
+    )
+
+
+def _which(ema: bool) -> str:
+    return "averaged" if ema else "plain"
+
+
+def _autoencoder(what: str, autoencoder: Autoencoder) -> Converted:
+    return Converted(what, autoencoder, "train with it: --autoencoder_dir {folder}")
+
+
+def _unet(what: str, source: State) -> Converted:
+    return Converted(what, ldm_unet(source), "start training from it: --unet_dir {folder}, with profiles/ldm_kl8.json")
+
+
+def _segmenter(what: str, model: PublishedModel) -> Converted:
+    usage = (
+        "segment with it: --model_dir {folder}, or python -m leaf_seg segment --model {folder}; train on: --init_dir"
+    )
+    return Converted(what, model, f"{usage} {{folder}}")
+
+
+def _save(converted: Converted, folder: Path, options: Options) -> None:
+    content = converted.content
+    if not isinstance(content, PublishedModel):
+        content.save_pretrained(folder)
+        return
+    settings = ModelSettings(("background", options.class_name), options.image_size)
+    save_model(content.segmenter, settings, folder, {"converted_from": converted.what}, SAFE_WEIGHTS_NAME)
+    content.autoencoder.save_pretrained(folder / AUTOENCODER_NAME)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside the one wanted, which it becomes when the block has ended well."""
+    ensure_writable_folder(folder.parent)
+    temporary = folder.with_name(f".{os.getpid()}.{folder.name}")
+    try:
+        temporary.mkdir()
+        yield temporary
+        temporary.replace(folder)  # takes the place of an empty folder, too
+    except OSError as error:
+        raise InputError(
+            f"Cannot write {folder} ({error.strerror or error}); choose another folder with --to, free space, or "
+            "correct the permissions."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _download(name: str) -> Path:
+    """An autoencoder's files from the Hugging Face cache or hub."""
+    patterns = [f"{prefix}{file}" for prefix in ("", "vae/") for file in _DIFFUSERS_FILES]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"No weights {name!r}: it is no local file or folder, not in the Hugging Face cache, and the hub did not "
+            f"give it ({reason}). Expected one of: {KNOWN}."
+        ) from error

@@ -1,0 +1,170 @@
+"""The published models, LEAF's and SDSeg's, as LatentSegmenter."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DModel
+
+from leaf_seg.errors import InputError
+from leaf_seg.networks import LatentSegmenter
+from leaf_seg.networks.autoencoder import WEIGHTS_NAME, autoencoder_from_config
+from leaf_seg.weights.assembly import State, shape_of
+from leaf_seg.weights.ldm_autoencoder import ldm_autoencoder, ldm_encoder_state
+from leaf_seg.weights.ldm_checkpoint import EMA_PREFIX, UNET_PREFIX, check_nothing_left, part, unet_weights
+from leaf_seg.weights.ldm_unet import ldm_unet
+from leaf_seg.weights.tensor_file import read_tensors
+
+LEAF_PARTS = ("unet", "vae", "latent_encoder")
+_SCHEDULER_FILE = "scheduler/scheduler_config.json"
+_PARAMETERIZATIONS = {"sample": "x0", "v_prediction": "v", "epsilon": "eps"}
+_SDSEG = "a checkpoint of SDSeg"
+_FIRST_STAGE, _COND_STAGE = "first_stage_model.", "cond_stage_model."
+
+
+class PublishedModel(NamedTuple):
+    """A segmentation model and the frozen autoencoder that it was trained with.
+
+    Attributes:
+        segmenter: all that inference needs; two classes.
+        autoencoder: whole, to train on with.
+    """
+
+    segmenter: LatentSegmenter
+    autoencoder: AutoencoderKL
+
+
+def is_leaf_folder(folder: Path) -> bool:
+    """Whether a folder is one that LEAF's published code saves."""
+    return any((folder / name / WEIGHTS_NAME).is_file() for name in ("latent_encoder", "unet"))
+
+
+def is_sdseg(keys: Mapping[str, Any]) -> bool:
+    """Whether the names are those of a SDSeg checkpoint."""
+    return f"{UNET_PREFIX}input_blocks.0.0.weight" in keys and f"{_COND_STAGE}out.weight" in keys
+
+
+def leaf_model(folder: str | os.PathLike[str], image_size: Sequence[int]) -> PublishedModel:
+    """Read the pipeline folder that LEAF's published code writes; the model segments as theirs does.
+
+    Their pipeline clips the predicted latent to [-1, 1] by diffusers' default. The model does, too, if the folder's
+    scheduler says so.
+
+    Args:
+        folder: with ``unet``, ``vae``, ``latent_encoder`` and ``scheduler``.
+        image_size: (H, W) to work at; theirs is 256 x 256.
+
+    Raises:
+        InputError: When a part is missing or does not fit.
+    """
+    path = Path(folder)
+    needed = [*(f"{name}/{WEIGHTS_NAME}" for name in LEAF_PARTS), "unet/config.json", _SCHEDULER_FILE]
+    missing = [name for name in needed if not (path / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{path} was recognised as a folder of LEAF, but it lacks {', '.join(missing)}. A folder of their training "
+            "has no vae and no scheduler: put those of the pipeline it started from beside."
+        )
+    unet_config, scheduler_config = (_read_json(path / name) for name in ("unet/config.json", _SCHEDULER_FILE))
+    autoencoder = ldm_autoencoder(_tensors(path, "vae"))
+    unet = ldm_unet(_tensors(path, "unet"), unet_config["num_heads"], "the U-Net of a folder of LEAF")
+    return _join(
+        autoencoder,
+        ldm_encoder_state(_tensors(path, "latent_encoder"), autoencoder, "the image encoder of a folder of LEAF"),
+        unet,
+        DDIMScheduler.from_config(scheduler_config),
+        image_size,
+        parameterization=_PARAMETERIZATIONS[scheduler_config["prediction_type"]],
+    )
+
+
+def sdseg_model(source: Mapping[str, torch.Tensor], image_size: Sequence[int], ema: bool = True) -> PublishedModel:
+    """Read a SDSeg checkpoint: another order of the input, an image latent that is not scaled, its own scale and betas.
+
+    SDSeg's image encoder ends in a 1x1 convolution to 4 channels. It becomes the first half of ``quant_conv``, which
+    gives the mode; the second half, the variance that nothing uses, is 0.
+
+    Args:
+        source: whole state dictionary.
+        image_size: (H, W) to work at; theirs is 256 x 256.
+        ema: the averaged U-Net, which SDSeg segments with; otherwise the last one.
+
+    Raises:
+        InputError: When a part is missing, left over or does not fit.
+    """
+    check_nothing_left(source, ("model.", EMA_PREFIX, _FIRST_STAGE, _COND_STAGE), _SDSEG)
+    if shape_of(source, "scale_factor", _SDSEG):
+        raise InputError(f"scale_factor has the shape {tuple(source['scale_factor'].shape)}; expected one number.")
+    autoencoder = ldm_autoencoder(part(source, _FIRST_STAGE), float(source["scale_factor"]))
+    image_encoder = part(source, _COND_STAGE)
+    for kind in ("weight", "bias"):
+        shape_of(source, f"{_COND_STAGE}out.{kind}", _SDSEG)
+        mean = image_encoder.pop(f"out.{kind}")
+        image_encoder[f"quant_conv.{kind}"] = torch.cat([mean, torch.zeros_like(mean)])
+    return _join(
+        autoencoder,
+        ldm_encoder_state(image_encoder, autoencoder, "the image encoder of SDSeg"),
+        ldm_unet(unet_weights(source, ema), what="the U-Net of SDSeg"),
+        _scheduler(source),
+        image_size,
+        parameterization="eps",
+        image_latent_first=False,
+        scale_image_latent=False,
+        ldm_schedule=True,
+    )
+
+
+def _join(
+    autoencoder: AutoencoderKL,
+    image_encoder: State,
+    unet: UNet2DModel,
+    scheduler: DDIMScheduler,
+    image_size: Sequence[int],
+    **options: Any,
+) -> PublishedModel:
+    """The segmenter of these parts, which shares their memory."""
+    with torch.device("meta"):
+        empty = autoencoder_from_config({**autoencoder.config, "_class_name": type(autoencoder).__name__})
+    segmenter = LatentSegmenter(empty, unet, scheduler, 2, image_size, **options)
+    segmenter.image_encoder.load_state_dict(image_encoder, assign=True)
+    decoder = {
+        key: tensor for key, tensor in autoencoder.state_dict().items() if key in segmenter.mask_decoder.state_dict()
+    }
+    segmenter.mask_decoder.load_state_dict(decoder, assign=True)
+    return PublishedModel(segmenter.eval(), autoencoder)
+
+
+def _scheduler(source: Mapping[str, torch.Tensor]) -> DDIMScheduler:
+    """LDM's linear betas, linear in the square root, from the two ends of those in the checkpoint."""
+    shape_of(source, "betas", _SDSEG)
+    betas = source["betas"].double()
+    start, end = (float(f"{beta:.6g}") for beta in (betas[0], betas[-1]))
+    expected = torch.linspace(start**0.5, end**0.5, len(betas), dtype=torch.float64) ** 2
+    if not torch.allclose(betas, expected, rtol=1e-6, atol=0):
+        raise InputError(
+            f"The betas of the checkpoint, from {start} to {end}, are not linear in their square root, as SDSeg's are."
+        )
+    return DDIMScheduler(
+        num_train_timesteps=len(betas),
+        beta_schedule="scaled_linear",
+        beta_start=start,
+        beta_end=end,
+        prediction_type="epsilon",
+        clip_sample=False,
+    )
+
+
+def _tensors(folder: Path, name: str) -> State:
+    return read_tensors(folder / name / WEIGHTS_NAME)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {file} as JSON ({error}); restore the file.") from error
