@@ -50,9 +50,7 @@ def test_paper_profile_is_the_paper_s_network(bundle: Path) -> None:
     workflow = ConfigWorkflow(files, logging_file=False, workflow_type="train")
     workflow.initialize()
     parser = workflow.parser
-    parser["network_def#unet#num_mask_latents"] = 1  # two classes
-    parser.parse(reset=True)
-    unet = parser.get_parsed_content("network_def#unet")
+    unet = networks.build_conditional_unet(parser.get_parsed_content("unet_config"), num_mask_latents=1)
     assert sum(parameter.numel() for parameter in unet.parameters()) == 294_973_828
     assert parser.get_parsed_content("alignment_weight") == 0.75
 

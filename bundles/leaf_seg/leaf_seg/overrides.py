@@ -155,6 +155,22 @@ def check_without_effect(values: Mapping[str, Any]) -> None:
         )
 
 
+def check_not_overridden(keys: Collection[str], reason: str, argv: Sequence[str] | None = None) -> None:
+    """Refuse overrides on the command line that would have no effect.
+
+    Args:
+        keys: top-level keys without effect.
+        reason: why.
+        argv: the process's arguments, the program first. ``None``: ``sys.argv``.
+
+    Raises:
+        InputError: Names the overrides.
+    """
+    found = [f"--{key}" for key in _command_line_arguments(argv) or {} if _root(key) in keys]
+    if found:
+        raise InputError(f"{', '.join(found)} would have no effect: {reason}. Leave it out, or the other setting.")
+
+
 def _suggestion(word: str, candidates: Collection[str]) -> str:
     """``; did you mean 'x'?``, or nothing when no candidate is near."""
     nearest = difflib.get_close_matches(word, candidates, n=1)

@@ -1,6 +1,7 @@
 """Weights: reading and writing model folders and checkpoints."""
 
 from leaf_seg.weights.checkpoint_folder import CheckpointFolder
+from leaf_seg.weights.initial import initial_segmenter, own_autoencoder
 from leaf_seg.weights.model_folder import (
     check_dataset,
     load_network,
@@ -8,4 +9,12 @@ from leaf_seg.weights.model_folder import (
     save_model,
 )
 
-__all__ = ["CheckpointFolder", "check_dataset", "load_network", "load_settings", "save_model"]
+__all__ = [
+    "CheckpointFolder",
+    "check_dataset",
+    "initial_segmenter",
+    "load_network",
+    "load_settings",
+    "own_autoencoder",
+    "save_model",
+]

@@ -1,0 +1,135 @@
+"""Where the training of a LatentSegmenter starts: from random weights, a published U-Net, or a saved model."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, UNet2DModel
+
+from leaf_seg.errors import InputError
+from leaf_seg.networks import LatentSegmenter, MaskCodec, build_conditional_unet, build_unet
+from leaf_seg.networks.autoencoder import Autoencoder, decoder_part
+from leaf_seg.networks.unet import change_mask_latents
+from leaf_seg.overrides import check_not_overridden
+from leaf_seg.weights.model_folder import AUTOENCODER_NAME, load_network
+
+logger = logging.getLogger(__name__)
+
+# What a saved model has of its own.
+_OF_THE_MODEL = ("unet_config", "unet_dir", "parameterization", "scheduler")
+
+
+def own_autoencoder(init_dir: str | os.PathLike[str] | None) -> str | None:
+    """Folder of the frozen autoencoder that a converted model brings with it; None where it brings none."""
+    folder = None if init_dir is None else Path(init_dir) / AUTOENCODER_NAME
+    return str(folder) if folder is not None and folder.is_dir() else None
+
+
+def initial_segmenter(
+    *,
+    autoencoder: Autoencoder,
+    unet_config: Mapping[str, Any],
+    scheduler: DDIMScheduler,
+    num_classes: int,
+    image_size: Sequence[int],
+    parameterization: str = "x0",
+    noise_seed: int = 0,
+    encoder_dropout: float = 0.0,
+    unet_dir: str | os.PathLike[str] | None = None,
+    init_dir: str | os.PathLike[str] | None = None,
+) -> LatentSegmenter:
+    """Build the network that is to be trained.
+
+    A saved model may have had other classes, another size and other channels: what belongs to a mask latent is then
+    repeated or left out. U-Net, parameterisation and noise schedule are the model's.
+
+    Args:
+        autoencoder: frozen autoencoder; that of the saved model, if training starts from one.
+        unet_config: as for :func:`~leaf_seg.networks.build_conditional_unet`; of its values a saved model takes
+            "dropout" only.
+        scheduler: noise schedule, with clip_sample off.
+        num_classes: K, background included.
+        image_size: (H, W) that the network works at.
+        parameterization: "x0", "v" or "eps".
+        noise_seed: of the initial noise.
+        encoder_dropout: of the trainable image encoder.
+        unet_dir: folder of an unconditional U-Net to start from, as ``python -m leaf_seg convert`` writes it.
+        init_dir: folder of a model to train on, trained here or converted.
+
+    Raises:
+        InputError: When weights do not fit, or the scheduler clips.
+    """
+    if init_dir is not None:
+        check_not_overridden(_OF_THE_MODEL, f"init_dir is {init_dir}, and the model there has its own")
+        model = load_network(init_dir)
+        if not isinstance(model, LatentSegmenter):
+            raise InputError(f"init_dir {init_dir} holds a {type(model).__name__}; expected a LatentSegmenter.")
+        logger.info(
+            "Training on from %s: U-Net, %s prediction and schedule are its own.", init_dir, model.parameterization
+        )
+        dropout = unet_config.get("dropout", 0.0)
+        return _continued(model, autoencoder, num_classes, image_size, noise_seed, encoder_dropout, dropout)
+    if scheduler.config["clip_sample"]:
+        raise InputError(
+            "The noise scheduler has clip_sample on, which cuts latents at +-1, a standard deviation of theirs; set "
+            "clip_sample to false."
+        )
+    return LatentSegmenter(
+        autoencoder,
+        build_conditional_unet(dict(unet_config), num_mask_latents=MaskCodec(num_classes).num_images, weights=unet_dir),
+        scheduler,
+        num_classes,
+        image_size,
+        parameterization,
+        noise_seed,
+        encoder_dropout,
+    )
+
+
+def _continued(
+    model: LatentSegmenter,
+    autoencoder: Autoencoder,
+    num_classes: int,
+    image_size: Sequence[int],
+    noise_seed: int,
+    encoder_dropout: float,
+    dropout: float,
+) -> LatentSegmenter:
+    """A network like the model, for these classes and this size, with its weights."""
+    _check_same_decoder(model, autoencoder)
+    unet = _unet_for(model, MaskCodec(num_classes).num_images, dropout)
+    changed = {
+        "num_classes": num_classes,
+        "image_size": image_size,
+        "noise_seed": noise_seed,
+        "encoder_dropout": encoder_dropout,
+    }
+    rest = {key: value for key, value in model.config.items() if key not in ("autoencoder", "unet", "scheduler")}
+    scheduler = DDIMScheduler.from_config(model.config["scheduler"])
+    network = LatentSegmenter(autoencoder, unet, scheduler, **(rest | changed))
+    network.image_encoder.load_state_dict(model.image_encoder.state_dict())
+    return network
+
+
+def _unet_for(model: LatentSegmenter, num_mask_latents: int, dropout: float) -> UNet2DModel:
+    """The model's U-Net for another number of mask latents."""
+    unet = build_unet({**model.config["unet"], "dropout": dropout})
+    unet.load_state_dict(model.unet.state_dict())
+    change_mask_latents(unet, model.latent_channels, num_mask_latents, model.image_latent_first)
+    return unet
+
+
+def _check_same_decoder(model: LatentSegmenter, autoencoder: Autoencoder) -> None:
+    """The mask latents that the model knows are those of its own autoencoder."""
+    own, given = model.mask_decoder.state_dict(), decoder_part(autoencoder).state_dict()
+    same = own.keys() == given.keys() and all(torch.equal(own[key], given[key]) for key in own)
+    if not same or model.mask_decoder.config["scaling_factor"] != autoencoder.config["scaling_factor"]:
+        raise InputError(
+            "The model of init_dir decodes masks by another autoencoder than that of autoencoder_dir; expected the same. "
+            "Set --autoencoder_dir to the one that the model was trained with."
+        )

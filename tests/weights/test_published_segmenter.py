@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from leaf_seg.errors import InputError
+from leaf_seg.networks import LatentSegmenter
+from leaf_seg.weights.published_segmenter import leaf_model, sdseg_model
+from tests.weights.published_layouts import sdseg_constants, sdseg_shapes
+from tests.weights.published_rule import assert_record, rule_input, rule_state
+
+LATENT = "latent given to decode (clipped to +-1, then / 0.18215)"
+PRECISIONS = [pytest.param(torch.float64, 1e-11, id="fp64"), pytest.param(torch.float32, 2e-5, id="fp32")]
+
+
+@pytest.fixture(scope="module")
+def leaf_folder(make_leaf_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_leaf_folder(tmp_path_factory.mktemp("leaf"))
+
+
+@pytest.fixture(scope="module")
+def sdseg_source() -> dict[str, torch.Tensor]:
+    return rule_state(sdseg_shapes(32, 32)) | sdseg_constants(0.2)
+
+
+@torch.no_grad()
+def steps_of(segmenter: LatentSegmenter, side: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """What the model computes on the rule's image and noise, step by step, and as a whole."""
+    segmenter = segmenter.to(dtype)
+    image = rule_input("input:image", (1, 3, side, side)).to(dtype)
+    noise = rule_input("input:noise", (1, 4, side // 8, side // 8)).to(dtype)
+    decoded: list[torch.Tensor] = []
+    aligned: list[torch.Tensor] = []
+    hooks = [
+        segmenter.unet.down_blocks[0].downsamplers[0].register_forward_hook(lambda m, i, o: aligned.append(o)),
+    ]
+    decode = segmenter.codec.decode
+    segmenter.codec.decode = lambda images: decoded.append(images) or decode(images)  # type: ignore[assignment, func-returns-value]
+    try:
+        image_latent = segmenter.encode_image(image)
+        timesteps = torch.tensor([999])
+        output = segmenter.denoise(image_latent, noise, timesteps)
+        clean = segmenter.clean_latent(output, noise, timesteps)
+        mask = segmenter(image, noise=noise)[:, 1:]
+    finally:
+        segmenter.codec.decode = decode  # type: ignore[method-assign]
+        for hook in hooks:
+            hook.remove()
+    return {
+        "image latent": image_latent,
+        "aligned": aligned[0],
+        "output": output,
+        "clean": clean,
+        "decoded": decoded[0],
+        "mask": mask,
+    }
+
+
+LEAF_NAMES = {
+    "image latent (mode x 0.18215)": "image latent",
+    "input_blocks.3": "aligned",
+    "U-Net output": "output",
+    "decoded before clamp": "decoded",
+    "mask mean over 3 channels": "mask",
+}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+def test_leaf_segments_as_the_published_pipeline(
+    leaf_folder: Path, dtype: torch.dtype, tolerance: float, records: dict[str, Any]
+) -> None:
+    model = leaf_model(leaf_folder, (128, 128))
+    found = steps_of(model.segmenter, 128, dtype)
+    for name, key in LEAF_NAMES.items():
+        assert_record(found[key], records["leaf_small"][name], tolerance)
+    if dtype is torch.float64:
+        assert (found["mask"] > 0.5).double().mean().item() == 0.455810546875
+
+
+@pytest.mark.slow
+def test_full_leaf_segments_as_the_published_pipeline(
+    make_leaf_folder: Callable[..., Path], tmp_path: Path, records: dict[str, Any]
+) -> None:
+    segmenter = leaf_model(make_leaf_folder(tmp_path, 192, 128), (256, 256)).segmenter
+    found = steps_of(segmenter, 256, torch.float64)
+    for name, key in LEAF_NAMES.items():
+        assert_record(found[key], records["leaf_full"][name], 1e-11)
+    segmenter.schedule.clip_range = None
+    found = steps_of(segmenter, 256, torch.float64)
+    assert_record(found["decoded"], records["leaf_full_no_clip"]["decoded before clamp"], 1e-11)
+    assert_record(found["mask"], records["leaf_full_no_clip"]["mask mean over 3 channels"], 1e-11)
+
+
+def test_leaf_without_clipping(make_leaf_folder: Callable[..., Path], tmp_path: Path, records: dict[str, Any]) -> None:
+    segmenter = leaf_model(make_leaf_folder(tmp_path, clip_sample=False), (128, 128)).segmenter
+    found = steps_of(segmenter, 128, torch.float64)
+    assert_record(found["decoded"], records["leaf_small_no_clip"]["decoded before clamp"], 1e-11)
+    assert_record(found["mask"], records["leaf_small_no_clip"]["mask mean over 3 channels"], 1e-11)
+    assert (found["mask"] > 0.5).double().mean().item() == 0.46527099609375
+
+
+@pytest.mark.parametrize("prediction_type", ["sample", "epsilon", "v_prediction"])
+def test_leaf_in_each_parameterisation(
+    make_leaf_folder: Callable[..., Path], tmp_path: Path, prediction_type: str, records: dict[str, Any]
+) -> None:
+    record = records["leaf_small_latent_after_step"]
+    folder = make_leaf_folder(tmp_path, prediction_type=prediction_type)
+    segmenter = leaf_model(folder, (128, 128)).segmenter
+    clean = steps_of(segmenter, 128, torch.float64)["clean"]
+    assert_record(clean, record[f"prediction_type={prediction_type}, clip_sample=False"], 1e-11)
+    clip = segmenter.schedule.clip_range
+    assert clip == 1.0
+    assert_record(clean.clamp(-clip, clip), record[f"prediction_type={prediction_type}, clip_sample=True"], 1e-11)
+
+
+def test_leaf_brings_its_autoencoder(leaf_folder: Path) -> None:
+    model = leaf_model(leaf_folder, (128, 128))
+    whole = model.autoencoder.state_dict()
+    for name, tensor in model.segmenter.mask_decoder.state_dict().items():
+        assert torch.equal(tensor, whole[name])
+    own = model.segmenter.image_encoder.state_dict()
+    assert not torch.equal(own["encoder.conv_in.weight"], whole["encoder.conv_in.weight"])  # trained on by LEAF
+
+
+@pytest.mark.parametrize("name", ["vae", "scheduler"])
+def test_a_training_folder_of_leaf_says_what_it_lacks(
+    make_leaf_folder: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    folder = make_leaf_folder(tmp_path)
+    (folder / name).rename(tmp_path.with_name(f"{tmp_path.name}_{name}"))
+    with pytest.raises(InputError, match=f"lacks {name}/.*no vae and no scheduler"):
+        leaf_model(folder, (128, 128))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+def test_sdseg_segments_as_the_published_one(
+    sdseg_source: dict[str, torch.Tensor], dtype: torch.dtype, tolerance: float, records: dict[str, Any]
+) -> None:
+    record = records["sdseg_small"]
+    segmenter = sdseg_model(sdseg_source, (128, 128)).segmenter
+    found = steps_of(segmenter, 128, dtype)
+    scale = segmenter.mask_decoder.config["scaling_factor"]
+    assert scale == pytest.approx(0.2)
+    assert_record(found["image latent"], record["c"], tolerance)
+    assert_record(found["output"], record["eps"], tolerance)
+    assert_record(found["clean"], record["z0"], 1e-9 if dtype is torch.float64 else 1e-3)
+    assert_record(found["decoded"], record["decoded"], tolerance)
+    assert_record(found["mask"], record["mask_mean"], tolerance)
+
+
+def test_sdseg_gives_its_plain_weights_too(sdseg_source: dict[str, torch.Tensor]) -> None:
+    averaged, plain = (sdseg_model(sdseg_source, (128, 128), ema).segmenter.unet for ema in (True, False))
+    key = "model.diffusion_model.input_blocks.0.0.weight"
+    assert torch.equal(plain.conv_in.weight, sdseg_source[key])
+    assert torch.equal(averaged.conv_in.weight, sdseg_source["model_ema.diffusion_modelinput_blocks00weight"])
+
+
+def test_sdseg_is_read_strictly(sdseg_source: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(InputError, match="1 entries are unexpected: something.else"):
+        sdseg_model(sdseg_source | {"something.else": torch.zeros(1)}, (128, 128))
+    for key in ("cond_stage_model.out.bias", "scale_factor", "betas"):
+        with pytest.raises(InputError, match=f"missing: {key}"):
+            sdseg_model({name: value for name, value in sdseg_source.items() if name != key}, (128, 128))
+    lacking = {k: v for k, v in sdseg_source.items() if k != "model_ema.diffusion_modelout2bias"}
+    with pytest.raises(InputError, match="1 missing .*out2bias.*--weights plain"):
+        sdseg_model(lacking, (128, 128))
+    with pytest.raises(InputError, match="not linear in their square root"):
+        sdseg_model(sdseg_source | {"betas": torch.linspace(0.0015, 0.0155, 1000)}, (128, 128))
