@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from leaf_seg import networks
+from leaf_seg import networks, weights
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "leaf_seg" / "configs"
 
@@ -60,8 +61,8 @@ def test_unet_baseline_builds_no_part_of_latent_diffusion(
     bundle: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlays: list[str]
 ) -> None:
     built: list[str] = []
-    for name in ("load_autoencoder", "MaskEncoder", "build_conditional_unet", "LatentSegmenter"):
-        monkeypatch.setattr(networks, name, _noting(built, name))
+    for package, name in ((networks, "load_autoencoder"), (networks, "MaskEncoder"), (weights, "initial_segmenter")):
+        monkeypatch.setattr(package, name, _noting(built, package, name))
     overrides: dict[str, Any] = {"dataset_dir": str(pictures), "num_classes": 3, "output_dir": str(tmp_path)}
     files = ["configs/train.json", *overlays]
     workflow = ConfigWorkflow(files, logging_file=False, workflow_type="train", **overrides)
@@ -71,12 +72,12 @@ def test_unet_baseline_builds_no_part_of_latent_diffusion(
         assert not built
         assert type(trainer.network) is networks.BasicUNetSegmenter
     else:  # the trap is set
-        assert set(built) == {"load_autoencoder", "MaskEncoder", "build_conditional_unet", "LatentSegmenter"}
+        assert set(built) == {"load_autoencoder", "MaskEncoder", "initial_segmenter"}
 
 
-def _noting(built: list[str], name: str) -> Callable[..., Any]:
+def _noting(built: list[str], package: ModuleType, name: str) -> Callable[..., Any]:
     """The function or class of that name, which notes that it was called."""
-    original = getattr(networks, name)
+    original = getattr(package, name)
 
     def build(*args: Any, **kwargs: Any) -> Any:
         built.append(name)

@@ -163,8 +163,8 @@ def test_relatives_are_refused(extra: dict[str, torch.Tensor], message: str) -> 
 def test_an_autoencoder_of_another_shape_is_refused() -> None:
     source = rule_state(ldm_autoencoder_shapes(32))
     source["decoder.up.2.block.1.conv1.weight"] = torch.zeros(8, 8, 3, 3)
-    with pytest.raises(InputError, match="decoder.up.2.block.1.conv1.weight .found"):
+    with pytest.raises(InputError, match=r"decoder.up.2.block.1.conv1.weight .found"):
         ldm_autoencoder(source)
     del source["decoder.conv_in.weight"]
-    with pytest.raises(InputError, match="missing: decoder.conv_in.weight"):
+    with pytest.raises(InputError, match=r"missing: decoder.conv_in.weight"):
         ldm_autoencoder(source)

@@ -160,13 +160,13 @@ def test_sdseg_gives_its_plain_weights_too(sdseg_source: dict[str, torch.Tensor]
 
 
 def test_sdseg_is_read_strictly(sdseg_source: dict[str, torch.Tensor]) -> None:
-    with pytest.raises(InputError, match="1 entries are unexpected: something.else"):
+    with pytest.raises(InputError, match=r"1 entries are unexpected: something.else"):
         sdseg_model(sdseg_source | {"something.else": torch.zeros(1)}, (128, 128))
     for key in ("cond_stage_model.out.bias", "scale_factor", "betas"):
         with pytest.raises(InputError, match=f"missing: {key}"):
             sdseg_model({name: value for name, value in sdseg_source.items() if name != key}, (128, 128))
     lacking = {k: v for k, v in sdseg_source.items() if k != "model_ema.diffusion_modelout2bias"}
-    with pytest.raises(InputError, match="1 missing .*out2bias.*--weights plain"):
+    with pytest.raises(InputError, match=r"1 missing .*out2bias.*--weights plain"):
         sdseg_model(lacking, (128, 128))
     with pytest.raises(InputError, match="not linear in their square root"):
         sdseg_model(sdseg_source | {"betas": torch.linspace(0.0015, 0.0155, 1000)}, (128, 128))

@@ -66,7 +66,7 @@ def build_conditional_unet(
 
 
 def load_unet_weights(unet: UNet2DModel, folder: str | os.PathLike[str]) -> None:
-    """Load the weights of a folder that ``python -m leaf_seg convert`` or diffusers' ``save_pretrained`` wrote, strictly.
+    """Load the weights of a folder that ``python -m leaf_seg convert`` wrote, strictly.
 
     diffusers' own ``from_pretrained`` would lose the number of heads.
 
@@ -76,15 +76,15 @@ def load_unet_weights(unet: UNet2DModel, folder: str | os.PathLike[str]) -> None
     file = Path(folder) / WEIGHTS_NAME
     if not file.is_file():
         raise InputError(
-            f"No {WEIGHTS_NAME} in the U-Net's folder {Path(folder).resolve()}; expected what python -m leaf_seg convert "
-            "makes of LDM's checkpoint. Set --unet_dir, or --unet_dir None to start from random weights."
+            f"No {WEIGHTS_NAME} in the U-Net's folder {Path(folder).resolve()}; expected what python -m leaf_seg "
+            "convert makes of LDM's checkpoint. Set --unet_dir, or --unet_dir None to start from random weights."
         )
     try:
         unet.load_state_dict(load_file(file))
     except (SafetensorError, OSError, RuntimeError) as error:
         raise InputError(
-            f"The weights {file} do not fit the U-Net of unet_config ({str(error).strip()[:500]}); expected the network "
-            "that they were saved of."
+            f"The weights {file} do not fit the U-Net of unet_config ({str(error).strip()[:500]}); expected those of "
+            "the same network."
         ) from error
 
 

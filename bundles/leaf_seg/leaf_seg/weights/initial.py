@@ -69,9 +69,7 @@ def initial_segmenter(
         model = load_network(init_dir)
         if not isinstance(model, LatentSegmenter):
             raise InputError(f"init_dir {init_dir} holds a {type(model).__name__}; expected a LatentSegmenter.")
-        logger.info(
-            "Training on from %s: U-Net, %s prediction and schedule are its own.", init_dir, model.parameterization
-        )
+        logger.info("Training on from %s: U-Net, parameterisation and noise schedule are its own.", init_dir)
         dropout = unet_config.get("dropout", 0.0)
         return _continued(model, autoencoder, num_classes, image_size, noise_seed, encoder_dropout, dropout)
     if scheduler.config["clip_sample"]:
@@ -130,6 +128,6 @@ def _check_same_decoder(model: LatentSegmenter, autoencoder: Autoencoder) -> Non
     same = own.keys() == given.keys() and all(torch.equal(own[key], given[key]) for key in own)
     if not same or model.mask_decoder.config["scaling_factor"] != autoencoder.config["scaling_factor"]:
         raise InputError(
-            "The model of init_dir decodes masks by another autoencoder than that of autoencoder_dir; expected the same. "
-            "Set --autoencoder_dir to the one that the model was trained with."
+            "The model of init_dir decodes masks by another autoencoder than that of autoencoder_dir; expected the "
+            "same. Set --autoencoder_dir to the one that the model was trained with."
         )

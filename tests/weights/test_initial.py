@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from leaf_seg.errors import InputError
+from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, build_unet
+from leaf_seg.networks.autoencoder import Autoencoder
+from leaf_seg.settings import ModelSettings
+from leaf_seg.weights import initial_segmenter, own_autoencoder, save_model
+from tests.conftest import TINY_UNET
+
+
+@pytest.fixture
+def start(make_autoencoder: Callable[..., Autoencoder]) -> Callable[..., LatentSegmenter]:
+    def make(**options: Any) -> LatentSegmenter:
+        arguments: dict[str, Any] = {
+            "autoencoder": make_autoencoder(),
+            "unet_config": TINY_UNET,
+            "scheduler": DDIMScheduler(clip_sample=False),
+            "num_classes": 3,
+            "image_size": (16, 16),
+        }
+        return initial_segmenter(**(arguments | options))
+
+    return make
+
+
+def saved(network: Any, folder: Path, num_classes: int) -> Path:
+    names = tuple(f"class_{index}" for index in range(num_classes))
+    return save_model(network, ModelSettings(names, network.image_size), folder)
+
+
+def test_random_weights(start: Callable[..., LatentSegmenter]) -> None:
+    network = start(parameterization="v", encoder_dropout=0.2)
+    assert network.parameterization == "v"
+    assert network.config["encoder_dropout"] == 0.2
+    with pytest.raises(InputError, match="clip_sample on"):
+        start(scheduler=DDIMScheduler())
+
+
+@pytest.mark.parametrize("num_classes", [2, 4, 6])
+def test_from_an_unconditional_unet(
+    start: Callable[..., LatentSegmenter], num_classes: int, tmp_path: Path
+) -> None:
+    published = build_unet({**TINY_UNET, "in_channels": 4, "out_channels": 4})
+    published.save_pretrained(tmp_path)
+    unet = start(unet_dir=tmp_path, num_classes=num_classes).unet.eval()
+    masks = 1 if num_classes < 5 else 2
+    assert (unet.config["in_channels"], unet.config["out_channels"]) == (4 + 4 * masks, 4 * masks)
+    latent = torch.randn(2, 4, 4, 4)
+    with torch.no_grad():  # the image latent and each mask latent weigh the same
+        found = unet(latent.repeat(1, 1 + masks, 1, 1), 7).sample
+        expected = published.eval()(latent, 7).sample.repeat(1, masks, 1, 1)
+    torch.testing.assert_close(found, expected)
+
+
+def test_unet_weights_that_do_not_fit(start: Callable[..., LatentSegmenter], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--unet_dir None"):
+        start(unet_dir=tmp_path)
+    build_unet({**TINY_UNET, "in_channels": 4, "out_channels": 4, "layers_per_block": 2}).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="do not fit the U-Net of unet_config"):
+        start(unet_dir=tmp_path)
+
+
+def test_from_a_saved_model(
+    start: Callable[..., LatentSegmenter], make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path
+) -> None:
+    """The same classes and size: the same network, whatever the config says of the rest."""
+    model = make_segmenter(seed=0, parameterization="eps", ldm_schedule=True, image_latent_first=False)
+    torch.nn.init.normal_(model.image_encoder.encoder.conv_in.weight)  # trained on: not the autoencoder's any more
+    network = start(init_dir=saved(model, tmp_path, 3), unet_config={"dropout": 0.3}).eval()
+    assert network.unet.down_blocks[0].resnets[0].dropout.p == 0.3
+    assert network.parameterization == "eps"
+    assert not network.image_latent_first
+    image = torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(network(image), model(image))
+
+
+@pytest.mark.parametrize("image_latent_first", [True, False])
+@pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 8), (8, 3), (5, 11)])
+def test_other_classes(
+    start: Callable[..., LatentSegmenter],
+    make_segmenter: Callable[..., LatentSegmenter],
+    tmp_path: Path,
+    before: int,
+    after: int,
+    image_latent_first: bool,
+) -> None:
+    model = make_segmenter(num_classes=before, image_latent_first=image_latent_first)
+    network = start(init_dir=saved(model, tmp_path, before), num_classes=after, image_size=(24, 32)).eval()
+    image = torch.rand(2, 3, 24, 32)
+    with torch.no_grad():
+        assert network(image).shape == (2, after, 24, 32)
+        old, new = model.codec.num_images, network.codec.num_images
+        latent = torch.randn(2, 4, 4, 4)
+        mask = torch.randn(2, 4, 4, 4)  # every mask latent the same: then repeating or leaving out changes nothing
+        timesteps = torch.tensor([3, 900])
+        expected = model.denoise(latent, mask.repeat(1, old, 1, 1), timesteps)
+        found = network.denoise(latent, mask.repeat(1, new, 1, 1), timesteps)
+    if new >= old:
+        torch.testing.assert_close(found[:, : 4 * old], expected)
+    assert found.shape[1] == 4 * new
+
+
+def test_a_model_of_another_autoencoder_is_refused(
+    start: Callable[..., LatentSegmenter],
+    make_segmenter: Callable[..., LatentSegmenter],
+    make_autoencoder: Callable[..., Autoencoder],
+    tmp_path: Path,
+) -> None:
+    folder = saved(make_segmenter(), tmp_path, 3)
+    with pytest.raises(InputError, match="another autoencoder"):
+        start(init_dir=folder, autoencoder=make_autoencoder(seed=1))
+    rescaled = make_autoencoder()
+    rescaled.register_to_config(scaling_factor=0.9)
+    with pytest.raises(InputError, match="another autoencoder"):
+        start(init_dir=folder, autoencoder=rescaled)
+
+
+def test_a_model_of_another_kind_is_refused(start: Callable[..., LatentSegmenter], tmp_path: Path) -> None:
+    folder = saved(BasicUNetSegmenter(3, (32, 32)), tmp_path, 3)
+    with pytest.raises(InputError, match="holds a BasicUNetSegmenter"):
+        start(init_dir=folder)
+
+
+def test_the_model_s_own_autoencoder(tmp_path: Path) -> None:
+    assert own_autoencoder(None) is None
+    assert own_autoencoder(tmp_path) is None
+    (tmp_path / "autoencoder").mkdir()
+    assert own_autoencoder(tmp_path) == str(tmp_path / "autoencoder")
