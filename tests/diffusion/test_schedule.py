@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from leaf_seg.diffusion import NoiseSchedule
-from leaf_seg.errors import InputError
+from leaf_seg.diffusion import LdmNoiseSchedule, NoiseSchedule, prediction_target
 
 
 def make_scheduler(beta_schedule: str = "linear", clip_sample: bool = False, num_steps: int = 1000) -> DDIMScheduler:
@@ -55,5 +55,35 @@ def test_no_part_of_a_checkpoint() -> None:
 
 
 def test_clipping_scheduler() -> None:
-    with pytest.raises(InputError, match="set clip_sample to false"):
-        NoiseSchedule(make_scheduler(clip_sample=True))
+    assert NoiseSchedule(make_scheduler(clip_sample=True)).clip_range == 1.0
+    assert NoiseSchedule(make_scheduler()).clip_range is None
+
+
+@pytest.mark.parametrize("beta_schedule", ["linear", "scaled_linear"])
+def test_ldm_schedule_rounds_its_constants_once(beta_schedule: str) -> None:
+    schedule = LdmNoiseSchedule(make_scheduler(beta_schedule))
+    power = 1 if beta_schedule == "linear" else 2
+    betas = np.linspace(0.0015 ** (1 / power), 0.0155 ** (1 / power), 1000) ** power
+    cumulative = np.cumprod(1 - betas)
+    expected = {
+        "alphas": np.sqrt(cumulative),
+        "sigmas": np.sqrt(1 - cumulative),
+        "inverse_alphas": np.sqrt(1 / cumulative),
+        "ratios": np.sqrt(1 / cumulative - 1),
+    }
+    for name, values in expected.items():
+        found = getattr(schedule, name).numpy()
+        np.testing.assert_allclose(found, values.astype(np.float32), rtol=1.2e-7)  # the last bit may differ
+
+
+@pytest.mark.parametrize("parameterization", ["x0", "v", "eps"])
+def test_both_schedules_invert_the_noise(parameterization: str) -> None:
+    clean, noise = torch.randn(2, 3, 4, 4, 4)
+    timesteps = torch.tensor([0, 500, 999])
+    for schedule in (NoiseSchedule(make_scheduler()), LdmNoiseSchedule(make_scheduler())):
+        alpha, sigma = schedule.at(timesteps)
+        noisy = schedule.add_noise(clean, noise, timesteps)
+        output = prediction_target(clean, noise, alpha, sigma, parameterization)
+        found = schedule.clean_latent(output.double(), noisy.double(), timesteps, parameterization)
+        assert found.dtype == torch.float64
+        torch.testing.assert_close(found.float(), clean, rtol=0, atol=1e-4)

@@ -11,7 +11,6 @@ import torch
 from diffusers import DDIMScheduler
 from diffusers.models.resnet import ResnetBlock2D
 
-from leaf_seg.errors import InputError
 from leaf_seg.networks import LatentSegmenter, build_conditional_unet, load_autoencoder
 from leaf_seg.networks.autoencoder import Autoencoder, decode_latent, encode_latent
 
@@ -254,5 +253,42 @@ def test_unknown_parameterization(make_segmenter: Make) -> None:
 
 
 def test_clipping_scheduler(make_segmenter: Make) -> None:
-    with pytest.raises(InputError, match="clip_sample"):
-        make_segmenter(scheduler=DDIMScheduler())
+    """As the published LEAF pipeline: cut in inference, not in the loss."""
+    plain, clipping = (make_segmenter(scheduler=DDIMScheduler(clip_sample=clip)) for clip in (False, True))
+    image_latent = torch.randn(1, 4, 4, 4)
+    output = 3 * torch.randn(1, 4, 4, 4)
+    for network in (plain, clipping):
+        network.denoise = lambda *_: output  # type: ignore[method-assign]
+        assert torch.equal(network.clean_latent(output, output, torch.tensor([9])), output)
+    with torch.no_grad():
+        cut = plain.decode_mask(output.clamp(-1, 1))
+        assert torch.equal(clipping.segment_latent(image_latent), cut)
+        assert not torch.equal(plain.segment_latent(image_latent), cut)
+    again = LatentSegmenter.from_config(clipping.config)
+    assert again.schedule.clip_range == 1.0
+
+
+def test_input_of_sdseg(make_segmenter: Make) -> None:
+    """[noisy mask latent, image latent], and the image latent as it leaves the encoder."""
+    ours, theirs = make_segmenter(), make_segmenter(image_latent_first=False, scale_image_latent=False)
+    image = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        latent = theirs.encode_image(image)
+        torch.testing.assert_close(latent * 0.7, ours.encode_image(image))
+        weight = theirs.unet.conv_in.weight
+        ours.unet.conv_in.weight.copy_(torch.cat([weight[:, 4:], weight[:, :4]], dim=1))
+        mask, timesteps = torch.randn(1, 4, 4, 4), torch.tensor([5])
+        torch.testing.assert_close(theirs.denoise(latent, mask, timesteps), ours.denoise(latent, mask, timesteps))
+
+
+def test_built_without_weights(make_segmenter: Make) -> None:
+    """On the meta device: no memory for weights that a file brings, but noise and schedule are there."""
+    network = make_segmenter(ldm_schedule=True, parameterization="eps")
+    with torch.device("meta"):
+        empty = LatentSegmenter.from_config(network.config)
+    assert all(parameter.is_meta for parameter in empty.parameters())
+    empty.load_state_dict(network.state_dict(), assign=True)
+    image = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(empty.eval()(image), network(image))
+    assert [p.requires_grad for p in empty.parameters()] == [p.requires_grad for p in network.parameters()]

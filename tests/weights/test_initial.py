@@ -45,9 +45,7 @@ def test_random_weights(start: Callable[..., LatentSegmenter]) -> None:
 
 
 @pytest.mark.parametrize("num_classes", [2, 4, 6])
-def test_from_an_unconditional_unet(
-    start: Callable[..., LatentSegmenter], num_classes: int, tmp_path: Path
-) -> None:
+def test_from_an_unconditional_unet(start: Callable[..., LatentSegmenter], num_classes: int, tmp_path: Path) -> None:
     published = build_unet({**TINY_UNET, "in_channels": 4, "out_channels": 4})
     published.save_pretrained(tmp_path)
     unet = start(unet_dir=tmp_path, num_classes=num_classes).unet.eval()
