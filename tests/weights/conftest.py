@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from safetensors.torch import save_file
 from tests.weights.published_layouts import ldm_autoencoder_shapes, ldm_encoder_shapes, ldm_unet_shapes
 from tests.weights.published_rule import rule_state
 
-LAYOUTS = Path(__file__).resolve().parents[3] / "shared" / "facts" / "layouts"
 LEAF_SCHEDULER = {
     "_class_name": "DDIMScheduler",
     "_diffusers_version": "0.31.0",
@@ -41,32 +39,22 @@ def records() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def layouts() -> Path:
-    """Folder of the layouts recorded from the published modules, beside the checkout."""
-    if not LAYOUTS.is_dir():
-        reason = "the recorded layouts are missing: no folder ../shared/facts/layouts beside the checkout"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return LAYOUTS
-
-
-@pytest.fixture(scope="session")
 def make_leaf_folder() -> Callable[..., Path]:
-    """Factory of a pipeline folder as LEAF's code saves it, filled by the rule."""
+    """Factory of a pipeline folder as LEAF's code saves it, :func:`write_leaf_folder`."""
+    return write_leaf_folder
 
-    def make(folder: Path, unet_channels: int = 32, channels: int = 32, **scheduler: Any) -> Path:
-        parts = {
-            "unet": rule_state(ldm_unet_shapes(unet_channels)),
-            "vae": rule_state(ldm_autoencoder_shapes(channels)),
-            "latent_encoder": rule_state(ldm_encoder_shapes(channels), prefix="latent_encoder:"),
-        }
-        for name, state in parts.items():
-            (folder / name).mkdir(parents=True)
-            save_file(state, folder / name / "diffusion_pytorch_model.safetensors")
-        (folder / "unet" / "config.json").write_text(json.dumps({"_class_name": "UNetModel", "num_heads": 8}))
-        (folder / "scheduler").mkdir()
-        (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(LEAF_SCHEDULER | scheduler))
-        return folder
 
-    return make
+def write_leaf_folder(folder: Path, unet_channels: int = 32, channels: int = 32, **scheduler: Any) -> Path:
+    """Write a pipeline folder as LEAF's code saves it, filled by the rule."""
+    parts = {
+        "unet": rule_state(ldm_unet_shapes(unet_channels)),
+        "vae": rule_state(ldm_autoencoder_shapes(channels)),
+        "latent_encoder": rule_state(ldm_encoder_shapes(channels), prefix="latent_encoder:"),
+    }
+    for name, state in parts.items():
+        (folder / name).mkdir(parents=True)
+        save_file(state, folder / name / "diffusion_pytorch_model.safetensors")
+    (folder / "unet" / "config.json").write_text(json.dumps({"_class_name": "UNetModel", "num_heads": 8}))
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(LEAF_SCHEDULER | scheduler))
+    return folder
