@@ -17,7 +17,7 @@ def step_row(trainer: Engine) -> dict[str, float]:
     """
     output: Any = trainer.state.output
     first = output[0] if isinstance(output, list) else output
-    losses = {name: first[name].item() for name in _LOSSES if name in first}
+    losses = {name: float(first[name]) for name in _LOSSES if name in first}
     optimizer: Any = trainer.optimizer  # type: ignore[attr-defined]  # of every MONAI trainer
     return losses | {"learning_rate": float(optimizer.param_groups[0]["lr"])}
 
