@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--noise_seeds", type=_at_least_one, default=10, help="noise seeds to evaluate each model with")
     how.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="config keys of training, for all rows")
     how.add_argument("--max_minutes", type=float, help="the same time of training for each row")
-    how.add_argument("--teacher", help="folder or name of the vision transformer, for rows with alignment")
+    how.add_argument("--teacher", help="folder, file or name of the vision transformer, for rows with alignment")
     how.add_argument("--tracking_uri", help="MLflow store; mlruns.db in the output folder unless given")
     return parser
 

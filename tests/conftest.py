@@ -29,7 +29,7 @@ TINY_UNET = {
     "norm_num_groups": 4,
 }
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_configure() -> None:
@@ -52,15 +52,26 @@ def seeds() -> None:
     set_determinism(seed=0)
 
 
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """Folder of small real datasets beside the checkout, one folder per dataset (``shared_data / "wbc"``)."""
-    if not SHARED_DATA.is_dir():
-        reason = "real datasets are missing: no folder ../shared/data beside the checkout"
+def _shared_folder(name: str, what: str) -> Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        reason = f"{what} are missing: no folder ../shared/{name} beside the checkout"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    return SHARED_DATA
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of small real datasets beside the checkout, one folder per dataset (``shared_data / "wbc"``)."""
+    return _shared_folder("data", "real datasets")
+
+
+@pytest.fixture(scope="session")
+def shared_layouts() -> Path:
+    """Folder of the layouts of published checkpoints beside the checkout (``shared_layouts / "dinov2_hub.json"``)."""
+    return _shared_folder("facts/layouts", "recorded layouts")
 
 
 @pytest.fixture

@@ -21,7 +21,10 @@ KINDS = ("dinov2", "dinov2_with_registers", "clip_vision_model", "clip")
 
 
 def expected_tokens(kind: str, folder: Path, image: torch.Tensor) -> torch.Tensor:
-    """Patch tokens of an image of 224 x 224 pixels, by the parts of the transformers model."""
+    """Patch tokens of an image of 224 x 224 pixels, by the parts of the transformers model.
+
+    DINOv2 without registers gets its position embeddings resampled with anti-aliasing, which transformers does not.
+    """
     mean, std = OPENAI if kind.startswith("clip") else IMAGENET
     pixels = (image - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
     if kind.startswith("clip"):
@@ -30,6 +33,12 @@ def expected_tokens(kind: str, folder: Path, image: torch.Tensor) -> torch.Tenso
         return clip.post_layernorm(clip.encoder(hidden).last_hidden_state)[:, 1:]
     if kind == "dinov2":
         dinov2 = Dinov2Model.from_pretrained(folder).eval()
+        positions = dinov2.embeddings.position_embeddings
+        grid = functional.interpolate(
+            positions[:, 1:].reshape(1, 4, 4, 24).permute(0, 3, 1, 2), (16, 16), mode="bicubic", antialias=True
+        )
+        resampled = torch.cat([positions[:, :1], grid.permute(0, 2, 3, 1).reshape(1, 256, 24)], dim=1)
+        dinov2.embeddings.position_embeddings = torch.nn.Parameter(resampled)
         return dinov2.layernorm(dinov2.encoder(dinov2.embeddings(pixels)).last_hidden_state)[:, 1:]
     registers = Dinov2WithRegistersModel.from_pretrained(folder).eval()
     tokens = registers.layernorm(registers.encoder(registers.embeddings(pixels)).last_hidden_state)
@@ -131,7 +140,7 @@ def test_found_nowhere(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(InputError) as caught:
         load_teacher(name)
-    for part in (name, "local folder", f"Hugging Face cache ({tmp_path})", "hub", "--alignment_weight 0"):
+    for part in (name, "local folder or file", f"Hugging Face cache ({tmp_path})", "hub", "--alignment_weight 0"):
         assert part in str(caught.value)
 
 

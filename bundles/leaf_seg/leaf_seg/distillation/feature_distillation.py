@@ -82,7 +82,7 @@ class FeatureDistillation:
     Args:
         network: module whose ``unet`` is a diffusers ``UNet2DModel``, on its device; bare or wrapped in DDP.
         optimizer: the network's optimizer.
-        teacher: folder or hub name for :func:`load_teacher`, or a teacher.
+        teacher: folder, file or hub name for :func:`load_teacher`, or a teacher.
         weight: lambda, above 0.
         layer: name in the U-Net of the layer to align; it returns one feature map [B, C, H, W]. At 256 pixels the
             paper's is ``down_blocks.0.downsamplers.0`` (192 x 16 x 16, so that H * W = L).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 
@@ -22,6 +23,8 @@ from transformers import (
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from leaf_seg.errors import InputError
+from leaf_seg.weights.dinov2 import dinov2_from_original, is_original_dinov2
+from leaf_seg.weights.tensor_file import read_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +47,8 @@ class Teacher(nn.Module):
     own preprocessing does, where the code interpolates without.
 
     Args:
-        model: ``Dinov2Model``, ``Dinov2WithRegistersModel`` or ``CLIPVisionModel``.
+        model: ``Dinov2Model``, ``Dinov2WithRegistersModel`` or ``CLIPVisionModel``; it is frozen, and DINOv2's position
+            embeddings are resampled by :func:`resample_positions`.
         mean: of the three channels, in [0, 1], that the encoder was trained with.
         std: likewise.
         image_size: side of the encoder's square input, in pixels; the image is resized to it.
@@ -71,6 +75,8 @@ class Teacher(nn.Module):
                 f"use {max(1, round(image_size / patch_size)) * patch_size}."
             )
         self.model = model.float().eval().requires_grad_(False)
+        if not isinstance(model, CLIPVisionModel):
+            resample_positions(model, image_size)
         self.image_size = image_size
         self.grid = (image_size // patch_size, image_size // patch_size)
         self.embed_dim: int = model.config.hidden_size
@@ -101,12 +107,38 @@ class Teacher(nn.Module):
         return vision_model.post_layernorm(tokens)
 
 
+@torch.no_grad()
+def resample_positions(model: Dinov2Model | Dinov2WithRegistersModel, image_size: int) -> None:
+    """Resample a DINOv2's position embeddings in place to the token grid of square images of one size.
+
+    Bicubic with anti-aliasing, in fp32; the class token's entry stays. The model then uses them as they are.
+
+    Differs from Meta's code and from transformers where the model has no registers: these resample without
+    anti-aliasing. The published code of LEAF trains with it for all models.
+
+    Args:
+        model: changed in place, with its config.
+        image_size: in pixels, a multiple of the patch size.
+    """
+    positions = model.embeddings.position_embeddings  # [1, 1 + n * n, D]
+    old_side = math.isqrt(positions.shape[1] - 1)
+    side = image_size // model.config.patch_size
+    if side != old_side:
+        grid = positions[:, 1:].float().unflatten(1, (old_side, old_side)).permute(0, 3, 1, 2)  # [1, D, n, n]
+        grid = functional.interpolate(grid, (side, side), mode="bicubic", align_corners=False, antialias=True)
+        patches = grid.flatten(2).transpose(1, 2).to(positions.dtype)  # [1, side * side, D]
+        resampled = torch.cat([positions[:, :1], patches], dim=1)
+        model.embeddings.position_embeddings = nn.Parameter(resampled, requires_grad=positions.requires_grad)
+    model.config.image_size = image_size
+
+
 def load_teacher(name_or_folder: str | os.PathLike[str], image_size: int = 224) -> Teacher:
-    """Load a teacher: from a local folder, else from the Hugging Face cache, else from the hub.
+    """Load a teacher: from a local file or folder, else from the Hugging Face cache, else from the hub.
 
     Args:
         name_or_folder: folder written by ``save_pretrained``, or hub name such as ``facebook/dinov2-small``; DINOv2,
-            DINOv2 with registers or CLIP.
+            DINOv2 with registers or CLIP. Or a file in the layout of DINOv2's authors, such as
+            ``dinov2_vitb14_reg4_pretrain.pth``, or the same as safetensors.
         image_size: side of the encoder's input, in pixels.
 
     Returns:
@@ -114,9 +146,11 @@ def load_teacher(name_or_folder: str | os.PathLike[str], image_size: int = 224) 
         those of its family.
 
     Raises:
-        InputError: When it is found in none of the three places, is of another kind, or lacks weights.
+        InputError: When it is found in none of these places, is of another kind, or lacks weights.
     """
     name = os.fspath(name_or_folder)
+    if os.path.isfile(name):
+        return _load_original(name, image_size)
     is_folder = os.path.isdir(name)
     cache = f"Hugging Face cache ({constants.HF_HUB_CACHE})"
     places = [("local folder", True)] if is_folder else [(cache, True), ("Hugging Face hub", False)]
@@ -133,10 +167,23 @@ def load_teacher(name_or_folder: str | os.PathLike[str], image_size: int = 224) 
     if is_folder:
         raise _cannot_load(name, reason)
     raise InputError(
-        f"No teacher {name!r}: it is not a local folder, not in the {cache}, and the hub did not give it ({reason}). "
-        "Give the folder or hub name of a DINOv2 or CLIP model, download it to the cache beforehand, or train without "
-        "a teacher: --alignment_weight 0."
+        f"No teacher {name!r}: it is not a local folder or file, not in the {cache}, and the hub did not give it "
+        f"({reason}). Give the folder or hub name of a DINOv2 or CLIP model, or the file of a DINOv2, download it to "
+        "the cache beforehand, or train without a teacher: --alignment_weight 0."
     )
+
+
+def _load_original(file: str, image_size: int) -> Teacher:
+    """Load a DINOv2 from a file in its authors' layout."""
+    state = read_tensors(file)
+    if not is_original_dinov2(state):
+        raise _cannot_load(file, "it is a file, and no DINOv2 in its authors' layout")
+    try:
+        model = dinov2_from_original(state)
+    except InputError as error:
+        raise InputError(f"The teacher {file} cannot be loaded. {error}") from error
+    logger.info("Teacher %s loaded, a DINOv2 in its authors' layout.", file)
+    return Teacher(model, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, image_size)
 
 
 def _load(name: str, image_size: int, local_files_only: bool) -> Teacher:
@@ -162,9 +209,10 @@ def _load(name: str, image_size: int, local_files_only: bool) -> Teacher:
 def _cannot_load(name: str, reason: str) -> InputError:
     """The error for a teacher that is there and cannot be used."""
     return InputError(
-        f"The teacher {name} cannot be loaded ({reason}); expected config.json and complete weights, as "
-        f"save_pretrained writes them, of one of the kinds {', '.join(MODEL_CLASSES)}. Choose another, for example "
-        "facebook/dinov2-small, or train without a teacher: --alignment_weight 0."
+        f"The teacher {name} cannot be loaded ({reason}); expected a folder of config.json and complete weights, as "
+        f"save_pretrained writes them, of one of the kinds {', '.join(MODEL_CLASSES)}, or a DINOv2 file as its authors "
+        "publish it, such as dinov2_vitb14_reg4_pretrain.pth. Choose another, for example facebook/dinov2-small, or "
+        "train without a teacher: --alignment_weight 0."
     )
 
 
