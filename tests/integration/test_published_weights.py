@@ -72,7 +72,7 @@ def test_a_converted_model_is_trained_on_by_one_key(
     run_python("-m", "leaf_seg", "convert", source, "--to", tmp_path / "leaf", *size)
     image = sorted((pictures / "images").iterdir())[0]
     run_python("-m", "leaf_seg", "segment", image, tmp_path / "segmented", "--model", tmp_path / "leaf")
-    assert set(np.unique(Image.open(tmp_path / "segmented" / f"{image.stem}.png"))) <= {0, 1}
+    assert set(np.unique(np.asarray(Image.open(tmp_path / "segmented" / f"{image.stem}.png")))) <= {0, 1}
 
     data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path / "model"]
     sizes = [*small_run, "--image_size", "[128,128]", "--learning_rate", 0]

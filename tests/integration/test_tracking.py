@@ -100,7 +100,7 @@ def test_mlflow_has_every_step_that_a_checkpoint_has(
 
     monkeypatch.setattr(CheckpointFolder, "save", save)
     monkeypatch.chdir("bundles/leaf_seg")
-    overrides = {
+    overrides: dict[str, Any] = {
         "dataset_dir": str(pictures),
         "num_classes": 3,
         "output_dir": str(tmp_path),

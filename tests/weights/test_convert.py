@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +14,11 @@ from safetensors.torch import save_file
 
 import leaf_seg
 from leaf_seg.__main__ import main
+from leaf_seg.distillation import load_teacher
 from leaf_seg.networks import load_autoencoder
 from leaf_seg.weights.ldm_autoencoder import ldm_autoencoder
 from leaf_seg.weights.published_segmenter import leaf_model
+from tests.weights.dinov2_layout import dinov2_layout
 from tests.weights.published_layouts import (
     ldm_autoencoder_shapes,
     ldm_unet_shapes,
@@ -95,7 +98,8 @@ def test_leaf(make_leaf_folder: Callable[..., Path], tmp_path: Path) -> None:
         torch.testing.assert_close(segmenter.network(image), expected, rtol=0, atol=1e-5)
     whole = load_autoencoder(tmp_path / "leaf" / "autoencoder")
     assert isinstance(whole, AutoencoderKL)
-    assert torch.equal(whole.decoder.conv_in.weight, segmenter.network.mask_decoder.decoder.conv_in.weight)
+    decoder = segmenter.network.state_dict()["mask_decoder.decoder.conv_in.weight"]
+    assert torch.equal(whole.decoder.conv_in.weight, decoder)
     result = segmenter(torch.rand(100, 90, 3).numpy())  # a picture of any size
     assert result.label.shape == (100, 90)
 
@@ -131,6 +135,15 @@ def test_taesd_in_its_author_s_layout(tmp_path: Path) -> None:
         assert torch.equal(found(image).sample, rounded(image).sample)
 
 
+def test_dinov2(tmp_path: Path) -> None:
+    torch.save(rule_state(dinov2_layout(64, 1, num_register_tokens=4)), tmp_path / "dinov2_pretrain.pth")
+    assert convert(tmp_path / "dinov2_pretrain.pth", tmp_path / "dinov2") == 0
+    image = torch.rand(1, 3, 50, 40)
+    folder, file = load_teacher(tmp_path / "dinov2"), load_teacher(tmp_path / "dinov2_pretrain.pth")
+    assert torch.equal(folder(image), file(image))
+    assert torch.equal(folder.mean, file.mean)
+
+
 def test_an_autoencoder_in_diffusers_format(make_autoencoder: Callable[..., AutoencoderKL], tmp_path: Path) -> None:
     autoencoder = make_autoencoder()
     autoencoder.save_pretrained(tmp_path / "pipeline" / "vae")
@@ -163,7 +176,7 @@ class _Payload:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> Any:
         return Path.touch, (self.file,)
 
 

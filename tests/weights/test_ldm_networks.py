@@ -34,9 +34,9 @@ def num_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_the_layouts_are_the_recorded_ones(layouts: Path) -> None:
+def test_the_layouts_are_the_recorded_ones(shared_layouts: Path) -> None:
     def recorded(name: str) -> Any:
-        return json.loads((layouts / f"{name}.json").read_text())["keys"]
+        return json.loads((shared_layouts / f"{name}.json").read_text())["keys"]
 
     assert ldm_unet_shapes() == recorded("ldm_unet")
     assert ldm_autoencoder_shapes() == recorded("kl_f8")

@@ -41,7 +41,7 @@ def steps_of(segmenter: LatentSegmenter, side: int, dtype: torch.dtype) -> dict[
         segmenter.unet.down_blocks[0].downsamplers[0].register_forward_hook(lambda m, i, o: aligned.append(o)),
     ]
     decode = segmenter.codec.decode
-    segmenter.codec.decode = lambda images: decoded.append(images) or decode(images)  # type: ignore[assignment, func-returns-value]
+    segmenter.codec.decode = lambda images: decoded.append(images) or decode(images)  # type: ignore[method-assign, func-returns-value]
     try:
         image_latent = segmenter.encode_image(image)
         timesteps = torch.tensor([999])
@@ -105,8 +105,8 @@ def test_leaf_without_clipping(make_leaf_folder: Callable[..., Path], tmp_path: 
     assert (found["mask"] > 0.5).double().mean().item() == 0.46527099609375
 
 
-# The constants of the schedule are fp32, and were rounded otherwise in the last bit where these were recorded: in v that
-# is seen as it is, in eps divided by alpha = 0.014 and multiplied by values up to 290.
+# The constants of the schedule are fp32, and were rounded otherwise in the last bit where these were recorded: in v it
+# is seen as it is, in eps divided by alpha = 0.014.
 @pytest.mark.parametrize(
     ("prediction_type", "tolerance"), [("sample", 1e-11), ("v_prediction", 3e-7), ("epsilon", 3e-5)]
 )
@@ -157,7 +157,7 @@ def test_sdseg_segments_as_the_published_one(
     record = records["sdseg_small"]
     segmenter = sdseg_model(sdseg_source, (128, 128)).segmenter
     found = steps_of(segmenter, 128, dtype)
-    scale = segmenter.mask_decoder.config["scaling_factor"]
+    scale = segmenter.config["autoencoder"]["scaling_factor"]
     assert scale == pytest.approx(0.2)
     assert_record(found["image latent"], record["c"], tolerance)
     assert_record(found["output"], record["eps"], tolerance)

@@ -126,7 +126,7 @@ def plan_tables(
         raise InputError("There is nothing to compare: give --table, --grid or --baseline.")
     keys = {key for overrides in (settings, *(line for _, lines in plans for line in lines)) for key in overrides}
     _check_not_taken(keys)
-    check_keys(sorted(keys), defaults.config.keys(), "train.json")
+    check_keys(sorted(keys), defaults.get().keys(), "train.json")
     rows = _Rows(settings, defaults)
     return [
         Table(

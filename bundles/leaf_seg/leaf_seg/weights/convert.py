@@ -14,12 +14,15 @@ from diffusers import UNet2DModel
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import nn
+from transformers import ImageProcessingMixin, PreTrainedModel
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from leaf_seg.data.files import ensure_writable_folder
 from leaf_seg.errors import InputError
 from leaf_seg.networks.autoencoder import WEIGHTS_NAME, Autoencoder, load_autoencoder
 from leaf_seg.settings import ModelSettings
 from leaf_seg.weights.assembly import State
+from leaf_seg.weights.dinov2 import dinov2_from_original, is_original_dinov2
 from leaf_seg.weights.ldm_autoencoder import WHAT as LDM_AUTOENCODER
 from leaf_seg.weights.ldm_autoencoder import is_ldm_autoencoder, ldm_autoencoder
 from leaf_seg.weights.ldm_checkpoint import EMA_PREFIX, UNET_PREFIX, check_nothing_left, part, unet_weights
@@ -66,7 +69,7 @@ class Converted:
     """
 
     what: str
-    content: Autoencoder | UNet2DModel | PublishedModel
+    content: Autoencoder | UNet2DModel | PreTrainedModel | PublishedModel
     usage: str
 
     @property
@@ -144,6 +147,9 @@ def _from_file(path: Path, options: Options) -> Converted:
         return _unet(LDM_UNET, source)
     if is_ldm_autoencoder(source):
         return _autoencoder(LDM_AUTOENCODER, ldm_autoencoder(source, ignored=("loss.", EMA_PREFIX)))
+    if is_original_dinov2(source):
+        model = dinov2_from_original(source)
+        return Converted("DINOv2 in its authors' layout", model, "align with it: --teacher {folder}")
     if path.stem in ("taesd_encoder", "taesd_decoder"):
         raise InputError(f"{path} is one half of TAESD; give the folder with both: {path.parent}.")
     raise InputError(
@@ -175,6 +181,9 @@ def _save(converted: Converted, folder: Path, options: Options) -> None:
     content = converted.content
     if not isinstance(content, PublishedModel):
         content.save_pretrained(folder)
+        if isinstance(content, PreTrainedModel):
+            normalization = {"image_mean": IMAGENET_DEFAULT_MEAN, "image_std": IMAGENET_DEFAULT_STD}
+            ImageProcessingMixin(**normalization).save_pretrained(folder)
         return
     settings = ModelSettings(("background", options.class_name), options.image_size)
     save_model(content.segmenter, settings, folder, {"converted_from": converted.what}, SAFE_WEIGHTS_NAME)

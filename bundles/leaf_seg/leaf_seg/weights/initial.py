@@ -126,7 +126,7 @@ def _check_same_decoder(model: LatentSegmenter, autoencoder: Autoencoder) -> Non
     """The mask latents that the model knows are those of its own autoencoder."""
     own, given = model.mask_decoder.state_dict(), decoder_part(autoencoder).state_dict()
     same = own.keys() == given.keys() and all(torch.equal(own[key], given[key]) for key in own)
-    if not same or model.mask_decoder.config["scaling_factor"] != autoencoder.config["scaling_factor"]:
+    if not same or model.config["autoencoder"]["scaling_factor"] != autoencoder.config["scaling_factor"]:
         raise InputError(
             "The model of init_dir decodes masks by another autoencoder than that of autoencoder_dir; expected the "
             "same. Set --autoencoder_dir to the one that the model was trained with."
