@@ -115,6 +115,12 @@ def test_all_unknown_keys_are_reported_at_once(config: str) -> None:
     assert "no key 'zzz' in train.json\n" in str(caught.value)
 
 
+def test_a_value_that_monai_passes_over_is_refused(config: str) -> None:
+    with pytest.raises(InputError, match=r"--alignment_weight, --train#trainer None would be passed over"):
+        _check("--config_file", config, "--alignment_weight", "None", "--train#trainer=None")
+    _check("--config_file", config, "--alignment_weight", "$None")
+
+
 def test_names_of_python_parameters_are_no_keys(config: str) -> None:
     for name in ("override", "kwargs", "self"):
         with pytest.raises(InputError, match=name):

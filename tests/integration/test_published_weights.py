@@ -74,6 +74,10 @@ def test_a_converted_model_is_trained_on_by_one_key(
     run_python("-m", "leaf_seg", "segment", image, tmp_path / "segmented", "--model", tmp_path / "leaf")
     assert set(np.unique(np.asarray(Image.open(tmp_path / "segmented" / f"{image.stem}.png")))) <= {0, 1}
 
+    by_config = tmp_path / "by_config"
+    bundle_run("inference", *INFER, "--dataset_dir", image, "--model_dir", tmp_path / "leaf", "--output_dir", by_config)
+    assert (by_config / f"{image.stem}.png").read_bytes() == (tmp_path / "segmented" / f"{image.stem}.png").read_bytes()
+
     data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path / "model"]
     sizes = [*small_run, "--image_size", "[128,128]", "--learning_rate", 0]
     bundle_run("training", *TRAIN, *sizes, *data, "--init_dir", tmp_path / "leaf")

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
+from huggingface_hub import constants
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 import leaf_seg
@@ -60,6 +62,8 @@ def test_kl_f8(kl_f8: State, tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     assert convert(tmp_path / "model.ckpt", tmp_path / "kl-f8") == 0
     assert "the autoencoder of LDM (kl-f8), 5 " in caplog.text
     assert f"--autoencoder_dir {tmp_path / 'kl-f8'}" in caplog.text
+    modes = {file.name: file.stat().st_mode for file in (tmp_path / "kl-f8").iterdir()}
+    assert modes["config.json"] == modes["diffusion_pytorch_model.safetensors"]  # others may read the weights, too
     autoencoder = load_autoencoder(tmp_path / "kl-f8")
     assert autoencoder.config["scaling_factor"] == 0.18215
     expected = ldm_autoencoder(kl_f8, ignored=("loss.", "model_ema."))
@@ -153,6 +157,46 @@ def test_an_autoencoder_in_diffusers_format(make_autoencoder: Callable[..., Auto
         assert all(torch.equal(found[name], tensor) for name, tensor in autoencoder.state_dict().items())
 
 
+@pytest.mark.parametrize("folder", ["", "vae"])
+def test_a_name_found_in_the_hub_s_cache(
+    folder: str, make_autoencoder: Callable[..., AutoencoderKL], hub_cache: Callable[[str], Path], tmp_path: Path
+) -> None:
+    snapshot = hub_cache("someone/some-vae")
+    make_autoencoder().save_pretrained(snapshot / folder)
+    (snapshot / "unet").mkdir()  # as in a whole pipeline: no folder of LEAF
+    (snapshot / "unet" / "config.json").write_text("{}")
+    assert convert("someone/some-vae", tmp_path / "vae") == 0
+    assert isinstance(load_autoencoder(tmp_path / "vae"), AutoencoderKL)
+    assert "_name_or_path" not in json.loads((tmp_path / "vae" / "config.json").read_text())
+
+
+def test_leaf_by_its_name(
+    make_leaf_folder: Callable[..., Path], hub_cache: Callable[[str], Path], tmp_path: Path
+) -> None:
+    snapshot = hub_cache("someone/LEAF")
+    snapshot.rmdir()
+    make_leaf_folder(snapshot)
+    assert convert("someone/LEAF", tmp_path / "leaf", "--image-size", 128, 128) == 0
+    assert leaf_seg.load(tmp_path / "leaf", device="cpu").settings.class_names == ("background", "foreground")
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Factory of the folder that the Hugging Face cache has of a repository."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def make(name: str) -> Path:
+        repository = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / "main").write_text("0" * 40)
+        snapshot = repository / "snapshots" / ("0" * 40)
+        snapshot.mkdir(parents=True)
+        return snapshot
+
+    return make
+
+
 def _truncated(folder: Path) -> Path:
     torch.save({"state_dict": rule_state(ldm_autoencoder_shapes(32))}, folder / "cut.ckpt")
     content = (folder / "cut.ckpt").read_bytes()
@@ -192,6 +236,32 @@ def _incomplete(folder: Path) -> Path:
     return folder / "incomplete.safetensors"
 
 
+def _unet_of_leaf(folder: Path) -> Path:
+    save_file(rule_state(ldm_unet_shapes(32)), folder / "unet.safetensors")
+    return folder / "unet.safetensors"
+
+
+def _sdseg_without_vision_encoder(folder: Path) -> Path:
+    whole = rule_state(sdseg_shapes(32, 32)) | sdseg_constants(0.2)
+    kept = {key: value for key, value in whole.items() if not key.startswith("cond_stage_model.out.")}
+    torch.save({"state_dict": kept}, folder / "sdseg.ckpt")
+    return folder / "sdseg.ckpt"
+
+
+def _odd_width(folder: Path) -> Path:
+    source = rule_state(ldm_autoencoder_shapes(32))
+    source["encoder.down.0.block.0.conv1.weight"] = torch.zeros(7, 32, 3, 3)
+    save_file(source, folder / "odd.safetensors")
+    return folder / "odd.safetensors"
+
+
+def _flat(folder: Path) -> Path:
+    source = rule_state(ldm_unet_shapes(32, in_channels=4))
+    source["input_blocks.0.0.weight"] = torch.zeros(3)
+    save_file(source, folder / "flat.safetensors")
+    return folder / "flat.safetensors"
+
+
 def _other_file(folder: Path) -> Path:
     (folder / "image.png").write_bytes(b"\x89PNG")
     return folder / "image.png"
@@ -214,7 +284,12 @@ def _half_of_taesd(folder: Path) -> Path:
         (_truncated_safetensors, "cannot be read as weights"),
         (_payload, "can run code of its author: it was not loaded"),
         (_unknown, "belong to nothing known; expected one of: LDM's kl-f8"),
+        (_incomplete, "{source}: The weights were recognised as the autoencoder of LDM (kl-f8)"),
         (_incomplete, "1 missing: quant_conv.bias"),
+        (_unet_of_leaf, "trained to segment, and needs its image encoder"),
+        (_sdseg_without_vision_encoder, "recognised as a checkpoint of SDSeg, but they do not fit it. 1 missing"),
+        (_odd_width, "No such network can be built (num_channels must be divisible by num_groups)"),
+        (_flat, "input_blocks.0.0.weight (found (3,), expected 4 dimensions)"),
         (_other_file, "file of the kind '.png'"),
         (_empty_folder, "Nothing known in the folder"),
         (_half_of_taesd, "one half of TAESD"),
@@ -226,6 +301,7 @@ def test_bad_input_ends_with_code_2_and_no_folder(
     make: Callable[[Path], Path | str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = make(tmp_path)
+    message = message.format(source=source)
     before = sorted(tmp_path.iterdir())
     assert convert(source, tmp_path / "converted") == 2
     assert message in capsys.readouterr().err
@@ -243,10 +319,29 @@ def test_a_folder_that_is_there_is_left_alone(kl_f8: State, tmp_path: Path, caps
     assert convert(tmp_path / "a.safetensors", tmp_path / "empty") == 0
 
 
-def test_a_failed_write_leaves_nothing(kl_f8: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (["--weights", "ema"], "on which --weights would have no effect"),
+        (["--image-size", 64, 64, "--class-name", "x"], "--image-size and --class-name would have no effect"),
+    ],
+)
+def test_options_without_effect(
+    choice: list[object], message: str, kl_f8: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file(kl_f8, tmp_path / "a.safetensors")
+    assert convert(tmp_path / "a.safetensors", tmp_path / "converted", *choice) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "converted").exists()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("Error while serializing")])
+def test_a_failed_write_leaves_nothing(
+    error: Exception, kl_f8: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(self: object, folder: Path) -> None:
         (folder / "config.json").write_text("{}")
-        raise OSError(28, "No space left on device")
+        raise error
 
     save_file(kl_f8, tmp_path / "a.safetensors")
     monkeypatch.setattr(AutoencoderKL, "save_pretrained", fail)

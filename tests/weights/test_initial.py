@@ -66,6 +66,29 @@ def test_unet_weights_that_do_not_fit(start: Callable[..., LatentSegmenter], tmp
         start(unet_dir=tmp_path)
 
 
+def test_unet_weights_of_another_function(start: Callable[..., LatentSegmenter], tmp_path: Path) -> None:
+    """The shapes fit, but the number of heads is another."""
+    unet = build_unet({**TINY_UNET, "in_channels": 4, "out_channels": 4, "num_attention_heads": 4})
+    unet.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="num_attention_heads: 2, there 4"):
+        start(unet_dir=tmp_path, unet_config={**TINY_UNET, "num_attention_heads": 2})
+    start(unet_dir=tmp_path, unet_config={**TINY_UNET, "num_attention_heads": 4, "dropout": 0.1})
+
+
+def test_a_clipping_model_does_not_clip_when_it_is_trained_on(
+    start: Callable[..., LatentSegmenter], make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path
+) -> None:
+    model = make_segmenter(scheduler=DDIMScheduler(500, clip_sample=True))
+    network = start(init_dir=saved(model, tmp_path, 3))
+    assert (model.schedule.clip_range, network.schedule.clip_range) == (1.0, None)
+    assert network.schedule.last == 499
+
+
+def test_no_such_model(start: Callable[..., LatentSegmenter], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"No folder .*: --init_dir"):
+        start(init_dir=tmp_path / "nowhere")
+
+
 def test_from_a_saved_model(
     start: Callable[..., LatentSegmenter], make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path
 ) -> None:
@@ -104,7 +127,11 @@ def test_other_classes(
         found = network.denoise(latent, mask.repeat(1, new, 1, 1), timesteps)
     if new >= old:
         torch.testing.assert_close(found[:, : 4 * old], expected)
-    assert found.shape[1] == 4 * new
+        return
+    kept = slice(0, 4) if not image_latent_first else slice(4, 8)  # the first mask latent's, and it alone
+    torch.testing.assert_close(network.unet.conv_in.weight[:, kept], model.unet.conv_in.weight[:, kept] * old / new)
+    assert torch.equal(network.unet.conv_out.weight, model.unet.conv_out.weight[: 4 * new])
+    assert torch.equal(network.unet.conv_out.bias, model.unet.conv_out.bias[: 4 * new])
 
 
 def test_a_model_of_another_autoencoder_is_refused(

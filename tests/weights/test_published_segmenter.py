@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from safetensors.torch import load_file, save_file
 
 from leaf_seg.errors import InputError
 from leaf_seg.networks import LatentSegmenter
+from leaf_seg.networks.autoencoder import WEIGHTS_NAME
 from leaf_seg.weights.published_segmenter import leaf_model, sdseg_model
 from tests.weights.conftest import LEAF_SCHEDULER
-from tests.weights.published_layouts import sdseg_constants, sdseg_shapes
+from tests.weights.published_layouts import ldm_unet_shapes, sdseg_constants, sdseg_shapes
 from tests.weights.published_rule import assert_record, rule_input, rule_state
 
 LATENT = "latent given to decode (clipped to +-1, then / 0.18215)"
@@ -131,6 +135,47 @@ def test_leaf_in_each_parameterisation(
         torch.testing.assert_close(clean, scheduler.step(found["output"], 999, noise).prev_sample, rtol=0, atol=1e-11)
 
 
+def test_leaf_gives_its_averaged_unet_too(make_leaf_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_leaf_folder(tmp_path)
+    averaged = {name: tensor + 1 for name, tensor in load_file(folder / "unet" / WEIGHTS_NAME).items()}
+    with pytest.raises(InputError, match="lacks unet_ema/"):
+        leaf_model(folder, (128, 128), ema=True)
+    shutil.copytree(folder / "unet", folder / "unet_ema")
+    save_file(averaged, folder / "unet_ema" / WEIGHTS_NAME)
+    plain, ema = (leaf_model(folder, (128, 128), choice).segmenter.unet for choice in (False, True))
+    assert torch.equal(ema.conv_in.weight, plain.conv_in.weight + 1)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("unet/config.json", {"num_heads": 0}, "num_heads 0; expected 8"),
+        ("unet/config.json", {}, "num_heads None; expected 8"),
+        ("unet/config.json", [1], "holds no configuration but a list"),
+        (
+            "scheduler/scheduler_config.json",
+            {"prediction_type": "flow"},
+            "prediction_type 'flow'.*expected one of sample",
+        ),
+        ("scheduler/scheduler_config.json", LEAF_SCHEDULER | {"thresholding": True}, "thresholding True; expected"),
+    ],
+)
+def test_configurations_of_leaf_that_do_not_fit(
+    make_leaf_folder: Callable[..., Path], tmp_path: Path, file: str, content: Any, message: str
+) -> None:
+    folder = make_leaf_folder(tmp_path)
+    (folder / file).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        leaf_model(folder, (128, 128))
+
+
+def test_leaf_before_its_training(make_leaf_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_leaf_folder(tmp_path)
+    save_file(rule_state(ldm_unet_shapes(32, in_channels=4)), folder / "unet" / WEIGHTS_NAME)
+    with pytest.raises(InputError, match="has 4 input channels; expected 8"):
+        leaf_model(folder, (128, 128))
+
+
 def test_leaf_brings_its_autoencoder(leaf_folder: Path) -> None:
     model = leaf_model(leaf_folder, (128, 128))
     whole = model.autoencoder.state_dict()
@@ -182,5 +227,8 @@ def test_sdseg_is_read_strictly(sdseg_source: dict[str, torch.Tensor]) -> None:
     lacking = {k: v for k, v in sdseg_source.items() if k != "model_ema.diffusion_modelout2bias"}
     with pytest.raises(InputError, match=r"1 missing .*out2bias.*--weights plain"):
         sdseg_model(lacking, (128, 128))
+    quant_conv = {"cond_stage_model.quant_conv.weight": torch.zeros(8, 8, 1, 1)}
+    with pytest.raises(InputError, match=r"1 entries are unexpected: cond_stage_model.quant_conv"):
+        sdseg_model(sdseg_source | quant_conv, (128, 128))
     with pytest.raises(InputError, match="not linear in their square root"):
         sdseg_model(sdseg_source | {"betas": torch.linspace(0.0015, 0.0155, 1000)}, (128, 128))

@@ -6,7 +6,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from tqdm import tqdm
 
@@ -49,18 +48,22 @@ def _parser() -> argparse.ArgumentParser:
         "convert",
         help="convert published weights",
         description="Recognise published weights by their names, convert them and save them as a folder.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    convert.add_argument("source", help="file, folder, or name on the Hugging Face hub")
+    convert.add_argument("source", help="file, folder, or (autoencoders, LEAF) name on the Hugging Face hub")
     convert.add_argument("--to", required=True, metavar="FOLDER", help="folder to write; must not exist, or be empty")
     convert.add_argument(
         "--weights",
         choices=("plain", "ema"),
-        help="which of the two a checkpoint with both is to give (default: plain of LDM, ema of SDSeg)",
+        help="which of the two to take where there are both (without: plain of LDM and LEAF, ema of SDSeg)",
     )
-    sizes: dict[str, Any] = {"nargs": 2, "type": int, "default": (256, 256), "metavar": ("HEIGHT", "WIDTH")}
-    convert.add_argument("--image-size", **sizes, help="that a segmentation model is to work at, in pixels")
-    convert.add_argument("--class-name", default="foreground", help="of the one foreground class of LEAF and SDSeg")
+    convert.add_argument(
+        "--image-size",
+        nargs=2,
+        type=int,
+        metavar=("HEIGHT", "WIDTH"),
+        help="that a segmentation model is to work at, in pixels (without: 256 256)",
+    )
+    convert.add_argument("--class-name", help="of the one foreground class of LEAF and SDSeg (without: foreground)")
     convert.set_defaults(command=_convert)
     return parser
 

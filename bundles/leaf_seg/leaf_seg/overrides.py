@@ -56,7 +56,8 @@ def check_command_line(argv: Sequence[str] | None = None) -> None:
         argv: the process's arguments, the program first. ``None``: ``sys.argv``.
 
     Raises:
-        InputError: For overrides of unknown top-level keys; names the nearest key of each.
+        InputError: For overrides of unknown top-level keys, naming the nearest of each, and for those that MONAI passes
+            over.
     """
     arguments = _command_line_arguments(argv)
     if arguments is None:
@@ -67,6 +68,10 @@ def check_command_line(argv: Sequence[str] | None = None) -> None:
     config_keys = set(ConfigParser.load_config_files(config_files)) if config_files else set()
     known = config_keys | _argument_names() | _tracking_keys(arguments.get("tracking")) | {ConfigParser.meta_key}
     check_keys(arguments, known, ", ".join(_file_names(config_files)) or "the config")
+    own = _argument_names()
+    empty = [f"--{key}" for key, value in arguments.items() if value is None and key not in own]
+    if empty:
+        raise InputError(f"{', '.join(empty)} None would be passed over by MONAI; to empty a setting, write '$None'.")
 
 
 def check_keys(keys: Collection[str], known: Collection[str], where: str) -> None:
@@ -155,18 +160,21 @@ def check_without_effect(values: Mapping[str, Any]) -> None:
         )
 
 
-def check_not_overridden(keys: Collection[str], reason: str, argv: Sequence[str] | None = None) -> None:
+def check_not_overridden(
+    keys: Collection[str], reason: str, but: Collection[str] = (), argv: Sequence[str] | None = None
+) -> None:
     """Refuse overrides on the command line that would have no effect.
 
     Args:
         keys: top-level keys without effect.
         reason: why.
+        but: overrides within them that have one.
         argv: the process's arguments, the program first. ``None``: ``sys.argv``.
 
     Raises:
         InputError: Names the overrides.
     """
-    found = [f"--{key}" for key in _command_line_arguments(argv) or {} if _root(key) in keys]
+    found = [f"--{key}" for key in _command_line_arguments(argv) or {} if _root(key) in keys and key not in but]
     if found:
         raise InputError(f"{', '.join(found)} would have no effect: {reason}. Leave it out, or the other setting.")
 

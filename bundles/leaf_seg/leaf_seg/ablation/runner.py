@@ -220,7 +220,9 @@ def _bundle_run(run_id: str, configs: Sequence[Path], arguments: dict[str, Any])
 
 
 def _word(value: Any) -> str:
-    """A value as Fire reads it from the command line."""
+    """A value as Fire reads it from the command line; MONAI would pass over a plain None."""
+    if value is None:
+        return "$None"
     return str(value) if isinstance(value, (str, Path)) else repr(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from leaf_seg.errors import InputError
 from leaf_seg.networks.autoencoder import WEIGHTS_NAME
 
 HEADS_KEY = "num_attention_heads"
+_FREE_KEYS = ("sample_size", "dropout")  # of a configuration: the weights do for any value
 
 
 def build_unet(config: dict[str, Any]) -> UNet2DModel:
@@ -71,14 +73,16 @@ def load_unet_weights(unet: UNet2DModel, folder: str | os.PathLike[str]) -> None
     diffusers' own ``from_pretrained`` would lose the number of heads.
 
     Raises:
-        InputError: When the file is missing, cannot be read or does not fit the network.
+        InputError: When a file is missing, cannot be read or does not fit the network.
     """
     file = Path(folder) / WEIGHTS_NAME
-    if not file.is_file():
-        raise InputError(
-            f"No {WEIGHTS_NAME} in the U-Net's folder {Path(folder).resolve()}; expected what python -m leaf_seg "
-            "convert makes of LDM's checkpoint. Set --unet_dir, or --unet_dir None to start from random weights."
-        )
+    for path in (file, file.with_name("config.json")):
+        if not path.is_file():
+            raise InputError(
+                f"No {path.name} in the U-Net's folder {Path(folder).resolve()}; expected what python -m leaf_seg "
+                "convert makes of LDM's checkpoint. Set --unet_dir, or --unet_dir '$None' to start from random weights."
+            )
+    _check_config(unet, file.with_name("config.json"))
     try:
         unet.load_state_dict(load_file(file))
     except (SafetensorError, OSError, RuntimeError) as error:
@@ -86,6 +90,25 @@ def load_unet_weights(unet: UNet2DModel, folder: str | os.PathLike[str]) -> None
             f"The weights {file} do not fit the U-Net of unet_config ({str(error).strip()[:500]}); expected those of "
             "the same network."
         ) from error
+
+
+def _check_config(unet: UNet2DModel, file: Path) -> None:
+    """Compare what the shapes do not show, such as the number of heads."""
+    try:
+        saved = json.loads(file.read_text())
+    except (ValueError, OSError) as error:
+        raise InputError(f"Cannot read {file} as JSON ({error}); restore the file.") from error
+    own = json.loads(json.dumps(dict(unet.config)))
+    differing = [
+        f"{key}: {own[key]!r}, there {saved.get(key)!r}"
+        for key in own
+        if not key.startswith("_") and key not in _FREE_KEYS and own[key] != saved.get(key)
+    ]
+    if differing:
+        raise InputError(
+            f"The U-Net of unet_config is not that of {file} ({'; '.join(differing)}); expected the same. Set "
+            "unet_config to the values there."
+        )
 
 
 def change_mask_latents(unet: UNet2DModel, latent_channels: int, num_mask_latents: int, image_first: bool) -> None:

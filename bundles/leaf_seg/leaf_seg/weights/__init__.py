@@ -1,7 +1,7 @@
 """Weights: reading and writing model folders and checkpoints."""
 
 from leaf_seg.weights.checkpoint_folder import CheckpointFolder
-from leaf_seg.weights.initial import initial_segmenter, own_autoencoder
+from leaf_seg.weights.initial import check_start, initial_segmenter, own_autoencoder
 from leaf_seg.weights.model_folder import (
     check_dataset,
     load_network,
@@ -12,6 +12,7 @@ from leaf_seg.weights.model_folder import (
 __all__ = [
     "CheckpointFolder",
     "check_dataset",
+    "check_start",
     "initial_segmenter",
     "load_network",
     "load_settings",

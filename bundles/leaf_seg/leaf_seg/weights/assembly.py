@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -69,26 +70,44 @@ def assemble(
         state[name] = tensor.reshape(shape)
     unexpected = [key for key in source if key not in used and not key.startswith(tuple(ignored))]
     if missing or unexpected or wrong:
-        raise InputError(
-            f"The weights were recognised as {what}, but they do not fit it.{_listing('missing', missing)}"
-            f"{_listing('unexpected', unexpected)}{_listing('of another shape', wrong)} Use the complete, unchanged "
-            "file of the authors."
-        )
+        listings = (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
+        raise InputError(_misfit(what, "".join(_listing(kind, keys) for kind, keys in listings)))
     return state
 
 
-def shape_of(source: Mapping[str, torch.Tensor], key: str, what: str) -> torch.Size:
-    """Shape of a tensor that must be there.
+def _misfit(what: str, fault: str) -> str:
+    return (
+        f"The weights were recognised as {what}, but they do not fit it.{fault} Use the complete, unchanged file of "
+        "the authors."
+    )
+
+
+def shape_of(source: Mapping[str, torch.Tensor], key: str, what: str, rank: int) -> torch.Size:
+    """Shape of a tensor that must be there, with so many dimensions.
 
     Raises:
         InputError: When it is not.
     """
-    if key not in source:
-        raise InputError(
-            f"The weights were recognised as {what}, but they do not fit it.{_listing('missing', [key])} Use the "
-            "complete, unchanged file of the authors."
-        )
-    return source[key].shape
+    if key in source and source[key].ndim == rank:
+        return source[key].shape
+    fault = (
+        _listing("of another shape", [f"{key} (found {tuple(source[key].shape)}, expected {rank} dimensions)"])
+        if key in source
+        else _listing("missing", [key])
+    )
+    raise InputError(_misfit(what, fault))
+
+
+@contextmanager
+def building(what: str) -> Iterator[None]:
+    """Turn it into an InputError when a network of the shapes that were found cannot be."""
+    try:
+        with torch.device("meta"):
+            yield
+    except (ValueError, IndexError, TypeError, ZeroDivisionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(_misfit(what, f" No such network can be built ({error}).")) from error
 
 
 def last_number_after(keys: Collection[str], prefix: str) -> int:

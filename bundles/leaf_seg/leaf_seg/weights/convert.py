@@ -13,13 +13,13 @@ from pathlib import Path
 from diffusers import UNet2DModel
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 from torch import nn
 from transformers import ImageProcessingMixin, PreTrainedModel
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from leaf_seg.data.files import ensure_writable_folder
 from leaf_seg.errors import InputError
-from leaf_seg.networks.autoencoder import WEIGHTS_NAME, Autoencoder, load_autoencoder
+from leaf_seg.networks.autoencoder import WEIGHTS_NAME, Autoencoder, initial_autoencoder
 from leaf_seg.settings import ModelSettings
 from leaf_seg.weights.assembly import State
 from leaf_seg.weights.dinov2 import dinov2_from_original, is_original_dinov2
@@ -39,6 +39,8 @@ KNOWN = (
     "LDM's kl-f8 autoencoder, LDM's lsun_churches256 U-Net, LEAF's pipeline folder, a SDSeg checkpoint, DINOv2 in its "
     "original layout, TAESD's two files, and autoencoders in diffusers' format (AutoencoderKL, AutoencoderTiny)"
 )
+_IMAGE_SIZE = (256, 256)  # of LEAF and SDSeg
+_CONFIG_FILES = ["config.json", "*/config.json", "*/scheduler_config.json"]
 _DIFFUSERS_FILES = ("config.json", WEIGHTS_NAME)
 
 
@@ -49,13 +51,24 @@ class Options:
     Attributes:
         ema: take averaged weights where the file has them beside the plain ones; None takes what the authors' code
             takes: plain ones of LDM, to train on, averaged ones of SDSeg.
-        image_size: (H, W) that a segmentation model works at.
-        class_name: of its foreground.
+        image_size: (H, W) that a segmentation model works at; None is 256 x 256.
+        class_name: of its foreground; None is "foreground".
     """
 
     ema: bool | None = None
-    image_size: Sequence[int] = (256, 256)
-    class_name: str = "foreground"
+    image_size: Sequence[int] | None = None
+    class_name: str | None = None
+
+    def refuse(self, what: str, *names: str) -> None:
+        """Refuse options that have no effect on what was recognised.
+
+        Raises:
+            InputError: Names those that are set.
+        """
+        flags = {"ema": "--weights", "image_size": "--image-size", "class_name": "--class-name"}
+        found = [flags[name] for name in names if getattr(self, name) is not None]
+        if found:
+            raise InputError(f"This is {what}, on which {' and '.join(found)} would have no effect; leave it out.")
 
 
 @dataclass(frozen=True)
@@ -92,13 +105,18 @@ def convert(
     Raises:
         InputError: When the folder is taken, or the source is not one of those known, complete and unchanged.
     """
-    target = Path(folder)
+    target = Path(folder).resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target.resolve()} is there already; choose another folder with --to, or remove it.")
-    converted = recognise(source, options or Options())
+        raise InputError(f"{target} is there already; choose another folder with --to, or remove it.")
+    try:
+        converted = recognise(source, options or Options())
+    except InputError as error:
+        raise error if os.fspath(source) in str(error) else InputError(f"{source}: {error}") from error
     logger.info("%s: %s, %s parameters.", source, converted.what, f"{converted.num_parameters:,}".replace(",", " "))
     with _new_folder(target) as temporary:
         _save(converted, temporary, options or Options())
+        for weights in temporary.rglob(f"*{SAFE_SUFFIX}"):  # safetensors lets nobody but their owner read them
+            shutil.copymode(weights.with_name("config.json"), weights)
     return converted
 
 
@@ -121,12 +139,15 @@ def recognise(source: str | os.PathLike[str], options: Options) -> Converted:
 def _from_folder(path: Path, options: Options) -> Converted:
     files = taesd_files(path)
     if files is not None:
-        return _autoencoder("TAESD in its author's layout", taesd(*files))
+        return _autoencoder("TAESD in its author's layout", taesd(*files), options)
     if is_leaf_folder(path):
-        return _segmenter("a pipeline folder of LEAF", leaf_model(path, options.image_size))
+        ema = bool(options.ema)
+        what = f"a folder of LEAF ({_which(ema)} U-Net)"
+        return _segmenter(what, leaf_model(path, options.image_size or _IMAGE_SIZE, ema))
     for candidate in (path, path / "vae"):
         if all((candidate / name).is_file() for name in _DIFFUSERS_FILES):
-            return _autoencoder("an autoencoder in diffusers' format", load_autoencoder(candidate))
+            found = initial_autoencoder({}, candidate)
+            return _autoencoder("an autoencoder in diffusers' format", found, options)
     names = sorted(item.name for item in path.iterdir())
     raise InputError(
         f"Nothing known in the folder {path.resolve()} (it holds {', '.join(names[:6]) or 'nothing'}); expected one of "
@@ -138,16 +159,19 @@ def _from_file(path: Path, options: Options) -> Converted:
     source = read_tensors(path)
     if is_sdseg(source):
         ema = options.ema is not False
-        return _segmenter(f"a checkpoint of SDSeg ({_which(ema)} U-Net)", sdseg_model(source, options.image_size, ema))
+        what = f"a checkpoint of SDSeg ({_which(ema)} U-Net)"
+        return _segmenter(what, sdseg_model(source, options.image_size or _IMAGE_SIZE, ema))
     if is_ldm_unet(part(source, UNET_PREFIX)):
         ema = bool(options.ema)
-        check_nothing_left(source, ("model.", EMA_PREFIX, "first_stage_model.", "cond_stage_model."), LDM_UNET)
-        return _unet(f"{LDM_UNET}, {_which(ema)} weights", unet_weights(source, ema))
+        check_nothing_left(source, (UNET_PREFIX, EMA_PREFIX, "first_stage_model."), LDM_UNET)
+        return _unet(f"{LDM_UNET}, {_which(ema)} weights", unet_weights(source, ema), options)
     if is_ldm_unet(source):
-        return _unet(LDM_UNET, source)
+        options.refuse(f"{LDM_UNET} alone", "ema")
+        return _unet(LDM_UNET, source, options)
     if is_ldm_autoencoder(source):
-        return _autoencoder(LDM_AUTOENCODER, ldm_autoencoder(source, ignored=("loss.", EMA_PREFIX)))
+        return _autoencoder(LDM_AUTOENCODER, ldm_autoencoder(source, ignored=("loss.", EMA_PREFIX)), options)
     if is_original_dinov2(source):
+        options.refuse("DINOv2", "ema", "image_size", "class_name")
         model = dinov2_from_original(source)
         return Converted("DINOv2 in its authors' layout", model, "align with it: --teacher {folder}")
     if path.stem in ("taesd_encoder", "taesd_decoder"):
@@ -162,12 +186,21 @@ def _which(ema: bool) -> str:
     return "averaged" if ema else "plain"
 
 
-def _autoencoder(what: str, autoencoder: Autoencoder) -> Converted:
+def _autoencoder(what: str, autoencoder: Autoencoder, options: Options) -> Converted:
+    options.refuse(what, "ema", "image_size", "class_name")
     return Converted(what, autoencoder, "train with it: --autoencoder_dir {folder}")
 
 
-def _unet(what: str, source: State) -> Converted:
-    return Converted(what, ldm_unet(source), "start training from it: --unet_dir {folder}, with profiles/ldm_kl8.json")
+def _unet(what: str, source: State, options: Options) -> Converted:
+    options.refuse(what, "image_size", "class_name")
+    unet = ldm_unet(source)
+    if unet.config["in_channels"] != unet.config["out_channels"]:
+        raise InputError(
+            f"The U-Net takes {unet.config['in_channels']} channels and gives {unet.config['out_channels']}: it is one "
+            "that was trained to segment, and needs its image encoder. Convert the whole folder of LEAF or checkpoint "
+            "of SDSeg."
+        )
+    return Converted(what, unet, "start training from it: --unet_dir {folder}, with profiles/ldm_kl8.json")
 
 
 def _segmenter(what: str, model: PublishedModel) -> Converted:
@@ -185,7 +218,7 @@ def _save(converted: Converted, folder: Path, options: Options) -> None:
             normalization = {"image_mean": IMAGENET_DEFAULT_MEAN, "image_std": IMAGENET_DEFAULT_STD}
             ImageProcessingMixin(**normalization).save_pretrained(folder)
         return
-    settings = ModelSettings(("background", options.class_name), options.image_size)
+    settings = ModelSettings(("background", options.class_name or "foreground"), content.segmenter.image_size)
     save_model(content.segmenter, settings, folder, {"converted_from": converted.what}, SAFE_WEIGHTS_NAME)
     content.autoencoder.save_pretrained(folder / AUTOENCODER_NAME)
 
@@ -193,15 +226,15 @@ def _save(converted: Converted, folder: Path, options: Options) -> None:
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
     """A folder beside the one wanted, which it becomes when the block has ended well."""
-    ensure_writable_folder(folder.parent)
     temporary = folder.with_name(f".{os.getpid()}.{folder.name}")
     try:
-        temporary.mkdir()
+        temporary.mkdir(parents=True)
         yield temporary
         temporary.replace(folder)  # takes the place of an empty folder, too
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"Cannot write {folder} ({error.strerror or error}); choose another folder with --to, free space, or "
+            f"Cannot write {folder} ({reason}); choose another folder with --to, free space, or "
             "correct the permissions."
         ) from error
     finally:
@@ -209,10 +242,12 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 
 
 def _download(name: str) -> Path:
-    """An autoencoder's files from the Hugging Face cache or hub."""
-    patterns = [f"{prefix}{file}" for prefix in ("", "vae/") for file in _DIFFUSERS_FILES]
+    """The files of an autoencoder or of LEAF from the Hugging Face cache or hub."""
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        configs = Path(snapshot_download(name, allow_patterns=_CONFIG_FILES))
+        folders = ("unet", "vae", "latent_encoder") if is_leaf_folder(configs) else ("vae",)
+        weights = [f"{folder}/{WEIGHTS_NAME}" for folder in folders if (configs / folder).is_dir()]
+        return Path(snapshot_download(name, allow_patterns=weights or [WEIGHTS_NAME]))
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(

@@ -30,6 +30,17 @@ def own_autoencoder(init_dir: str | os.PathLike[str] | None) -> str | None:
     return str(folder) if folder is not None and folder.is_dir() else None
 
 
+def check_start(init_dir: str | os.PathLike[str] | None) -> None:
+    """Refuse settings on the command line that a saved model to start from has of its own.
+
+    Raises:
+        InputError: Names them.
+    """
+    if init_dir is not None:
+        reason = f"init_dir is {init_dir}, and the model there has its own"
+        check_not_overridden(_OF_THE_MODEL, reason, but=("unet_config#dropout", "unet_config::dropout"))
+
+
 def initial_segmenter(
     *,
     autoencoder: Autoencoder,
@@ -46,7 +57,8 @@ def initial_segmenter(
     """Build the network that is to be trained.
 
     A saved model may have had other classes, another size and other channels: what belongs to a mask latent is then
-    repeated or left out. U-Net, parameterisation and noise schedule are the model's.
+    repeated or left out. U-Net, parameterisation and noise schedule are the model's, but the predicted latent is not
+    clipped any more.
 
     Args:
         autoencoder: frozen autoencoder; that of the saved model, if training starts from one.
@@ -65,7 +77,8 @@ def initial_segmenter(
         InputError: When weights do not fit, or the scheduler clips.
     """
     if init_dir is not None:
-        check_not_overridden(_OF_THE_MODEL, f"init_dir is {init_dir}, and the model there has its own")
+        if not Path(init_dir).is_dir():
+            raise InputError(f"No folder {Path(init_dir).resolve()}; expected a model's, to train on from: --init_dir.")
         model = load_network(init_dir)
         if not isinstance(model, LatentSegmenter):
             raise InputError(f"init_dir {init_dir} holds a {type(model).__name__}; expected a LatentSegmenter.")
@@ -108,7 +121,9 @@ def _continued(
         "encoder_dropout": encoder_dropout,
     }
     rest = {key: value for key, value in model.config.items() if key not in ("autoencoder", "unet", "scheduler")}
-    scheduler = DDIMScheduler.from_config(model.config["scheduler"])
+    scheduler = DDIMScheduler.from_config(model.config["scheduler"], clip_sample=False)
+    if model.schedule.clip_range is not None:
+        logger.info("The model clipped predicted latents; trained on, it does not: the loss is of the whole latent.")
     network = LatentSegmenter(autoencoder, unet, scheduler, **(rest | changed))
     network.image_encoder.load_state_dict(model.image_encoder.state_dict())
     return network

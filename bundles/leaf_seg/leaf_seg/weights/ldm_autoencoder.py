@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 
-from leaf_seg.weights.assembly import SourceKey, State, assemble, last_number_after, shape_of
+from leaf_seg.weights.assembly import SourceKey, State, assemble, building, last_number_after, shape_of
 
 WHAT = "the autoencoder of LDM (kl-f8)"
 SCALING_FACTOR = 0.18215  # of kl-f8, by LDM and LEAF; no file holds it
@@ -34,7 +34,10 @@ def is_ldm_autoencoder(keys: Collection[str]) -> bool:
 
 
 def ldm_autoencoder(
-    source: Mapping[str, torch.Tensor], scaling_factor: float = SCALING_FACTOR, ignored: Collection[str] = ()
+    source: Mapping[str, torch.Tensor],
+    scaling_factor: float = SCALING_FACTOR,
+    ignored: Collection[str] = (),
+    what: str = WHAT,
 ) -> AutoencoderKL:
     """Build the AutoencoderKL that computes what LDM's autoencoder does.
 
@@ -42,16 +45,17 @@ def ldm_autoencoder(
         source: state dictionary with LDM's names.
         scaling_factor: of the latent.
         ignored: beginnings of names that are no part of the network, such as ``loss.``.
+        what: what the source was recognised as.
 
     Raises:
         InputError: When the weights are not exactly those of such an autoencoder.
     """
-    config = _config(source, scaling_factor)
-    with torch.device("meta"):
+    with building(what):
+        config = _config(source, scaling_factor, what)
         autoencoder = AutoencoderKL(**config)
     shapes = {name: tensor.shape for name, tensor in autoencoder.state_dict().items()}
     levels = len(config["block_out_channels"])
-    state = assemble(source, shapes, lambda name: SourceKey(ldm_autoencoder_name(name, levels)), WHAT, ignored)
+    state = assemble(source, shapes, lambda name: SourceKey(ldm_autoencoder_name(name, levels)), what, ignored)
     autoencoder.load_state_dict(state, assign=True)
     return autoencoder.eval()
 
@@ -87,14 +91,14 @@ def ldm_autoencoder_name(name: str, num_levels: int) -> str:
     return name
 
 
-def _config(source: Mapping[str, torch.Tensor], scaling_factor: float) -> dict[str, Any]:
+def _config(source: Mapping[str, torch.Tensor], scaling_factor: float, what: str) -> dict[str, Any]:
     """Arguments of AutoencoderKL, read from the shapes."""
     levels = 1 + last_number_after(source, "encoder.down.")
-    widths = [shape_of(source, f"encoder.down.{level}.block.0.conv1.weight", WHAT)[0] for level in range(levels)]
+    widths = [shape_of(source, f"encoder.down.{level}.block.0.conv1.weight", what, 4)[0] for level in range(levels)]
     return {
-        "in_channels": shape_of(source, "encoder.conv_in.weight", WHAT)[1],
-        "out_channels": shape_of(source, "decoder.conv_out.weight", WHAT)[0],
-        "latent_channels": shape_of(source, "decoder.conv_in.weight", WHAT)[1],
+        "in_channels": shape_of(source, "encoder.conv_in.weight", what, 4)[1],
+        "out_channels": shape_of(source, "decoder.conv_out.weight", what, 4)[0],
+        "latent_channels": shape_of(source, "decoder.conv_in.weight", what, 4)[1],
         "block_out_channels": widths,
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,

@@ -12,7 +12,7 @@ from diffusers import UNet2DModel
 
 from leaf_seg.errors import InputError
 from leaf_seg.networks.unet import HEADS_KEY, build_unet
-from leaf_seg.weights.assembly import SourceKey, State, assemble, last_number_after, shape_of
+from leaf_seg.weights.assembly import SourceKey, State, assemble, building, last_number_after, shape_of
 
 WHAT = "the U-Net of LDM (lsun_churches256)"
 NUM_HEADS = 8  # at every level, in the published networks; the weights do not tell
@@ -55,9 +55,8 @@ def ldm_unet(source: Mapping[str, torch.Tensor], num_heads: int = NUM_HEADS, wha
         InputError: When the weights are not exactly those of such a U-Net.
     """
     _check_kind(source, what)
-    config = _config(source, num_heads, what)
-    with torch.device("meta"):
-        unet = build_unet(config)
+    with building(what):
+        unet = build_unet(_config(source, num_heads, what))
     unet.load_state_dict(_state(source, unet, num_heads, what), assign=True)
     return unet.eval()
 
@@ -116,7 +115,7 @@ def _config(source: Mapping[str, torch.Tensor], num_heads: int, what: str) -> di
     """Arguments of :func:`~leaf_seg.networks.build_unet`, read from the shapes."""
     levels = (1 + last_number_after(source, "input_blocks.")) // (_LAYERS + 1)
     firsts = [1 + (_LAYERS + 1) * level for level in range(levels)]
-    widths = [shape_of(source, f"input_blocks.{block}.0.out_layers.3.weight", what)[0] for block in firsts]
+    widths = [shape_of(source, f"input_blocks.{block}.0.out_layers.3.weight", what, 4)[0] for block in firsts]
     attended = [f"input_blocks.{block}.1.qkv.weight" in source for block in firsts]
     last = levels - 1
     down = [
@@ -126,8 +125,8 @@ def _config(source: Mapping[str, torch.Tensor], num_heads: int, what: str) -> di
     up = ["AttnUpBlock2D" if has else "ResnetUpsampleBlock2D" for has in reversed(attended)]
     return {
         "sample_size": 32,
-        "in_channels": shape_of(source, "input_blocks.0.0.weight", what)[1],
-        "out_channels": shape_of(source, "out.2.weight", what)[0],
+        "in_channels": shape_of(source, "input_blocks.0.0.weight", what, 4)[1],
+        "out_channels": shape_of(source, "out.2.weight", what, 4)[0],
         "block_out_channels": widths,
         "layers_per_block": _LAYERS,
         "down_block_types": down,

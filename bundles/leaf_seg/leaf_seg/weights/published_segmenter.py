@@ -20,7 +20,6 @@ from leaf_seg.weights.ldm_checkpoint import EMA_PREFIX, UNET_PREFIX, check_nothi
 from leaf_seg.weights.ldm_unet import ldm_unet
 from leaf_seg.weights.tensor_file import read_tensors
 
-LEAF_PARTS = ("unet", "vae", "latent_encoder")
 _SCHEDULER_FILE = "scheduler/scheduler_config.json"
 _PARAMETERIZATIONS = {"sample": "x0", "v_prediction": "v", "epsilon": "eps"}
 _SDSEG = "a checkpoint of SDSeg"
@@ -40,16 +39,16 @@ class PublishedModel(NamedTuple):
 
 
 def is_leaf_folder(folder: Path) -> bool:
-    """Whether a folder is one that LEAF's published code saves."""
-    return any((folder / name / WEIGHTS_NAME).is_file() for name in ("latent_encoder", "unet"))
+    """Whether a folder is one that LEAF's published code saves; only that has an image encoder of its own."""
+    return (folder / "latent_encoder").is_dir()
 
 
 def is_sdseg(keys: Mapping[str, Any]) -> bool:
-    """Whether the names are those of a SDSeg checkpoint."""
-    return f"{UNET_PREFIX}input_blocks.0.0.weight" in keys and f"{_COND_STAGE}out.weight" in keys
+    """Whether the names are those of a SDSeg checkpoint: a U-Net with an image encoder."""
+    return f"{UNET_PREFIX}input_blocks.0.0.weight" in keys and any(key.startswith(_COND_STAGE) for key in keys)
 
 
-def leaf_model(folder: str | os.PathLike[str], image_size: Sequence[int]) -> PublishedModel:
+def leaf_model(folder: str | os.PathLike[str], image_size: Sequence[int], ema: bool = False) -> PublishedModel:
     """Read the pipeline folder that LEAF's published code writes; the model segments as theirs does.
 
     Their pipeline clips the predicted latent to [-1, 1] by diffusers' default. The model does, too, if the folder's
@@ -58,28 +57,38 @@ def leaf_model(folder: str | os.PathLike[str], image_size: Sequence[int]) -> Pub
     Args:
         folder: with ``unet``, ``vae``, ``latent_encoder`` and ``scheduler``.
         image_size: (H, W) to work at; theirs is 256 x 256.
+        ema: take the averaged U-Net, which a folder of their training has in ``unet_ema``.
 
     Raises:
         InputError: When a part is missing or does not fit.
     """
-    path = Path(folder)
-    needed = [*(f"{name}/{WEIGHTS_NAME}" for name in LEAF_PARTS), "unet/config.json", _SCHEDULER_FILE]
+    path, unet_part = Path(folder), "unet_ema" if ema else "unet"
+    parts = (unet_part, "vae", "latent_encoder")
+    needed = [*(f"{name}/{WEIGHTS_NAME}" for name in parts), f"{unet_part}/config.json", _SCHEDULER_FILE]
     missing = [name for name in needed if not (path / name).is_file()]
     if missing:
         raise InputError(
             f"{path} was recognised as a folder of LEAF, but it lacks {', '.join(missing)}. A folder of their training "
             "has no vae and no scheduler: put those of the pipeline it started from beside."
         )
-    unet_config, scheduler_config = (_read_json(path / name) for name in ("unet/config.json", _SCHEDULER_FILE))
-    autoencoder = ldm_autoencoder(_tensors(path, "vae"))
-    unet = ldm_unet(_tensors(path, "unet"), unet_config["num_heads"], "the U-Net of a folder of LEAF")
+    scheduler, parameterization = _leaf_scheduler(path / _SCHEDULER_FILE)
+    autoencoder = ldm_autoencoder(_tensors(path, "vae"), what="the vae of a folder of LEAF")
+    heads = _read_json(path / unet_part / "config.json").get("num_heads")
+    if not isinstance(heads, int) or heads < 1:
+        raise InputError(f"{path / unet_part / 'config.json'} has num_heads {heads!r}; expected 8, as LEAF's networks.")
+    unet = ldm_unet(_tensors(path, unet_part), heads, f"the {unet_part} of a folder of LEAF")
+    if unet.config["in_channels"] != 2 * unet.config["out_channels"]:
+        raise InputError(
+            f"The U-Net in {path} has {unet.config['in_channels']} input channels; expected 8. It is the one that "
+            "LEAF's training starts from: convert the folder that the training has written."
+        )
     return _join(
         autoencoder,
         ldm_encoder_state(_tensors(path, "latent_encoder"), autoencoder, "the image encoder of a folder of LEAF"),
         unet,
-        DDIMScheduler.from_config(scheduler_config),
+        scheduler,
         image_size,
-        parameterization=_PARAMETERIZATIONS[scheduler_config["prediction_type"]],
+        parameterization=parameterization,
     )
 
 
@@ -97,18 +106,20 @@ def sdseg_model(source: Mapping[str, torch.Tensor], image_size: Sequence[int], e
     Raises:
         InputError: When a part is missing, left over or does not fit.
     """
-    check_nothing_left(source, ("model.", EMA_PREFIX, _FIRST_STAGE, _COND_STAGE), _SDSEG)
-    if shape_of(source, "scale_factor", _SDSEG):
-        raise InputError(f"scale_factor has the shape {tuple(source['scale_factor'].shape)}; expected one number.")
-    autoencoder = ldm_autoencoder(part(source, _FIRST_STAGE), float(source["scale_factor"]))
+    parts = (UNET_PREFIX, EMA_PREFIX, _FIRST_STAGE, f"{_COND_STAGE}encoder.", f"{_COND_STAGE}out.")
+    check_nothing_left(source, parts, _SDSEG)
+    shape_of(source, "scale_factor", _SDSEG, 0)
+    what = f"the autoencoder of SDSeg ({_FIRST_STAGE}...)"
+    autoencoder = ldm_autoencoder(part(source, _FIRST_STAGE), float(source["scale_factor"]), what=what)
+    what = f"the image encoder of SDSeg ({_COND_STAGE}...; quant_conv is its out)"
     image_encoder = part(source, _COND_STAGE)
-    for kind in ("weight", "bias"):
-        shape_of(source, f"{_COND_STAGE}out.{kind}", _SDSEG)
+    for kind, rank in (("weight", 4), ("bias", 1)):
+        shape_of(source, f"{_COND_STAGE}out.{kind}", _SDSEG, rank)
         mean = image_encoder.pop(f"out.{kind}")
         image_encoder[f"quant_conv.{kind}"] = torch.cat([mean, torch.zeros_like(mean)])
     return _join(
         autoencoder,
-        ldm_encoder_state(image_encoder, autoencoder, "the image encoder of SDSeg"),
+        ldm_encoder_state(image_encoder, autoencoder, what),
         ldm_unet(unet_weights(source, ema), what="the U-Net of SDSeg"),
         _scheduler(source),
         image_size,
@@ -141,7 +152,7 @@ def _join(
 
 def _scheduler(source: Mapping[str, torch.Tensor]) -> DDIMScheduler:
     """LDM's linear betas, linear in the square root, from the two ends of those in the checkpoint."""
-    shape_of(source, "betas", _SDSEG)
+    shape_of(source, "betas", _SDSEG, 1)
     betas = source["betas"].double()
     start, end = (float(f"{beta:.6g}") for beta in (betas[0], betas[-1]))
     expected = torch.linspace(start**0.5, end**0.5, len(betas), dtype=torch.float64) ** 2
@@ -159,12 +170,27 @@ def _scheduler(source: Mapping[str, torch.Tensor]) -> DDIMScheduler:
     )
 
 
+def _leaf_scheduler(file: Path) -> tuple[DDIMScheduler, str]:
+    """LEAF's noise schedule, and what the U-Net predicts."""
+    config = _read_json(file)
+    kind = config.get("prediction_type")
+    if kind not in _PARAMETERIZATIONS or config.get("thresholding"):
+        raise InputError(
+            f"{file} has prediction_type {kind!r} and thresholding {config.get('thresholding')!r}; expected one of "
+            f"{', '.join(_PARAMETERIZATIONS)} without thresholding, as LEAF's."
+        )
+    return DDIMScheduler.from_config(config), _PARAMETERIZATIONS[kind]
+
+
 def _tensors(folder: Path, name: str) -> State:
     return read_tensors(folder / name / WEIGHTS_NAME)
 
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text())
+        config = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"Cannot read {file} as JSON ({error}); restore the file.") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{file} holds no configuration but a {type(config).__name__}; restore the file.")
+    return config

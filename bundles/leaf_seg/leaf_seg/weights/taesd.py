@@ -6,10 +6,9 @@ import os
 import re
 from pathlib import Path
 
-import torch
 from diffusers import AutoencoderTiny
 
-from leaf_seg.weights.assembly import SourceKey, State, assemble, shape_of
+from leaf_seg.weights.assembly import SourceKey, State, assemble, building, shape_of
 from leaf_seg.weights.tensor_file import PICKLE_SUFFIXES, SAFE_SUFFIX, read_tensors
 
 WHAT = "TAESD"
@@ -35,8 +34,8 @@ def taesd(encoder_file: Path, decoder_file: Path) -> AutoencoderTiny:
         for part, file in (("encoder", encoder_file), ("decoder", decoder_file))
         for key, tensor in read_tensors(file).items()
     }
-    with torch.device("meta"):
-        autoencoder = AutoencoderTiny(latent_channels=shape_of(source, "decoder.1.weight", WHAT)[1])
+    with building(WHAT):
+        autoencoder = AutoencoderTiny(latent_channels=shape_of(source, "decoder.1.weight", WHAT, 4)[1])
     shapes = {key: tensor.shape for key, tensor in autoencoder.state_dict().items()}
     state: State = assemble(source, shapes, _source_key, WHAT)
     autoencoder.load_state_dict({key: tensor.float() for key, tensor in state.items()}, assign=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,9 @@ def _read_pickle(path: Path) -> State:
         except pickle.UnpicklingError as error:
             if "global" not in str(error).lower():
                 raise _damaged(path, error) from error
+            names = ", ".join(re.findall(r"GLOBAL ([\w.]+)", str(error))) or "names of functions or classes"
             raise InputError(
-                f"{path} holds more than weights ({_gist(error)}), and loading such a pickle can run code of its "
+                f"{path} holds more than weights ({names}), and loading such a pickle can run code of its "
                 "author: it was not loaded. Expected tensors and plain values. If you trust the file, load it "
                 "yourself and save its state dictionary with safetensors."
             ) from error
@@ -80,7 +82,11 @@ def _state_dict(content: Any, path: Path) -> State:
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
+    if (
+        not isinstance(content, dict)
+        or not content
+        or not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items())
+    ):
         raise InputError(
             f"{path} holds no state dictionary, alone or under the key 'state_dict' or 'model'; expected tensors by "
             "name."
@@ -102,7 +108,7 @@ def _damaged(path: Path, error: Exception) -> InputError:
 
 
 def _gist(error: Exception) -> str:
-    """The line of a library's long message that says what was found."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "GLOBAL" in line or "global" in line]
-    return (telling or lines or [type(error).__name__])[0]
+    """What a library's message says was found, without its advice, which is to load pickles that may run code."""
+    _, marker, found = str(error).partition("WeightsUnpickler error:")
+    lines = (found if marker else str(error)).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
