@@ -288,7 +288,7 @@ def _half_of_taesd(folder: Path) -> Path:
         (_incomplete, "1 missing: quant_conv.bias"),
         (_unet_of_leaf, "trained to segment, and needs its image encoder"),
         (_sdseg_without_vision_encoder, "recognised as a checkpoint of SDSeg, but they do not fit it. 1 missing"),
-        (_odd_width, "No such network can be built (num_channels must be divisible by num_groups)"),
+        (_odd_width, "No such network can be built (num_channels (7) must be divisible by num_groups (32))"),
         (_flat, "input_blocks.0.0.weight (found (3,), expected 4 dimensions)"),
         (_other_file, "file of the kind '.png'"),
         (_empty_folder, "Nothing known in the folder"),

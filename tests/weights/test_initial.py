@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from safetensors.torch import save_file
 
 from leaf_seg.errors import InputError
 from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, build_unet
-from leaf_seg.networks.autoencoder import Autoencoder
+from leaf_seg.networks.autoencoder import WEIGHTS_NAME, Autoencoder
 from leaf_seg.settings import ModelSettings
 from leaf_seg.weights import initial_segmenter, own_autoencoder, save_model
 from tests.conftest import TINY_UNET
@@ -59,9 +60,13 @@ def test_from_an_unconditional_unet(start: Callable[..., LatentSegmenter], num_c
 
 
 def test_unet_weights_that_do_not_fit(start: Callable[..., LatentSegmenter], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--unet_dir None"):
+    with pytest.raises(InputError, match=r"--unet_dir '\$None'"):
         start(unet_dir=tmp_path)
     build_unet({**TINY_UNET, "in_channels": 4, "out_channels": 4, "layers_per_block": 2}).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="layers_per_block: 1, there 2"):
+        start(unet_dir=tmp_path)
+    build_unet({**TINY_UNET, "in_channels": 4, "out_channels": 4}).save_pretrained(tmp_path)
+    save_file({"conv_in.bias": torch.zeros(8)}, tmp_path / WEIGHTS_NAME)
     with pytest.raises(InputError, match="do not fit the U-Net of unet_config"):
         start(unet_dir=tmp_path)
 

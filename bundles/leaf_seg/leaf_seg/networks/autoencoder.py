@@ -86,8 +86,10 @@ def initial_autoencoder(config: dict[str, Any], init_dir: str | os.PathLike[str]
     if init_dir is None:
         return AutoencoderKL(**config)
     trained = load_autoencoder(init_dir)
-    autoencoder = autoencoder_from_config(dict(trained.config) | {"_class_name": type(trained).__name__})
-    autoencoder.load_state_dict(trained.state_dict())  # a new one, whose config does not name this machine's folder
+    # A new one, whose config does not name this machine's folder.
+    config = {key: value for key, value in trained.config.items() if not key.startswith("_")}
+    autoencoder = autoencoder_from_config(config | {"_class_name": type(trained).__name__})
+    autoencoder.load_state_dict(trained.state_dict())
     return autoencoder
 
 
