@@ -60,14 +60,12 @@ def test_two_rows_are_compared_and_not_trained_again(
     assert "was made with other settings (max_epochs: 1, now 2)" in other.stdout
 
 
-def test_a_mistyped_key_fails_with_the_message_of_the_training(
-    run_python: Run, pictures: Path, small: list[str], tmp_path: Path
-) -> None:
+def test_a_row_fails_with_the_message_of_the_training(run_python: Run, pictures: Path, tmp_path: Path) -> None:
     command = ["scripts/ablate.py", "--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path]
-    result = run_python(*command, "--grid", '{"alignment_wieght": [0.75]}', check=False)
+    result = run_python(*command, "--grid", '{"parameterization": ["epsilon"]}', check=False)
     assert result.returncode == 1
-    assert "no key 'alignment_wieght' in train.json; did you mean 'alignment_weight'?" in result.stdout
-    assert "| 0.75 | failed |" in (tmp_path / "ablation.md").read_text()
+    assert "parameterization is 'epsilon'; expected one of x0, v, eps" in result.stdout
+    assert "| epsilon | failed |" in (tmp_path / "ablation.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -76,6 +74,7 @@ def test_a_mistyped_key_fails_with_the_message_of_the_training(
         ([], "give --table, --grid or --baseline"),
         (["--table", "4", "--set", "max_epochs"], "--set got 'max_epochs'; expected KEY=VALUE"),
         (["--baseline", "nothing"], "No baseline 'nothing'"),
+        (["--grid", '{"alignment_wieght": [0.75]}'], "no key 'alignment_wieght' in train.json; did you mean"),
     ],
 )
 def test_bad_input(run_python: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
