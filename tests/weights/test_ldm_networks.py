@@ -20,7 +20,7 @@ from tests.weights.published_layouts import (
     sdseg_constants,
     sdseg_shapes,
 )
-from tests.weights.published_rule import assert_record, rule_input, rule_state
+from tests.weights.published_rule import assert_record, rule_input, rule_state, sinusoid_tolerance
 
 WIDTHS = [pytest.param("small", 32, 32), pytest.param("full", 192, 128, marks=pytest.mark.slow)]
 PRECISIONS = [pytest.param(torch.float64, 1e-11, id="fp64"), pytest.param(torch.float32, 2e-5, id="fp32")]
@@ -68,6 +68,7 @@ def test_unet_computes_what_the_published_one_does(
         projector.load_state_dict({name[10:]: value for name, value in rule_state(shapes).items()})
         tokens = found["aligned(input_blocks.3)"].flatten(2).transpose(1, 2)
         found["projected_tokens"] = projector.to(dtype)(tokens)
+    tolerance = max(tolerance, sinusoid_tolerance(channels, records[f"time_sinusoid_{size}"]["sinusoid"]))
     for name in record:
         assert_record(found[name], record[name], tolerance)
 

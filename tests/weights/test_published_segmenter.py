@@ -17,7 +17,7 @@ from leaf_seg.networks.autoencoder import WEIGHTS_NAME
 from leaf_seg.weights.published_segmenter import leaf_model, sdseg_model
 from tests.weights.conftest import LEAF_SCHEDULER
 from tests.weights.published_layouts import ldm_unet_shapes, sdseg_constants, sdseg_shapes
-from tests.weights.published_rule import assert_record, rule_input, rule_state
+from tests.weights.published_rule import assert_record, rule_input, rule_state, sinusoid_tolerance
 
 LATENT = "latent given to decode (clipped to +-1, then / 0.18215)"
 PRECISIONS = [pytest.param(torch.float64, 1e-11, id="fp64"), pytest.param(torch.float32, 2e-5, id="fp32")]
@@ -92,13 +92,14 @@ def test_full_leaf_segments_as_the_published_pipeline(
     make_leaf_folder: Callable[..., Path], tmp_path: Path, records: dict[str, Any]
 ) -> None:
     segmenter = leaf_model(make_leaf_folder(tmp_path, 192, 128), (256, 256)).segmenter
+    tolerance = sinusoid_tolerance(192, records["time_sinusoid_full"]["sinusoid"])
     found = steps_of(segmenter, 256, torch.float64)
     for name, key in LEAF_NAMES.items():
-        assert_record(found[key], records["leaf_full"][name], 1e-11)
+        assert_record(found[key], records["leaf_full"][name], 1e-11 if key == "image latent" else tolerance)
     segmenter.schedule.clip_range = None
     found = steps_of(segmenter, 256, torch.float64)
-    assert_record(found["decoded"], records["leaf_full_no_clip"]["decoded before clamp"], 1e-11)
-    assert_record(found["mask"], records["leaf_full_no_clip"]["mask mean over 3 channels"], 1e-11)
+    assert_record(found["decoded"], records["leaf_full_no_clip"]["decoded before clamp"], tolerance)
+    assert_record(found["mask"], records["leaf_full_no_clip"]["mask mean over 3 channels"], tolerance)
 
 
 def test_leaf_without_clipping(make_leaf_folder: Callable[..., Path], tmp_path: Path, records: dict[str, Any]) -> None:
