@@ -262,6 +262,26 @@ def _flat(folder: Path) -> Path:
     return folder / "flat.safetensors"
 
 
+def _not_finite(folder: Path) -> Path:
+    source = rule_state(ldm_autoencoder_shapes(32))
+    source["encoder.conv_in.weight"][0, 0, 0, 0] = float("nan")
+    save_file(source, folder / "nan.safetensors")
+    return folder / "nan.safetensors"
+
+
+def _file_in_a_folder(folder: Path) -> Path:
+    (folder / "kl-f8").mkdir()
+    (folder / "kl-f8" / "model.ckpt").touch()
+    return folder / "kl-f8"
+
+
+def _model_of_ours(folder: Path) -> Path:
+    (folder / "model").mkdir()
+    for name in ("config.json", "model.pt"):
+        (folder / "model" / name).touch()
+    return folder / "model"
+
+
 def _other_file(folder: Path) -> Path:
     (folder / "image.png").write_bytes(b"\x89PNG")
     return folder / "image.png"
@@ -290,6 +310,10 @@ def _half_of_taesd(folder: Path) -> Path:
         (_sdseg_without_vision_encoder, "recognised as a checkpoint of SDSeg, but they do not fit it. 1 missing"),
         (_odd_width, "No such network can be built (num_channels (7) must be divisible by num_groups (32))"),
         (_flat, "input_blocks.0.0.weight (found (3,), expected 4 dimensions)"),
+        (_not_finite, "1 with values that are not finite: encoder.conv_in.weight"),
+        (_file_in_a_folder, "If model.ckpt is what you mean, give the file itself"),
+        (_model_of_ours, "a model of leaf_seg already"),
+        (lambda folder: "./nothere", "No file or folder"),
         (_other_file, "file of the kind '.png'"),
         (_empty_folder, "Nothing known in the folder"),
         (_half_of_taesd, "one half of TAESD"),

@@ -52,8 +52,8 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
         if not (path / name).is_file():
             raise InputError(
                 f"No {name} in the autoencoder folder {path.resolve()}; expected a folder saved by diffusers' "
-                "save_pretrained. Run from the repository root with --bundle_root bundles/leaf_seg, or set "
-                "--autoencoder_dir."
+                "save_pretrained or by python -m leaf_seg convert. Run from the repository root with --bundle_root "
+                "bundles/leaf_seg, or set --autoencoder_dir."
             )
     try:
         config = json.loads((path / "config.json").read_text())

@@ -50,11 +50,12 @@ def assemble(
         Tensors by the module's names; where possible they share memory with the source.
 
     Raises:
-        InputError: When keys are missing, left over or of another shape; lists all three.
+        InputError: When keys are missing, left over, of another shape or not finite; lists them all.
     """
     state: State = {}
     missing: list[str] = []
     wrong: list[str] = []
+    not_finite: list[str] = []
     used: set[str] = set()
     for name, shape in shapes.items():
         key = source_of(name)
@@ -67,10 +68,17 @@ def assemble(
             found, expected = tuple(source[key.name].shape), tuple(shape)
             wrong.append(f"{key.name} (found {found}, expected {'to hold ' if key.pick else ''}{expected})")
             continue
+        if not tensor.is_meta and not torch.isfinite(tensor).all():
+            not_finite.append(key.name)
         state[name] = tensor.reshape(shape)
     unexpected = [key for key in source if key not in used and not key.startswith(tuple(ignored))]
-    if missing or unexpected or wrong:
-        listings = (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
+    if missing or unexpected or wrong or not_finite:
+        listings = (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", wrong),
+            ("with values that are not finite", not_finite),
+        )
         raise InputError(_misfit(what, "".join(_listing(kind, keys) for kind, keys in listings)))
     return state
 

@@ -28,7 +28,8 @@ from leaf_seg.weights.ldm_autoencoder import is_ldm_autoencoder, ldm_autoencoder
 from leaf_seg.weights.ldm_checkpoint import EMA_PREFIX, UNET_PREFIX, check_nothing_left, part, unet_weights
 from leaf_seg.weights.ldm_unet import WHAT as LDM_UNET
 from leaf_seg.weights.ldm_unet import is_ldm_unet, ldm_unet
-from leaf_seg.weights.model_folder import AUTOENCODER_NAME, SAFE_WEIGHTS_NAME, save_model
+from leaf_seg.weights.model_folder import AUTOENCODER_NAME, CONFIG_NAME, SAFE_WEIGHTS_NAME, save_model
+from leaf_seg.weights.model_folder import WEIGHTS_NAME as WEIGHTS_FILE_NAME
 from leaf_seg.weights.published_segmenter import PublishedModel, is_leaf_folder, is_sdseg, leaf_model, sdseg_model
 from leaf_seg.weights.taesd import taesd, taesd_files
 from leaf_seg.weights.tensor_file import PICKLE_SUFFIXES, SAFE_SUFFIX, read_tensors
@@ -68,7 +69,7 @@ class Options:
         flags = {"ema": "--weights", "image_size": "--image-size", "class_name": "--class-name"}
         found = [flags[name] for name in names if getattr(self, name) is not None]
         if found:
-            raise InputError(f"This is {what}, on which {' and '.join(found)} would have no effect; leave it out.")
+            raise InputError(f"This is {what}, on which {' and '.join(found)} would have no effect: leave that out.")
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ def convert(
         InputError: When the folder is taken, or the source is not one of those known, complete and unchanged.
     """
     target = Path(folder).resolve()
+    if options is not None and options.class_name == "background":
+        raise InputError("--class-name is background, the name of the other class; expected one of the foreground.")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} is there already; choose another folder with --to, or remove it.")
     try:
@@ -131,9 +134,10 @@ def recognise(source: str | os.PathLike[str], options: Options) -> Converted:
         return _from_folder(path, options)
     if path.is_file():
         return _from_file(path, options)
-    if path.suffix in (SAFE_SUFFIX, *PICKLE_SUFFIXES) or os.fspath(source).count("/") != 1:
+    name = os.fspath(source)
+    if path.suffix in (SAFE_SUFFIX, *PICKLE_SUFFIXES) or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise InputError(f"No file or folder {path.resolve()}; expected weights: {KNOWN}.")
-    return _from_folder(_download(os.fspath(source)), options)
+    return _from_folder(_download(name), options)
 
 
 def _from_folder(path: Path, options: Options) -> Converted:
@@ -149,9 +153,13 @@ def _from_folder(path: Path, options: Options) -> Converted:
             found = initial_autoencoder({}, candidate)
             return _autoencoder("an autoencoder in diffusers' format", found, options)
     names = sorted(item.name for item in path.iterdir())
+    if CONFIG_NAME in names and {WEIGHTS_FILE_NAME, SAFE_WEIGHTS_NAME} & set(names):
+        raise InputError(f"{path.resolve()} is a model of leaf_seg already: use it by --model_dir or --init_dir.")
+    files_there = [name for name in names if name.endswith((SAFE_SUFFIX, *PICKLE_SUFFIXES))]
+    hint = f" If {files_there[0]} is what you mean, give the file itself." if files_there else ""
     raise InputError(
         f"Nothing known in the folder {path.resolve()} (it holds {', '.join(names[:6]) or 'nothing'}); expected one of "
-        f"these, as a folder or as the file itself: {KNOWN}."
+        f"these, as a folder or as the file itself: {KNOWN}.{hint}"
     )
 
 

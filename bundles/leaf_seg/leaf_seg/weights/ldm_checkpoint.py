@@ -72,6 +72,7 @@ def check_nothing_left(source: Collection[str], prefixes: Collection[str], what:
     rest = [key for key in source if key not in SCHEDULE_KEYS and not key.startswith(tuple(prefixes))]
     if rest:
         raise InputError(
-            f"The weights were recognised as {what}, but {len(rest)} entries are unexpected: {', '.join(rest[:8])}. "
+            f"The weights were recognised as {what}, but not all entries are expected ({len(rest)}: "
+            f"{', '.join(rest[:8])}). "
             "Use the complete, unchanged file of the authors."
         )

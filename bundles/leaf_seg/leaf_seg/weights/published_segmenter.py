@@ -109,8 +109,11 @@ def sdseg_model(source: Mapping[str, torch.Tensor], image_size: Sequence[int], e
     parts = (UNET_PREFIX, EMA_PREFIX, _FIRST_STAGE, f"{_COND_STAGE}encoder.", f"{_COND_STAGE}out.")
     check_nothing_left(source, parts, _SDSEG)
     shape_of(source, "scale_factor", _SDSEG, 0)
+    scale = float(source["scale_factor"])
+    if not 0 < scale < float("inf"):
+        raise InputError(f"scale_factor of the checkpoint is {scale}; expected a number above 0.")
     what = f"the autoencoder of SDSeg ({_FIRST_STAGE}...)"
-    autoencoder = ldm_autoencoder(part(source, _FIRST_STAGE), float(source["scale_factor"]), what=what)
+    autoencoder = ldm_autoencoder(part(source, _FIRST_STAGE), scale, what=what)
     what = f"the image encoder of SDSeg ({_COND_STAGE}...; quant_conv is its out)"
     image_encoder = part(source, _COND_STAGE)
     for kind, rank in (("weight", 4), ("bias", 1)):

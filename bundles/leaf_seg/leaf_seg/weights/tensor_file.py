@@ -111,4 +111,5 @@ def _gist(error: Exception) -> str:
     """What a library's message says was found, without its advice, which is to load pickles that may run code."""
     _, marker, found = str(error).partition("WeightsUnpickler error:")
     lines = (found if marker else str(error)).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
+    gist = lines[0].strip() if lines else ""
+    return gist if " " in gist else type(error).__name__  # a KeyError says no more than a number
