@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +12,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import nn
 
 from leaf_seg.errors import InputError
+from leaf_seg.json_file import read_json_object
 
 Autoencoder: TypeAlias = "AutoencoderKL | AutoencoderTiny"
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"  # diffusers'
@@ -55,10 +55,7 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
                 "save_pretrained or by python -m leaf_seg convert. Run from the repository root with --bundle_root "
                 "bundles/leaf_seg, or set --autoencoder_dir."
             )
-    try:
-        config = json.loads((path / "config.json").read_text())
-    except (ValueError, OSError) as error:
-        raise InputError(f"Cannot read {path / 'config.json'} as JSON ({error}); restore the file.") from error
+    config = read_json_object(path / "config.json")
     cls = _autoencoder_class(config, str(path / "config.json"))
     try:
         autoencoder, report = cls.from_pretrained(

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from leaf_seg.errors import InputError
+from leaf_seg.json_file import read_json_object
 from leaf_seg.networks.autoencoder import WEIGHTS_NAME
 
 HEADS_KEY = "num_attention_heads"
@@ -94,10 +95,7 @@ def load_unet_weights(unet: UNet2DModel, folder: str | os.PathLike[str]) -> None
 
 def _check_config(unet: UNet2DModel, file: Path) -> None:
     """Compare what the shapes do not show, such as the number of heads."""
-    try:
-        saved = json.loads(file.read_text())
-    except (ValueError, OSError) as error:
-        raise InputError(f"Cannot read {file} as JSON ({error}); restore the file.") from error
+    saved = read_json_object(file)
     own = json.loads(json.dumps(dict(unet.config)))
     differing = [
         f"{key}: {own[key]!r}, there {saved.get(key)!r}"

@@ -107,17 +107,18 @@ def convert(
         InputError: When the folder is taken, or the source is not one of those known, complete and unchanged.
     """
     target = Path(folder).resolve()
-    if options is not None and options.class_name == "background":
+    options = options or Options()
+    if options.class_name == "background":
         raise InputError("--class-name is background, the name of the other class; expected one of the foreground.")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} is there already; choose another folder with --to, or remove it.")
     try:
-        converted = recognise(source, options or Options())
+        converted = recognise(source, options)
     except InputError as error:
         raise error if os.fspath(source) in str(error) else InputError(f"{source}: {error}") from error
     logger.info("%s: %s, %s parameters.", source, converted.what, f"{converted.num_parameters:,}".replace(",", " "))
     with _new_folder(target) as temporary:
-        _save(converted, temporary, options or Options())
+        _save(converted, temporary, options)
         for weights in temporary.rglob(f"*{SAFE_SUFFIX}"):  # safetensors lets nobody but their owner read them
             shutil.copymode(weights.with_name("config.json"), weights)
     return converted

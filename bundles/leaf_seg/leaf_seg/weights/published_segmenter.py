@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DModel
 
 from leaf_seg.errors import InputError
+from leaf_seg.json_file import read_json_object
 from leaf_seg.networks import LatentSegmenter
 from leaf_seg.networks.autoencoder import WEIGHTS_NAME, autoencoder_from_config
 from leaf_seg.weights.assembly import State, shape_of
@@ -73,7 +73,7 @@ def leaf_model(folder: str | os.PathLike[str], image_size: Sequence[int], ema: b
         )
     scheduler, parameterization = _leaf_scheduler(path / _SCHEDULER_FILE)
     autoencoder = ldm_autoencoder(_tensors(path, "vae"), what="the vae of a folder of LEAF")
-    heads = _read_json(path / unet_part / "config.json").get("num_heads")
+    heads = read_json_object(path / unet_part / "config.json").get("num_heads")
     if not isinstance(heads, int) or heads < 1:
         raise InputError(f"{path / unet_part / 'config.json'} has num_heads {heads!r}; expected 8, as LEAF's networks.")
     unet = ldm_unet(_tensors(path, unet_part), heads, f"the {unet_part} of a folder of LEAF")
@@ -175,7 +175,7 @@ def _scheduler(source: Mapping[str, torch.Tensor]) -> DDIMScheduler:
 
 def _leaf_scheduler(file: Path) -> tuple[DDIMScheduler, str]:
     """LEAF's noise schedule, and what the U-Net predicts."""
-    config = _read_json(file)
+    config = read_json_object(file)
     kind = config.get("prediction_type")
     if kind not in _PARAMETERIZATIONS or config.get("thresholding"):
         raise InputError(
@@ -187,13 +187,3 @@ def _leaf_scheduler(file: Path) -> tuple[DDIMScheduler, str]:
 
 def _tensors(folder: Path, name: str) -> State:
     return read_tensors(folder / name / WEIGHTS_NAME)
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"Cannot read {file} as JSON ({error}); restore the file.") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{file} holds no configuration but a {type(config).__name__}; restore the file.")
-    return config
