@@ -294,3 +294,39 @@ def test_hypotheses_of_a_network_that_draws_none(options: dict[str, Any]) -> Non
     assert segment(network, picture, image_size=(32, 32)).shape == (1, 3, 40, 36)
     with pytest.raises(InputError, match=r"num_samples is \d, but a BasicUNetSegmenter .* Set num_samples to 1"):
         segment(network, picture, image_size=(32, 32), **options)
+
+
+def test_several_directions_are_averaged(make_segmenter: Make) -> None:
+    network = make_segmenter()
+    volume = torch.rand(1, 1, *VOLUME)
+    alone = [segment(network, volume, axis=axis, num_slices=3) for axis in AXES]
+    expected = torch.stack(alone).mean(dim=0)
+    torch.testing.assert_close(segment(network, volume, axis=AXES, num_slices=3), expected)
+    assert (alone[0] - alone[2]).abs().max() > 1e-3
+    pair = segment(network, volume, axis=AXES[:2], num_slices=3, num_samples=2, uncertainty=True)
+    variances = [
+        segment(network, volume, axis=axis, num_slices=3, num_samples=2, uncertainty=True).variance for axis in AXES[:2]
+    ]
+    torch.testing.assert_close(pair.variance, torch.stack(variances).mean(dim=0))
+
+
+@pytest.mark.parametrize(("shape", "mirror_axes"), [(VOLUME, [0]), (VOLUME, [1, 2]), ((12, 9), [1])])
+def test_mirror_images_are_averaged(shape: tuple[int, ...], mirror_axes: list[int], make_segmenter: Make) -> None:
+    network = make_segmenter()
+    image = torch.rand(1, 1, *shape)
+    answers = [segment(network, image)]
+    answers += [segment(network, image.flip(2 + axis)).flip(2 + axis) for axis in mirror_axes]
+    found = segment(network, image, mirror_axes=mirror_axes)
+    torch.testing.assert_close(found, torch.stack(answers).mean(dim=0))
+    assert (found - answers[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("mirror_axes", [[3], [-1], [0, 0]])
+def test_unfit_mirror_axes(mirror_axes: list[int]) -> None:
+    with pytest.raises(InputError, match="mirror_axes"):
+        SegmentationInferer((16, 16), mirror_axes=mirror_axes)
+
+
+def test_picture_has_no_third_axis(make_segmenter: Make) -> None:
+    with pytest.raises(InputError, match="a picture has the axes 0 and 1"):
+        segment(make_segmenter(), torch.rand(1, 1, 12, 9), mirror_axes=[2])

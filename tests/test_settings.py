@@ -25,3 +25,10 @@ def test_optional_values_through_json() -> None:
 def test_frozen() -> None:
     with pytest.raises(AttributeError):
         ModelSettings(["background", "a"], [64, 64]).axis = "coronal"  # type: ignore[misc]
+
+
+def test_several_directions_and_mirror_axes_through_json() -> None:
+    settings = ModelSettings(["background", "a"], [64, 64], axis=["axial", "coronal"], mirror_axes=[0])
+    assert settings.axis == ("axial", "coronal")
+    assert settings.mirror_axes == (0,)
+    assert ModelSettings(**json.loads(json.dumps(settings.to_dict()))) == settings

@@ -273,3 +273,26 @@ def test_rate_out_of_range(rate: float, pictures: Cases) -> None:
 def test_nothing_to_draw(pictures: Cases) -> None:
     with pytest.raises(InputError, match="set empty_slice_rate above 0"):
         SliceSampler(make_dataset(pictures[5:]), empty_rate=0.0)
+
+
+def test_volumes_along_several_directions(volumes: Cases) -> None:
+    axes = ["axial", "sagittal"]
+    several = make_dataset(volumes, axis=axes, num_slices=3)
+    alone = {axis: make_dataset(volumes, axis=axis, num_slices=3) for axis in axes}
+    assert len(several) == sum(len(dataset) for dataset in alone.values())
+    assert sum(several.is_empty) == sum(sum(dataset.is_empty) for dataset in alone.values())
+    seen = {axis: 0 for axis in axes}
+    for item in range(len(several)):
+        sample = several[item]
+        axis = AXES[sample["slice_axis"]]
+        expected = alone[axis][seen[axis]]
+        assert torch.equal(sample["image"], expected["image"])
+        assert torch.equal(sample["label"], expected["label"])
+        seen[axis] += 1
+    assert seen == {axis: len(dataset) for axis, dataset in alone.items()}
+
+
+def test_pictures_have_one_direction(pictures: Cases) -> None:
+    dataset = make_dataset(pictures, axis=AXES)
+    assert len(dataset) == 6
+    assert "slice_axis" not in dataset[0]

@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from leaf_seg.data.slicing import from_slices, resize_image, resize_label, slice_axis, slice_channels, to_slices
+from leaf_seg.data.slicing import (
+    from_slices,
+    resize_image,
+    resize_label,
+    slice_axis,
+    slice_channels,
+    slice_directions,
+    to_slices,
+)
 from leaf_seg.errors import InputError
 
 
@@ -85,3 +93,14 @@ def test_labels_are_not_mixed(dtype: torch.dtype) -> None:
     resized = resize_label(label, (17, 40))
     assert resized.dtype == dtype
     assert resized.unique().tolist() == [0, 3]
+
+
+def test_one_or_several_directions() -> None:
+    assert slice_directions("coronal") == ("coronal",)
+    assert slice_directions(["axial", "coronal"]) == ("axial", "coronal")
+
+
+@pytest.mark.parametrize("axis", ["z", [], ["axial", "axial"], ["axial", "z"]])
+def test_unfit_directions(axis: str | list[str]) -> None:
+    with pytest.raises(InputError, match="axis is"):
+        slice_directions(axis)

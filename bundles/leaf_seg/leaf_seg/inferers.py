@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer, SimpleInferer
 from monai.utils import convert_to_tensor
 
-from leaf_seg.data.slicing import from_slices, resize_image, resize_label, slice_channels, to_slices
+from leaf_seg.data.slicing import from_slices, resize_image, resize_label, slice_channels, slice_directions, to_slices
 from leaf_seg.errors import InputError
 from leaf_seg.precision import autocast
 
@@ -53,12 +53,15 @@ class SegmentationInferer(Inferer):
 
     Args:
         image_size: (H, W) that the network works at.
-        axis: slicing direction of volumes in RAS orientation: "sagittal", "coronal" or "axial".
+        axis: slicing direction of volumes in RAS orientation: "sagittal", "coronal" or "axial"; or several: the mean of
+            their answers.
         num_slices: 1, or 3 for neighbouring slices as channels.
         batch_size: slices at a time; the result does not depend on it.
         num_samples: hypotheses per image, drawn with noise seeds noise_seed + i; the image is encoded once.
         uncertainty: return :class:`SegmentationMaps` instead of probabilities alone.
         precision: "fp32", "bf16" or "fp16".
+        mirror_axes: spatial axes along which the image is mirrored, segmented once more and mirrored back; the result
+            is the mean with the answer to the image as it is. Of volumes 0 is left-right, 1 front-back, 2 up-down.
 
     Raises:
         InputError: When uncertainty is asked of fewer than two hypotheses; when called, several hypotheses of a network
@@ -68,12 +71,13 @@ class SegmentationInferer(Inferer):
     def __init__(
         self,
         image_size: Sequence[int],
-        axis: str = "axial",
+        axis: str | Sequence[str] = "axial",
         num_slices: int = 1,
         batch_size: int = 16,
         num_samples: int = 1,
         uncertainty: bool = False,
         precision: str = "fp32",
+        mirror_axes: Sequence[int] = (),
     ) -> None:
         super().__init__()
         if num_samples < 1 or batch_size < 1:
@@ -84,12 +88,13 @@ class SegmentationInferer(Inferer):
                 "set num_samples to 2 or more, or uncertainty to false."
             )
         self.image_size = (int(image_size[0]), int(image_size[1]))
-        self.axis = axis
+        self.axes = slice_directions(axis)
         self.num_slices = num_slices
         self.batch_size = batch_size
         self.num_samples = num_samples
         self.uncertainty = uncertainty
         self.precision = precision
+        self.mirror_axes = _check_mirror_axes(mirror_axes)
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
@@ -113,7 +118,18 @@ class SegmentationInferer(Inferer):
         return SegmentationMaps(*(_like(array, inputs) for array in (probabilities, variance, entropy)))
 
     def _one_image(self, image: torch.Tensor, network: Callable[..., Any]) -> torch.Tensor:
-        slices = to_slices(image, self.axis)  # [S, C, H, W]
+        """Mean over slicing directions and mirror images, [K (+ 1), *spatial]."""
+        axes = self.axes if image.ndim == 4 else self.axes[:1]
+        maps = [self._along(image, axis, network) for axis in axes]
+        for mirrored in self.mirror_axes:
+            if mirrored >= image.ndim - 1:
+                raise InputError(f"mirror_axes has {mirrored}; a picture has the axes 0 and 1.")
+            flipped = image.flip(1 + mirrored)
+            maps += [self._along(flipped, axis, network).flip(1 + mirrored) for axis in axes]
+        return torch.stack(maps).mean(dim=0) if len(maps) > 1 else maps[0]
+
+    def _along(self, image: torch.Tensor, axis: str, network: Callable[..., Any]) -> torch.Tensor:
+        slices = to_slices(image, axis)  # [S, C, H, W]
         native = tuple(slices.shape[2:])
         batches = []
         for start in range(0, len(slices), self.batch_size):
@@ -121,7 +137,7 @@ class SegmentationInferer(Inferer):
             with autocast(slices.device, self.precision):
                 hypotheses = self._hypotheses(self._network_input(slices, indices), network)
             batches.append(self._combine(hypotheses, native))
-        return from_slices(torch.cat(batches), self.axis, is_volume=image.ndim == 4)
+        return from_slices(torch.cat(batches), axis, is_volume=image.ndim == 4)
 
     def _network_input(self, slices: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
         return resize_image(slice_channels(slices, indices, self.num_slices), self.image_size)  # [N, 3, h, w]
@@ -147,6 +163,14 @@ class SegmentationInferer(Inferer):
             return mean
         variance = resized.var(dim=0, correction=0).sum(dim=1, keepdim=True)
         return torch.cat([mean, variance], dim=1)
+
+
+def _check_mirror_axes(axes: Sequence[int]) -> tuple[int, ...]:
+    if any(axis not in (0, 1, 2) for axis in axes) or len(set(axes)) < len(axes):
+        raise InputError(
+            f"mirror_axes is {list(axes)}; expected spatial axes among 0, 1 and 2, each once, or none: []."
+        )
+    return tuple(axes)
 
 
 def _like(maps: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:

@@ -96,6 +96,7 @@ class Segmenter:
             num_samples=num_samples,
             uncertainty=num_samples > 1,
             precision=self.precision,
+            mirror_axes=settings.mirror_axes,
         )
         with torch.inference_mode():
             result = inferer(data["image"][None].to(self.device), self.network)

@@ -14,36 +14,40 @@ class ModelSettings:
     Attributes:
         class_names: names of the K classes, background first.
         image_size: (H, W) that the network works at, in pixels.
-        axis: slicing direction of volumes: "sagittal", "coronal" or "axial".
+        axis: slicing direction of volumes: "sagittal", "coronal" or "axial"; or several, whose answers are averaged.
         num_slices: 1, or 3 for neighbouring slices as channels (2.5D).
         window: intensities mapped to 0 and 1 (for CT, Hounsfield units); None scales pictures by their data type and
             volumes by their 0.5 and 99.5 percentiles.
         spacing: voxel size in mm that volumes are resampled to; None keeps theirs.
+        mirror_axes: spatial axes (RAS) along which an image is mirrored and segmented once more, the answers averaged.
     """
 
     class_names: tuple[str, ...]
     image_size: tuple[int, int]
-    axis: str = "axial"
+    axis: str | tuple[str, ...] = "axial"
     num_slices: int = 1
     window: tuple[float, float] | None = None
     spacing: tuple[float, float, float] | None = None
+    mirror_axes: tuple[int, ...] = ()
 
     def __init__(
         self,
         class_names: Sequence[str],
         image_size: Sequence[int],
-        axis: str = "axial",
+        axis: str | Sequence[str] = "axial",
         num_slices: int = 1,
         window: Sequence[float] | None = None,
         spacing: Sequence[float] | None = None,
+        mirror_axes: Sequence[int] = (),
     ) -> None:
         values = {
             "class_names": tuple(class_names),
             "image_size": tuple(image_size),
-            "axis": axis,
+            "axis": axis if isinstance(axis, str) else tuple(axis),
             "num_slices": num_slices,
             "window": None if window is None else tuple(window),
             "spacing": None if spacing is None else tuple(spacing),
+            "mirror_axes": tuple(mirror_axes),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)

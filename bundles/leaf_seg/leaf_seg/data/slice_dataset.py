@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from leaf_seg.data.files import ensure_writable_folder
-from leaf_seg.data.slicing import resize_image, resize_label, slice_channels, to_slices
+from leaf_seg.data.slicing import resize_image, resize_label, slice_axis, slice_channels, slice_directions, to_slices
 from leaf_seg.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class SliceDataset(Dataset):
         data: cases, dictionaries with the paths "image" and "label".
         preprocessing: from a case to "image" [C, *spatial] in [0, 1] and "label" [1, *spatial], volumes in RAS.
         image_size: (H, W) of the slices.
-        axis: slicing direction of volumes: "sagittal", "coronal" or "axial".
+        axis: slicing direction of volumes: "sagittal", "coronal" or "axial"; or several: volumes are cut along each.
         num_slices: 1, or 3 for neighbouring slices as channels (2.5D).
         augmentation: transform of {"image": [3, H, W], "label": [1, H, W]}; a MONAI ``Randomizable``, such as Compose,
             is seeded for each item that comes with a seed.
@@ -48,29 +48,38 @@ class SliceDataset(Dataset):
         data: Sequence[dict[str, str]],
         preprocessing: Callable[[dict[str, str]], dict[str, Any]],
         image_size: Sequence[int],
-        axis: str = "axial",
+        axis: str | Sequence[str] = "axial",
         num_slices: int = 1,
-        augmentation: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] | None = None,
+        augmentation: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         cache_dir: str | None = None,
     ) -> None:
         if not data:
             raise InputError("The training split has no cases; expected at least one. Check dataset_dir and its split.")
         self.data = list(data)
         self.image_size = (int(image_size[0]), int(image_size[1]))
-        self.axis = axis
+        self.axes = slice_directions(axis)
         self.num_slices = num_slices
         self.augmentation = augmentation
         parent = None if cache_dir is None else ensure_writable_folder(cache_dir)
         self._folder = tempfile.TemporaryDirectory(prefix="leaf_seg_slices_", dir=parent)
-        self.index: list[tuple[int, int]] = []  # (case, slice)
+        self.stacks: list[str | None] = []  # slicing direction of each stack of slices; None is a picture
+        self.index: list[tuple[int, int]] = []  # (stack, slice)
         self.is_empty: list[bool] = []  # no foreground in the slice
-        for number, case in enumerate(tqdm(self.data, desc="Preparing slices", unit="case", leave=False)):
-            self._prepare(number, preprocessing(case))
+        for case in tqdm(self.data, desc="Preparing slices", unit="case", leave=False):
+            self._prepare(preprocessing(case))
         logger.info("%d training slices of %d cases, %d empty.", len(self.index), len(self.data), sum(self.is_empty))
 
-    def _prepare(self, number: int, case: dict[str, Any]) -> None:
-        image = to_slices(convert_to_tensor(case["image"], track_meta=False).float(), self.axis)  # [S, C, H, W]
-        label = to_slices(convert_to_tensor(case["label"], track_meta=False), self.axis)  # [S, 1, H, W]
+    def _prepare(self, case: dict[str, Any]) -> None:
+        image = convert_to_tensor(case["image"], track_meta=False).float()  # [C, *spatial]
+        label = convert_to_tensor(case["label"], track_meta=False)  # [1, *spatial]
+        is_volume = image.ndim == 4
+        for axis in self.axes if is_volume else self.axes[:1]:
+            self._store(to_slices(image, axis), to_slices(label, axis))
+            self.stacks.append(axis if is_volume else None)
+
+    def _store(self, image: torch.Tensor, label: torch.Tensor) -> None:
+        """Write one stack of slices, [S, C, H, W] and [S, 1, H, W]."""
+        number = len(self.stacks)
         slice_channels(image, [0], self.num_slices)  # an unfit number of channels is an error here, not in a worker
         self.index += [(number, i) for i in range(len(label))]
         self.is_empty += (~(label > 0).flatten(1).any(dim=1)).tolist()
@@ -83,9 +92,10 @@ class SliceDataset(Dataset):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, item: int | tuple[int, int]) -> dict[str, torch.Tensor]:
+    def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
         """Slice ``item``, or slice and augmentation seed: "image" [3, H, W] float32 in [0, 1], "label" [1, H, W] uint8.
 
+        A slice of a volume also says across which of the volume's axes it lies, "slice_axis", 0 to 2 (RAS).
         With a seed the augmentation depends on nothing else: not on which worker does it, nor on what was done before.
         """
         item, seed = item if isinstance(item, tuple) else (item, None)
@@ -96,10 +106,13 @@ class SliceDataset(Dataset):
         labels = np.load(self._path(number, "label"), mmap_mode="r")
         first = max(index - 1, 0)  # only the slice and its neighbours leave the disk
         nearby = torch.from_numpy(np.array(images[first : index + 2])).float()
-        sample = {
+        sample: dict[str, Any] = {
             "image": slice_channels(nearby, [index - first], self.num_slices)[0].contiguous(),
             "label": torch.from_numpy(np.array(labels[index])),
         }
+        axis = self.stacks[number]
+        if axis is not None:
+            sample["slice_axis"] = slice_axis(axis)
         return sample if self.augmentation is None else self.augmentation(sample)
 
 

@@ -24,6 +24,20 @@ def slice_axis(name: str) -> int:
     return SLICE_AXES[name]
 
 
+def slice_directions(axis: str | Sequence[str]) -> tuple[str, ...]:
+    """One slicing direction, or several that are trained together and whose answers are averaged, as a tuple.
+
+    Raises:
+        InputError: When there is none, one is unknown or there twice.
+    """
+    names = (axis,) if isinstance(axis, str) else tuple(axis)
+    for name in names:
+        slice_axis(name)
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"axis is {list(names)}; expected one or several of {', '.join(SLICE_AXES)}, each once.")
+    return names
+
+
 def to_slices(image: torch.Tensor, axis: str) -> torch.Tensor:
     """Cut an image into slices.
 

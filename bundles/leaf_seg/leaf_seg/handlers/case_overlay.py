@@ -11,7 +11,7 @@ from monai.transforms import Compose, Orientation
 from monai.utils import convert_to_numpy
 
 from leaf_seg.data.files import ensure_writable_folder, is_volume
-from leaf_seg.data.slicing import slice_axis
+from leaf_seg.data.slicing import slice_directions
 from leaf_seg.figures import save_overlay
 from leaf_seg.transforms import LoadCased, ScaleImaged
 
@@ -21,17 +21,21 @@ class CaseOverlay:
 
     Args:
         class_names: K names, background first.
-        axis: slicing direction of volumes: "sagittal", "coronal" or "axial".
+        axis: slicing direction of volumes: "sagittal", "coronal" or "axial"; of several the first.
         window: lowest and highest value shown; None as in :class:`~leaf_seg.transforms.ScaleImaged`.
 
     Raises:
         InputError: When the axis is unknown or the window is not ascending.
     """
 
-    def __init__(self, class_names: Sequence[str], axis: str = "axial", window: Sequence[float] | None = None) -> None:
-        slice_axis(axis)
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        axis: str | Sequence[str] = "axial",
+        window: Sequence[float] | None = None,
+    ) -> None:
         self.class_names = list(class_names)
-        self.axis = axis
+        self.axis = slice_directions(axis)[0]
         self._load = Compose([LoadCased("image"), ScaleImaged("image", window=window)])
 
     def __call__(self, source: str, item: Mapping[str, Any], path: Path) -> None:

@@ -40,7 +40,7 @@ class SegmentationSaver:
         class_names: K names, background first.
         save_probabilities: also write the class probabilities.
         save_overlays: also draw an overlay for each case.
-        axis: slicing direction of the overlays of volumes: "sagittal", "coronal" or "axial".
+        axis: slicing direction of the overlays of volumes: "sagittal", "coronal" or "axial"; of several the first.
         window: lowest and highest value shown in overlays; None as in :class:`~leaf_seg.transforms.ScaleImaged`.
 
     Raises:
@@ -53,7 +53,7 @@ class SegmentationSaver:
         class_names: Sequence[str],
         save_probabilities: bool = False,
         save_overlays: bool = True,
-        axis: str = "axial",
+        axis: str | Sequence[str] = "axial",
         window: Sequence[float] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)

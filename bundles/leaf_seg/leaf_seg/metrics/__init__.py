@@ -1,5 +1,11 @@
 """Metrics of segmentations and their summaries over cases."""
 
+from leaf_seg.metrics.calibration import (
+    brier_scores,
+    expected_calibration_error,
+    reliability_bins,
+    summarize_calibration,
+)
 from leaf_seg.metrics.segmentation import CONVENTIONS, METRICS, case_metrics
 from leaf_seg.metrics.stability import class_dice, noise_stability
 from leaf_seg.metrics.summary import Interval, bootstrap_interval, summarize
@@ -9,8 +15,12 @@ __all__ = [
     "METRICS",
     "Interval",
     "bootstrap_interval",
+    "brier_scores",
     "case_metrics",
     "class_dice",
+    "expected_calibration_error",
     "noise_stability",
+    "reliability_bins",
     "summarize",
+    "summarize_calibration",
 ]

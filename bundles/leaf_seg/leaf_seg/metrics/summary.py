@@ -80,12 +80,12 @@ def summarize(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> dict[str, Any
     for metric in METRICS:
         values = np.array([[table[case, name][metric] for name in names] for case in cases], dtype=np.float64)
         for column, name in enumerate(names):
-            summary["classes"][name][metric] = _as_json(bootstrap_interval(values[:, column], seed=seed))
+            summary["classes"][name][metric] = as_json(bootstrap_interval(values[:, column], seed=seed))
         means = [np.mean(row[~np.isnan(row)]) if not np.isnan(row).all() else math.nan for row in values]
-        summary["mean_foreground"][metric] = _as_json(bootstrap_interval(means, seed=seed))
+        summary["mean_foreground"][metric] = as_json(bootstrap_interval(means, seed=seed))
     return summary
 
 
-def _as_json(interval: Interval) -> dict[str, float | int | None]:
+def as_json(interval: Interval) -> dict[str, float | int | None]:
     """The interval with None for nan, which JSON lacks."""
     return {key: None if math.isnan(value) else value for key, value in asdict(interval).items()}

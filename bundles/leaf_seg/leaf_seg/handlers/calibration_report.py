@@ -1,0 +1,75 @@
+"""Calibration of an evaluated split, in its summary and as a figure."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from ignite.engine import Engine, Events
+
+from leaf_seg.handlers.case_report import SUMMARY_NAME
+from leaf_seg.metrics import brier_scores, reliability_bins, summarize_calibration
+from leaf_seg.reliability import save_reliability
+from leaf_seg.writers import replacing
+
+logger = logging.getLogger(__name__)
+
+FIGURE_NAME = "reliability.png"
+
+
+class CalibrationReport:
+    """Ignite handler that adds "calibration" to ``metrics_summary.json`` and draws ``reliability.png``.
+
+    It comes after :class:`~leaf_seg.handlers.CaseReport`, which writes that file. Every item of ``engine.state.output``
+    holds "probabilities" [K, *spatial] and "label" [1, *spatial] in one grid.
+
+    Args:
+        output_dir: folder of ``metrics_summary.json``.
+        class_names: K names, background first.
+        seed: seed of the bootstrap.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike[str], class_names: Sequence[str], seed: int = 0) -> None:
+        self.folder = Path(output_dir)
+        self.class_names = list(class_names)
+        self.seed = seed
+        self._bins: list[np.ndarray] = []
+        self._brier: list[list[float]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Register with an evaluator that decollates."""
+        engine.add_event_handler(Events.STARTED, self._reset)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._measure)
+        engine.add_event_handler(Events.COMPLETED, self._report)
+
+    def _reset(self) -> None:
+        self._bins, self._brier = [], []
+
+    def _measure(self, engine: Engine) -> None:
+        for item in cast(list[Any], engine.state.output):
+            self._bins.append(reliability_bins(item["probabilities"], item["label"][0]))
+            self._brier.append(brier_scores(item["probabilities"], item["label"][0]))
+
+    def _report(self) -> None:
+        calibration = summarize_calibration(self._bins, self._brier, self.class_names, self.seed)
+        path = self.folder / SUMMARY_NAME
+        summary = json.loads(path.read_text()) | {"calibration": calibration}
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        save_reliability(calibration, self.folder / FIGURE_NAME)
+        for name, result in calibration["classes"].items():
+            logger.info("Calibration of %s: %s", name, _as_text(result))
+
+
+def _as_text(result: dict[str, Any]) -> str:
+    if result["ece"]["mean"] is None:
+        return "undefined, no voxel is given this class"
+    return (
+        f"ECE {result['ece']['mean']:.3f}, Brier score {result['brier']['mean']:.4f}, mean confidence "
+        f"{result['mean_confidence']:.3f} where {result['accuracy']:.3f} are right"
+    )
