@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from leaf_seg.networks import LatentSegmenter
+from leaf_seg.precision import autocast
 
 
 class DenoisingLoss(nn.Module):
@@ -19,12 +20,14 @@ class DenoisingLoss(nn.Module):
     Args:
         network: gives parameterisation, schedule and frozen decoder; needed for the image-space loss.
         image_loss_weight: weight of the image-space loss; 0 is the paper's.
+        precision: "fp32", "bf16" or "fp16" of the decoder in the image-space loss.
     """
 
-    def __init__(self, network: LatentSegmenter, image_loss_weight: float = 0.0) -> None:
+    def __init__(self, network: LatentSegmenter, image_loss_weight: float = 0.0, precision: str = "fp32") -> None:
         super().__init__()
         self._network = (network,)  # in a tuple: the loss owns no parameters
         self.image_loss_weight = image_loss_weight
+        self.precision = precision
 
     def forward(self, output: torch.Tensor, targets: dict[str, torch.Tensor]) -> torch.Tensor:
         """Scalar loss.
@@ -37,7 +40,9 @@ class DenoisingLoss(nn.Module):
         if self.image_loss_weight:
             network = self._network[0]
             latent = network.clean_latent(output, targets["noisy"], targets["timesteps"])
-            loss = loss + self.image_loss_weight * mask_loss(network.decode_mask(latent), targets["label"])
+            with autocast(latent.device, self.precision):
+                probabilities = network.decode_mask(latent)
+            loss = loss + self.image_loss_weight * mask_loss(probabilities, targets["label"])
         return loss
 
 
