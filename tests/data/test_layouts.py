@@ -74,10 +74,31 @@ def test_split_file_is_honoured_and_may_leave_cases_out(tmp_path: Path) -> None:
     assert layout.is_split
 
 
+def test_split_file_in_a_decathlon_folder(tmp_path: Path) -> None:
+    root = _decathlon(tmp_path, labels={"0": "background", "1": "head"})
+    _datalist(root / "split.json", training=["c.nii.gz"], validation=["a.nii.gz"])
+    layout = read_layout(str(root))
+    expected = {"image": str(root / "imagesTr" / "c.nii.gz"), "label": str(root / "labelsTr" / "c.nii.gz")}
+    assert layout.splits["training"] == [expected]
+    assert [Path(case["image"]).name for case in layout.splits["validation"]] == ["a.nii.gz"]
+    assert layout.splits["testing"] == []
+    assert layout.class_names == ["background", "head"]
+    assert layout.is_split
+
+
+def test_split_file_of_images_that_share_their_names(tmp_path: Path) -> None:
+    entries = [{"image": f"{n}/a.png", "label": f"{n}/b.png"} for n in (1, 2)]
+    _touch(*(tmp_path / entry[key] for entry in entries for key in entry))
+    _datalist(tmp_path / "dataset.json", training=entries)
+    _datalist(tmp_path / "split.json", training=["a.png"])
+    with pytest.raises(InputError, match="some images have the same"):
+        read_layout(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"training": ["a.png", "x.png"]}, r"names 1 files that are not in images/: x\.png"),
+        ({"training": ["a.png", "x.png"]}, r"names 1 files that are no images of the data set: x\.png"),
         ({"training": ["a.png"], "testing": ["a.png"]}, r"more than once: a\.png"),
         ({"train": ["a.png"]}, "has the keys train; expected"),
         ({"training": "a.png"}, "expected lists"),

@@ -52,3 +52,25 @@ def test_weights_that_cannot_be_written_leave_the_former_model(
     with pytest.raises(InputError, match="No space left"):
         _validate(ModelSaver(make_segmenter(parameterization="eps"), SETTINGS, str(tmp_path)), 1, 1)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_stored_in_half_precision_but_for_the_decoder(
+    make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path
+) -> None:
+    network = make_segmenter().train()
+    _validate(ModelSaver(network, SETTINGS, str(tmp_path / "half"), storage="fp16"), 1, 1)
+    _validate(ModelSaver(network, SETTINGS, str(tmp_path / "full")), 1, 1)
+    half, full = ((tmp_path / name / "model.pt").stat().st_size for name in ("half", "full"))
+    assert half < 0.75 * full
+    loaded, state = load_network(tmp_path / "half").state_dict(), network.state_dict()
+    for name, value in loaded.items():
+        assert value.dtype == torch.float32
+        exact = name.startswith("mask_decoder.") or name == "noise"
+        assert torch.equal(value, state[name] if exact else state[name].half().float()), name
+    assert any(not torch.equal(value, state[name]) for name, value in loaded.items())
+
+
+def test_unknown_storage(make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="storage is 'int8'; expected fp32 or fp16"):
+        _validate(ModelSaver(make_segmenter(), SETTINGS, str(tmp_path / "model"), storage="int8"), 1, 1)
+    assert not (tmp_path / "model").exists()

@@ -14,6 +14,12 @@ from leaf_seg import networks, weights
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "leaf_seg" / "configs"
 
+BASELINES = {
+    "unet": networks.BasicUNetSegmenter,
+    "dynunet": networks.DynUNetSegmenter,
+    "segresnet": networks.SegResNetSegmenter,
+}
+
 
 @pytest.fixture
 def bundle(monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -26,7 +32,7 @@ def bundle(monkeypatch: pytest.MonkeyPatch) -> Path:
     ("files", "workflow_type"),
     [
         (["train.json"], "train"),
-        (["train.json", "baselines/unet.json"], "train"),
+        *[(["train.json", f"baselines/{name}.json"], "train") for name in BASELINES],
         (["train.json", "evaluate.json"], "train"),
         (["inference.json"], "infer"),
     ],
@@ -56,21 +62,21 @@ def test_paper_profile_is_the_paper_s_network(bundle: Path) -> None:
     assert parser.get_parsed_content("alignment_weight") == 0.75
 
 
-@pytest.mark.parametrize("overlays", [[], ["configs/baselines/unet.json"]])
-def test_unet_baseline_builds_no_part_of_latent_diffusion(
-    bundle: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlays: list[str]
+@pytest.mark.parametrize("baseline", [None, *BASELINES])
+def test_baseline_builds_no_part_of_latent_diffusion(
+    bundle: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, baseline: str | None
 ) -> None:
     built: list[str] = []
     for package, name in ((networks, "load_autoencoder"), (networks, "MaskEncoder"), (weights, "initial_segmenter")):
         monkeypatch.setattr(package, name, _noting(built, package, name))
     overrides: dict[str, Any] = {"dataset_dir": str(pictures), "num_classes": 3, "output_dir": str(tmp_path)}
-    files = ["configs/train.json", *overlays]
+    files = ["configs/train.json"] + ([f"configs/baselines/{baseline}.json"] if baseline else [])
     workflow = ConfigWorkflow(files, logging_file=False, workflow_type="train", **overrides)
     workflow.initialize()
     trainer = workflow.parser.get_parsed_content("train#trainer")
-    if overlays:
+    if baseline:
         assert not built
-        assert type(trainer.network) is networks.BasicUNetSegmenter
+        assert type(trainer.network) is BASELINES[baseline]
     else:  # the trap is set
         assert set(built) == {"load_autoencoder", "MaskEncoder", "initial_segmenter"}
 
@@ -86,7 +92,7 @@ def _noting(built: list[str], package: ModuleType, name: str) -> Callable[..., A
     return build
 
 
-@pytest.mark.parametrize("overlays", [[], ["baselines/unet.json"]])
+@pytest.mark.parametrize("overlays", [[], *([f"baselines/{name}.json"] for name in BASELINES)])
 def test_no_key_is_ignored(overlays: list[str]) -> None:
     """Training uses every key that a user may set, or refuses it by ``keys_without_effect``."""
     parser = ConfigParser()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,9 @@ def read_layout(dataset_dir: str) -> Layout:
         layout = _read_folders(path)
     else:
         raise InputError(f"{dataset_dir}: no data set there, but {_found(path)}. Expected {_LAYOUTS}.")
+    split_file = path / "split.json"
+    if split_file.is_file() and not layout.is_split:
+        layout = replace(layout, splits=_read_split_file(split_file, layout.splits["training"]), is_split=True)
     if not any(layout.splits.values()):
         raise InputError(f"{dataset_dir}: no pairs of image and label there, but {_found(path)}. Expected {_LAYOUTS}.")
     check_unique(layout.splits, path)
@@ -113,16 +116,13 @@ def _read_class_names(labels: Any, path: Path) -> list[str] | None:
 
 
 def _read_folders(root: Path) -> Layout:
-    """A folder with ``images/`` and ``labels/``, and perhaps ``split.json``."""
+    """A folder with ``images/`` and ``labels/``."""
     images, labels = _files_by_case(root / "images"), _files_by_case(root / "labels")
     if not images or not labels:
         return Layout(root, {split: [] for split in SPLITS}, None, is_split=False)
     _check_matches(root, images, labels)
-    cases = {images[name].name: {"image": str(images[name]), "label": str(labels[name])} for name in images}
-    split_file = root / "split.json"
-    if split_file.is_file():
-        return Layout(root, _read_split_file(split_file, cases), None, is_split=True)
-    return Layout(root, {"training": list(cases.values()), "validation": [], "testing": []}, None, is_split=False)
+    cases = [{"image": str(images[name]), "label": str(labels[name])} for name in images]
+    return Layout(root, {"training": cases, "validation": [], "testing": []}, None, is_split=False)
 
 
 def _files_by_case(folder: Path) -> dict[str, Path]:
@@ -152,8 +152,11 @@ def _check_matches(root: Path, images: Mapping[str, Path], labels: Mapping[str, 
         )
 
 
-def _read_split_file(path: Path, cases: Mapping[str, Case]) -> Splits:
-    """The splits of ``split.json``, which lists file names in ``images/``; cases it leaves out belong to none."""
+def _read_split_file(path: Path, all_cases: Sequence[Case]) -> Splits:
+    """The splits of ``split.json``, which lists names of image files; cases it leaves out belong to none."""
+    cases = {Path(case["image"]).name: case for case in all_cases}
+    if len(cases) < len(all_cases):
+        raise InputError(f"{path}: names images by their file names, but some images have the same; rename those.")
     content = load_json(path)
     if not content or not set(content) <= set(SPLITS) or not all(isinstance(names, list) for names in content.values()):
         raise InputError(
@@ -164,8 +167,8 @@ def _read_split_file(path: Path, cases: Mapping[str, Case]) -> Splits:
     unknown = [name for name in listed if name not in cases]
     if unknown:
         raise InputError(
-            f"{path}: names {len(unknown)} files that are not in images/: {some(unknown)}. Expected names such as "
-            f"{next(iter(cases))}; correct them or add the files."
+            f"{path}: names {len(unknown)} files that are no images of the data set: {some(unknown)}. Expected names "
+            f"such as {next(iter(cases))}; correct them or add the files."
         )
     twice = [name for name, count in Counter(listed).items() if count > 1]
     if twice:

@@ -28,6 +28,7 @@ class ModelSaver:
         settings: what inference has to know besides.
         folder: of the model.
         provenance: what is worth keeping of the training, such as the hash of its data split.
+        storage: "fp32" or "fp16", as for :func:`~leaf_seg.weights.save_model`.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class ModelSaver:
         settings: ModelSettings,
         folder: str,
         provenance: dict[str, Any] | None = None,
+        storage: str = "fp32",
     ) -> None:
         self.network = network
         self.settings = settings
         self.folder = folder
         self.provenance = provenance or {}
+        self.storage = storage
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator with a key metric."""
@@ -53,5 +56,5 @@ class ModelSaver:
         if state.best_metric_epoch != state.epoch or (dist.is_initialized() and dist.get_rank() > 0):
             return
         best = {"epoch": state.epoch, state.key_metric_name: float(state.best_metric)}
-        save_model(self.network, self.settings, self.folder, self.provenance | best)
+        save_model(self.network, self.settings, self.folder, self.provenance | best, storage=self.storage)
         logger.info("Saved the model to %s.", self.folder)

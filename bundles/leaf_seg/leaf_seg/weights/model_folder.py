@@ -37,6 +37,7 @@ def save_model(
     folder: str | os.PathLike[str],
     provenance: dict[str, Any] | None = None,
     weights_name: str = WEIGHTS_NAME,
+    storage: str = "fp32",
 ) -> Path:
     """Write ``config.json`` and the weights, each in the former one's place only when it is complete.
 
@@ -46,20 +47,34 @@ def save_model(
         folder: made where needed.
         provenance: plain values kept in ``config.json`` under "training".
         weights_name: ``model.pt`` or ``model.safetensors``.
+        storage: "fp32", or "fp16" for half the size: the trainable weights are rounded. The frozen decoder is not, so
+            that it stays the autoencoder's.
 
     Raises:
-        InputError: When the folder cannot be written to.
+        InputError: When the folder cannot be written to, or storage is unknown.
     """
+    state = _stored(network, storage)
     path = ensure_writable_folder(folder)
     description = {CLASS_KEY: type(network).__name__} | network.config
     config = {"network": description, "settings": settings.to_dict(), "training": provenance or {}}
     with replacing(path / weights_name) as weights, replacing(path / CONFIG_NAME) as text:
         if weights_name == SAFE_WEIGHTS_NAME:
-            save_file(network.state_dict(), weights)
+            save_file(state, weights)
         else:
-            torch.save({"model": network.state_dict()}, weights)
+            torch.save({"model": state}, weights)
         text.write_text(json.dumps(config, indent=2, default=list) + "\n")
     return path
+
+
+def _stored(network: SegmentationNetwork, storage: str) -> dict[str, torch.Tensor]:
+    """The state dictionary as it is to be written."""
+    if storage not in ("fp32", "fp16"):
+        raise InputError(f"storage is {storage!r}; expected fp32 or fp16.")
+    state = network.state_dict()
+    if storage == "fp16":
+        trainable = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+        state = {name: value.half() if name in trainable else value for name, value in state.items()}
+    return state
 
 
 def check_dataset(folder: str | os.PathLike[str], datalist: Datalist) -> None:

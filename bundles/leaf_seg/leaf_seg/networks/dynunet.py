@@ -1,0 +1,51 @@
+"""nnU-Net's network as a baseline beside latent diffusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monai.networks.nets import DynUNet
+
+from leaf_seg.errors import InputError
+from leaf_seg.networks.logits_network import LogitsNetwork, check_image_size
+
+
+class DynUNetSegmenter(LogitsNetwork, DynUNet):
+    """MONAI's 2D DynUNet (the network of nnU-Net, Isensee et al., Nature Methods 2021) as a segmentation network.
+
+    Kernels of 3 x 3, instance norm, leaky ReLU, transposed convolutions, without deep supervision.
+
+    Args:
+        num_classes: K, background included.
+        image_size: (H, W) that the network is used at, multiples of 2^(levels - 1) and at least twice that.
+        filters: channels of the levels, top to bottom; at least three.
+        dropout: probability of dropout after each convolution.
+
+    Raises:
+        InputError: When image size or filters are unfit.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        image_size: Sequence[int],
+        filters: Sequence[int] = (32, 64, 128, 256, 320),
+        dropout: float = 0.0,
+    ) -> None:
+        if len(filters) < 3:
+            raise InputError(f"filters is {list(filters)}; expected the channels of at least three levels.")
+        levels = len(filters)
+        factor = 2 ** (levels - 1)
+        check_image_size("DynUNet", image_size, smallest=2 * factor, multiple=factor)
+        DynUNet.__init__(
+            self,
+            spatial_dims=2,
+            in_channels=3,
+            out_channels=num_classes,
+            kernel_size=[3] * levels,
+            strides=[1] + [2] * (levels - 1),
+            upsample_kernel_size=[2] * (levels - 1),
+            filters=filters,
+            dropout=dropout,
+        )
+        self.describe(num_classes, image_size, filters=list(filters), dropout=dropout)

@@ -1,0 +1,48 @@
+"""A residual encoder-decoder network as a baseline beside latent diffusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monai.networks.nets import SegResNet
+
+from leaf_seg.networks.logits_network import LogitsNetwork, check_image_size
+
+
+class SegResNetSegmenter(LogitsNetwork, SegResNet):
+    """MONAI's 2D SegResNet (Myronenko, BrainLes 2018, without its autoencoder branch) as a segmentation network.
+
+    Args:
+        num_classes: K, background included.
+        image_size: (H, W) that the network is used at, multiples of 2^(number of levels - 1).
+        init_filters: channels of the first level, a multiple of 8 (group norm); each next level has twice as many.
+        blocks_down: residual blocks of each level on the way down; one each on the way up.
+        dropout: probability of dropout after the first convolution.
+
+    Raises:
+        InputError: When the image size is unfit.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        image_size: Sequence[int],
+        init_filters: int = 32,
+        blocks_down: Sequence[int] = (1, 2, 2, 4),
+        dropout: float = 0.0,
+    ) -> None:
+        factor = 2 ** (len(blocks_down) - 1)
+        check_image_size("SegResNet", image_size, smallest=factor, multiple=factor)
+        SegResNet.__init__(
+            self,
+            spatial_dims=2,
+            in_channels=3,
+            out_channels=num_classes,
+            init_filters=init_filters,
+            blocks_down=tuple(blocks_down),
+            blocks_up=(1,) * (len(blocks_down) - 1),
+            dropout_prob=dropout or None,
+        )
+        self.describe(
+            num_classes, image_size, init_filters=init_filters, blocks_down=list(blocks_down), dropout=dropout
+        )

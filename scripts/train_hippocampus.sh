@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Trains and evaluates the shipped hippocampus model, on two CPU cores in at most two hours.
+# Stopped, it goes on where it was when it is run again with the same arguments.
+set -euo pipefail
+
+usage="usage: $0 DATASET_DIR [OUTPUT_DIR]
+  DATASET_DIR  Task04_Hippocampus as MONAI's DecathlonDataset leaves it (the split of the shipped model is copied into
+               it as split.json, unless there is one), or a folder with images/, labels/ and split.json
+  OUTPUT_DIR   of the model and its evaluations (without: runs/hippocampus_model)"
+case "${1:-}" in
+    -h | --help) echo "$usage"; exit 0 ;;
+    "") echo "$usage" >&2; exit 2 ;;
+esac
+dataset=$(realpath "$1")
+output=$(realpath -m "${2:-runs/hippocampus_model}")
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=python
+if [ -x .venv/bin/python ]; then python=.venv/bin/python; fi
+bundle=bundles/leaf_seg
+recipe="'$bundle/configs/train.json','$bundle/configs/profiles/hippocampus.json'"
+
+if [ ! -d "$dataset" ]; then
+    echo "$0: no folder $dataset" >&2
+    exit 2
+fi
+if [ ! -e "$dataset/split.json" ]; then
+    cp "$bundle/configs/profiles/hippocampus_split.json" "$dataset/split.json"
+fi
+
+resume=false
+if [ -d "$output/checkpoints" ]; then resume=true; fi
+"$python" -m monai.bundle run training --config_file "[$recipe]" --bundle_root "$bundle" \
+    --dataset_dir "$dataset" --output_dir "$output" --resume "$resume"
+
+for split in validation testing; do
+    "$python" -m monai.bundle run evaluating --config_file "[$recipe,'$bundle/configs/evaluate.json']" \
+        --bundle_root "$bundle" --dataset_dir "$dataset" --model_dir "$output" --split "$split" --num_noise_seeds 10
+done
