@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,11 @@ def check_dataset(folder: str | os.PathLike[str], datalist: Datalist) -> None:
     Another data set or split is legitimate, but then some of its cases may have been trained on: that is logged.
 
     Raises:
-        InputError: When the data set names its classes, and not as the model does.
+        InputError: When the data set names its classes, and not, but for capitals, as the model does.
     """
     config = _read_config(Path(folder))
     names = config["settings"]["class_names"]
-    if datalist.class_names is not None and list(datalist.class_names) != list(names):
+    if datalist.class_names is not None and _folded(datalist.class_names) != _folded(names):
         raise InputError(
             f"The dataset's classes are {datalist.class_names}, the model's in {folder} are {names}; expected the "
             "same. Evaluate on a dataset with the model's classes in the model's order."
@@ -98,6 +99,10 @@ def check_dataset(folder: str | os.PathLike[str], datalist: Datalist) -> None:
             "The dataset or its split is not the one that the model was trained on: if it shares cases with the "
             "training data, the metrics are too good."
         )
+
+
+def _folded(names: Sequence[str]) -> list[str]:
+    return [name.casefold() for name in names]
 
 
 def load_settings(folder: str | os.PathLike[str]) -> ModelSettings:
