@@ -235,7 +235,7 @@ def test_dataset_with_other_classes(names: list[str], folder: Path) -> None:
         check_dataset(folder, Datalist([], [], [], names, "abc"))
 
 
-@pytest.mark.parametrize("names", [None, list(SETTINGS.class_names)])
+@pytest.mark.parametrize("names", [None, list(SETTINGS.class_names), [n.title() for n in SETTINGS.class_names]])
 @pytest.mark.parametrize(("trained_on", "warns"), [("abc", False), ("abd", True), (None, False)])
 def test_dataset_other_than_the_training_one(
     names: list[str] | None,

@@ -1,0 +1,99 @@
+"""The recipe of the shipped model, by the commands that a user types, on small phantoms."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+import leaf_seg
+from leaf_seg.data import make_phantoms
+
+CONFIGS = "bundles/leaf_seg/configs"
+RECIPE = f"'{CONFIGS}/train.json','{CONFIGS}/profiles/hippocampus.json'"
+TRAIN = ["--config_file", f"[{RECIPE}]"]
+EVALUATE = ["--config_file", f"[{RECIPE},'{CONFIGS}/evaluate.json']"]
+INFER = ["--config_file", f"{CONFIGS}/inference.json"]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("three_classes")
+    return make_phantoms(folder, dimension=3, num_cases=5, num_classes=3, size=(20, 24, 16))
+
+
+@pytest.fixture(scope="module")
+def model(bundle_run: Run, small: list[str], volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the recipe's training leaves, one epoch and a small network."""
+    folder = tmp_path_factory.mktemp("model")
+    bundle_run("training", *TRAIN, *small, "--dataset_dir", volumes, "--output_dir", folder)
+    return folder
+
+
+def test_model_knows_the_recipe(model: Path) -> None:
+    settings = json.loads((model / "config.json").read_text())["settings"]
+    assert settings["class_names"] == ["background", "anterior", "posterior"]
+    assert settings["axis"] == ["coronal", "axial", "sagittal"]
+    assert settings["num_slices"] == 3
+    state = torch.load(model / "model.pt", weights_only=True)["model"]
+    assert {value.dtype for name, value in state.items() if name.startswith("unet.")} == {torch.float16}
+    assert {value.dtype for name, value in state.items() if name.startswith("mask_decoder.")} == {torch.float32}
+
+
+def test_evaluation_reports_calibration_and_takes_mirror_axes(
+    bundle_run: Run, volumes: Path, model: Path, tmp_path: Path
+) -> None:
+    reports = {}
+    for name, options in {"plain": [], "mirrored": ["--mirror_axes", "[0]"], "axial": ["--axis", "axial"]}.items():
+        folder = tmp_path / name
+        arguments = ["--dataset_dir", volumes, "--model_dir", model, "--report_dir", folder]
+        bundle_run("evaluating", *EVALUATE, *arguments, *options)
+        reports[name] = json.loads((folder / "metrics_summary.json").read_text())
+        assert (folder / "reliability.png").is_file()
+    structures = reports["plain"]["calibration"]["classes"]
+    assert list(structures) == ["anterior", "posterior"]
+    assert all(0 <= structure["brier"]["mean"] <= 1 for structure in structures.values())
+    scores = {name: report["calibration"]["classes"]["anterior"]["brier"]["mean"] for name, report in reports.items()}
+    assert len(set(scores.values())) == 3
+
+
+def test_commands_and_python_agree(bundle_run: Run, volumes: Path, model: Path, tmp_path: Path) -> None:
+    case = json.loads((volumes / "split.json").read_text())["testing"][0]
+    image = volumes / "images" / case
+    bundle_run("inference", *INFER, "--dataset_dir", image, "--model_dir", model, "--output_dir", tmp_path)
+    written = nib.nifti1.load(tmp_path / case)
+    source = nib.nifti1.load(image)
+    np.testing.assert_allclose(written.affine, source.affine)
+    expected = leaf_seg.load(model, device="cpu")(image)
+    np.testing.assert_array_equal(np.asarray(written.dataobj), expected.label)
+
+
+@pytest.fixture(scope="module")
+def decathlon(volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same volumes as the Decathlon keeps them."""
+    root = tmp_path_factory.mktemp("Task04_Hippocampus")
+    (root / "imagesTr").symlink_to(volumes / "images")
+    (root / "labelsTr").symlink_to(volumes / "labels")
+    names = sorted(file.name for file in (volumes / "images").iterdir())
+    entries = [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names]
+    labels = {"0": "background", "1": "Anterior", "2": "Posterior"}
+    (root / "dataset.json").write_text(json.dumps({"labels": labels, "training": entries, "test": []}))
+    return root
+
+
+def test_decathlon_s_capitals_are_the_same_classes(
+    bundle_run: Run, decathlon: Path, volumes: Path, model: Path, tmp_path: Path
+) -> None:
+    (decathlon / "split.json").write_bytes((volumes / "split.json").read_bytes())
+    arguments = ["--dataset_dir", decathlon, "--model_dir", model, "--report_dir", tmp_path]
+    bundle_run("evaluating", *EVALUATE, *arguments)
+    rows = list(csv.DictReader((tmp_path / "metrics_cases.csv").open()))
+    assert {row["class"] for row in rows} == {"anterior", "posterior"}

@@ -1,0 +1,120 @@
+"""The hippocampus model that the bundle ships: what is in it, and that its card tells the truth."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import leaf_seg
+from leaf_seg.networks import LatentSegmenter, load_autoencoder
+from leaf_seg.networks.autoencoder import decoder_part
+from leaf_seg.weights import load_network, load_settings
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "leaf_seg"
+MODEL = BUNDLE / "models"
+MEASURED: dict[str, Any] = json.loads((BUNDLE / "docs" / "evaluation_testing.json").read_text())
+STRUCTURES = ("anterior", "posterior")
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def network() -> LatentSegmenter:
+    loaded = load_network(MODEL)
+    assert isinstance(loaded, LatentSegmenter)
+    return loaded
+
+
+def test_small_enough_for_a_cpu_and_a_repository(network: LatentSegmenter) -> None:
+    assert sum(parameter.numel() for parameter in network.parameters()) <= 10_000_000
+    assert (MODEL / "model.pt").stat().st_size <= 25_000_000
+
+
+def test_decoder_is_the_shipped_autoencoder_s(network: LatentSegmenter) -> None:
+    shipped = decoder_part(load_autoencoder(MODEL / "autoencoder")).state_dict()
+    own = network.mask_decoder.state_dict()
+    assert own.keys() == shipped.keys()
+    assert all(torch.equal(own[name], shipped[name]) for name in own)
+
+
+def test_large_files_are_named_with_their_hashes() -> None:
+    listed = yaml.safe_load((BUNDLE / "large_files.yml").read_text())["large_files"]
+    assert {entry["path"] for entry in listed} == {
+        "models/model.pt",
+        "models/autoencoder/diffusion_pytorch_model.safetensors",
+    }
+    for entry in listed:
+        assert entry["hash_type"] == "sha256"
+        assert hashlib.sha256((BUNDLE / entry["path"]).read_bytes()).hexdigest() == entry["hash_val"]
+
+
+def test_metadata_is_of_this_model(network: LatentSegmenter) -> None:
+    metadata = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
+    names = load_settings(MODEL).class_names
+    assert names == ("background", *STRUCTURES)
+    outputs = metadata["network_data_format"]["outputs"]["pred"]
+    assert tuple(outputs["channel_def"].values()) == names
+    assert outputs["num_channels"] == network.num_classes
+    for described in (outputs, metadata["network_data_format"]["inputs"]["image"]):
+        assert tuple(described["spatial_shape"]) == network.image_size
+    expected = {
+        f"{metric}_{name}": round(MEASURED["classes"][name][metric]["mean"], 3)
+        for name in STRUCTURES
+        for metric in ("dice", "hd95", "surface_dice")
+    }
+    assert metadata["eval_metrics"] == expected
+
+
+def test_card_prints_what_was_measured() -> None:
+    card = (BUNDLE / "docs" / "README.md").read_text()
+    assert MEASURED["n"] == 20
+    for name in STRUCTURES:
+        cells = []
+        for metric, digits in (("dice", 3), ("hd95", 2), ("surface_dice", 3)):
+            value = MEASURED["classes"][name][metric]
+            cells.append(f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]")
+        assert f"| {name} | {' | '.join(cells)} |" in card
+        ece = MEASURED["calibration"]["classes"][name]["ece"]
+        assert f"| {name} | {ece['mean']:.3f} [{ece['low']:.3f}, {ece['high']:.3f}] |" in card
+    assert f"{MEASURED['noise_stability']['mean_foreground']['dice']['std']:.5f}" in card
+
+
+@pytest.mark.slow
+def test_evaluation_gives_the_card_s_numbers(bundle_run: Run, shared_data: Path, tmp_path: Path) -> None:
+    """On another processor the last digits may be others."""
+    configs = [str(BUNDLE / "configs" / name) for name in ("train.json", "profiles/hippocampus.json", "evaluate.json")]
+    arguments = ["--config_file", json.dumps(configs), "--model_dir", MODEL, "--report_dir", tmp_path]
+    bundle_run("evaluating", *arguments, "--dataset_dir", shared_data / "msd_hippocampus")
+    summary = json.loads((tmp_path / "metrics_summary.json").read_text())
+    assert summary["n"] == MEASURED["n"]
+    for name in STRUCTURES:
+        for metric, tolerance in (("dice", 5e-4), ("surface_dice", 1e-3), ("hd95", 2e-2)):
+            found, expected = (report["classes"][name][metric] for report in (summary, MEASURED))
+            for key in ("mean", "low", "high"):
+                assert found[key] == pytest.approx(expected[key], abs=tolerance), (name, metric, key)
+
+
+@pytest.mark.slow
+def test_a_volume_takes_seconds_and_keeps_its_geometry(run_python: Run, shared_data: Path, tmp_path: Path) -> None:
+    case = json.loads((shared_data / "msd_hippocampus" / "split.json").read_text())["testing"][0]
+    image = shared_data / "msd_hippocampus" / "images" / case
+    run_python("-m", "leaf_seg", "segment", image, tmp_path, "--model", MODEL)
+    written, source = nib.nifti1.load(tmp_path / case), nib.nifti1.load(image)
+    assert written.shape == source.shape
+    np.testing.assert_allclose(written.affine, source.affine)
+    assert set(np.unique(np.asarray(written.dataobj))) == {0, 1, 2}
+
+    start = time.perf_counter()
+    result = leaf_seg.load(MODEL, device="cpu")(image)
+    assert time.perf_counter() - start < 5
+    np.testing.assert_array_equal(result.label, np.asarray(written.dataobj))
