@@ -64,8 +64,8 @@ def test_drawn_with_the_probability_and_from_the_seed() -> None:
     assert all(torch.equal(mirror({"image": image})["image"], found) for found in first)
 
 
-@pytest.mark.parametrize("probability", [[0.5], [0.5] * 4, [0.5, 1.5], [-0.1, 0.5, 0.5]])
-def test_unfit_probabilities(probability: list[float]) -> None:
+@pytest.mark.parametrize("probability", [0.5, [0.5], [0.5] * 4, [0.5, 1.5], [-0.1, 0.5, 0.5]])
+def test_unfit_probabilities(probability: Any) -> None:
     with pytest.raises(InputError, match="flip_probability"):
         RandMirrord("image", probability)
 

@@ -321,8 +321,8 @@ def test_mirror_images_are_averaged(shape: tuple[int, ...], mirror_axes: list[in
     assert (found - answers[0]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("mirror_axes", [[3], [-1], [0, 0]])
-def test_unfit_mirror_axes(mirror_axes: list[int]) -> None:
+@pytest.mark.parametrize("mirror_axes", [[3], [-1], [0, 0], 0])
+def test_unfit_mirror_axes(mirror_axes: Any) -> None:
     with pytest.raises(InputError, match="mirror_axes"):
         SegmentationInferer((16, 16), mirror_axes=mirror_axes)
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from leaf_seg.errors import InputError
 from leaf_seg.settings import ModelSettings
 
 
@@ -32,3 +34,9 @@ def test_several_directions_and_mirror_axes_through_json() -> None:
     assert settings.axis == ("axial", "coronal")
     assert settings.mirror_axes == (0,)
     assert ModelSettings(**json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+@pytest.mark.parametrize(("key", "value"), [("axis", 2), ("axis", ["axial", "z"]), ("mirror_axes", 0)])
+def test_unfit_values(key: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"{key} is"):
+        ModelSettings(["background", "a"], [64, 64], **{key: value})

@@ -23,3 +23,11 @@ def test_the_last_unfit_case_is_found(tmp_path: Path) -> None:
         check_cases(dataset)
     assert isinstance(error.value.__cause__, InputError)
     assert "phantom_0003.png" in str(error.value.__cause__)
+
+
+def test_pictures_have_no_third_axis_to_be_mirrored_along(tmp_path: Path) -> None:
+    root = make_phantoms(tmp_path, num_cases=3, size=(20, 20))
+    dataset = Dataset([{"image": str(root / "images" / "phantom_0000.png")}], LoadCased("image"))
+    check_cases(dataset, mirror_axes=[0, 1])
+    with pytest.raises(InputError, match=r"mirror_axes is \[2\]; the images are pictures"):
+        check_cases(dataset, mirror_axes=[2])

@@ -86,6 +86,23 @@ def test_split_file_in_a_decathlon_folder(tmp_path: Path) -> None:
     assert layout.is_split
 
 
+def test_split_file_beside_a_list_that_is_split(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = _decathlon(tmp_path)
+    content = json.loads((root / "dataset.json").read_text())
+    _datalist(root / "dataset.json", **(content | {"validation": [content["training"].pop()]}))
+    _datalist(root / "split.json", training=["a.nii.gz"])
+    assert [Path(case["image"]).name for case in read_layout(str(root)).splits["validation"]] == ["c.nii.gz"]
+    assert "split.json is not used" in caplog.text
+
+
+def test_split_file_without_images(tmp_path: Path) -> None:
+    for folder in ("images", "labels"):
+        _touch(tmp_path / folder / "a.mha")
+    _datalist(tmp_path / "split.json", training=["a.mha"])
+    with pytest.raises(InputError, match="no pairs of image and label"):
+        read_layout(str(tmp_path))
+
+
 def test_split_file_of_images_that_share_their_names(tmp_path: Path) -> None:
     entries = [{"image": f"{n}/a.png", "label": f"{n}/b.png"} for n in (1, 2)]
     _touch(*(tmp_path / entry[key] for entry in entries for key in entry))

@@ -277,14 +277,21 @@ def test_nothing_to_draw(pictures: Cases) -> None:
 
 def test_volumes_along_several_directions(volumes: Cases) -> None:
     axes = ["axial", "sagittal"]
-    several = make_dataset(volumes, axis=axes, num_slices=3)
+    told: list[int] = []
+
+    def note(sample: dict[str, Any]) -> dict[str, Any]:
+        told.append(sample["slice_axis"])
+        return sample
+
+    several = make_dataset(volumes, axis=axes, num_slices=3, augmentation=note)
     alone = {axis: make_dataset(volumes, axis=axis, num_slices=3) for axis in axes}
     assert len(several) == sum(len(dataset) for dataset in alone.values())
     assert sum(several.is_empty) == sum(sum(dataset.is_empty) for dataset in alone.values())
     seen = {axis: 0 for axis in axes}
     for item in range(len(several)):
         sample = several[item]
-        axis = AXES[sample["slice_axis"]]
+        assert set(sample) == {"image", "label"}
+        axis = AXES[told[-1]]
         expected = alone[axis][seen[axis]]
         assert torch.equal(sample["image"], expected["image"])
         assert torch.equal(sample["label"], expected["label"])
@@ -293,6 +300,12 @@ def test_volumes_along_several_directions(volumes: Cases) -> None:
 
 
 def test_pictures_have_one_direction(pictures: Cases) -> None:
-    dataset = make_dataset(pictures, axis=AXES)
+    dataset = make_dataset(pictures, axis=AXES, augmentation=lambda sample: sample | {"seen": set(sample)})
     assert len(dataset) == 6
-    assert "slice_axis" not in dataset[0]
+    assert dataset[0]["seen"] == {"image", "label"}
+
+
+def test_pictures_and_volumes_in_one_batch(pictures: Cases, volumes: Cases) -> None:
+    dataset = make_dataset([volumes[0], pictures[0]], augmentation=RandFlipd(("image", "label"), prob=0.5))
+    (batch,) = DataLoader(dataset, batch_size=len(dataset))
+    assert batch["image"].shape == (17, 3, 16, 24)

@@ -100,7 +100,7 @@ def test_one_or_several_directions() -> None:
     assert slice_directions(["axial", "coronal"]) == ("axial", "coronal")
 
 
-@pytest.mark.parametrize("axis", ["z", [], ["axial", "axial"], ["axial", "z"]])
+@pytest.mark.parametrize("axis", ["z", 2, [], ["axial", "axial"], ["axial", "z"]])
 def test_unfit_directions(axis: str | list[str]) -> None:
     with pytest.raises(InputError, match="axis is"):
         slice_directions(axis)

@@ -27,14 +27,16 @@ class Confident(torch.nn.Module):
         return torch.cat([1 - foreground, foreground], dim=1)
 
 
-def evaluate(samples: list[dict[str, torch.Tensor]], folder: Path) -> None:
-    SupervisedEvaluator(
+def evaluate(samples: list[dict[str, torch.Tensor]], folder: Path, times: int = 1) -> None:
+    evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset(samples), batch_size=2),
         network=Confident(),
         postprocessing=Compose([CopyItemsd("pred", names="probabilities"), AsDiscreted("pred", argmax=True)]),
         val_handlers=[CalibrationReport(folder, NAMES)],
-    ).run()
+    )
+    for _ in range(times):
+        evaluator.run()
 
 
 def sample_with(right: int, wrong: int) -> dict[str, torch.Tensor]:
@@ -49,8 +51,7 @@ def test_added_to_the_summary_with_a_figure(tmp_path: Path, caplog: pytest.LogCa
     (tmp_path / SUMMARY_NAME).write_text('{"n": 3}')
     samples = [sample_with(10, 0), sample_with(6, 4), sample_with(5, 5)]
     with caplog.at_level(logging.INFO, logger="leaf_seg"):
-        evaluate(samples, tmp_path)
-        evaluate(samples, tmp_path)  # a second run starts anew
+        evaluate(samples, tmp_path, times=2)  # the second run starts anew
     summary = json.loads((tmp_path / SUMMARY_NAME).read_text())
     assert summary["n"] == 3
     result = summary["calibration"]["classes"]["cell"]

@@ -76,6 +76,17 @@ def test_commands_and_python_agree(bundle_run: Run, volumes: Path, model: Path, 
     np.testing.assert_array_equal(np.asarray(written.dataobj), expected.label)
 
 
+def test_flips_that_do_not_fit_are_an_error_before_anything_is_lost(
+    bundle_run: Run, small: list[str], pictures: Path, tmp_path: Path
+) -> None:
+    arguments = ["--dataset_dir", pictures, "--output_dir", tmp_path / "model", "--num_slices", 1]
+    result = bundle_run("training", *TRAIN, *small, *arguments, "--num_workers", 1, check=False)
+    line = result.stderr.rstrip().splitlines()[-1]
+    assert line.startswith("leaf_seg: ")
+    assert "flip_probability has three numbers, but the training images are pictures" in line
+    assert not (tmp_path / "model" / "model.pt").exists()
+
+
 @pytest.fixture(scope="module")
 def decathlon(volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same volumes as the Decathlon keeps them."""

@@ -77,7 +77,8 @@ def test_summary() -> None:
     for k, name in enumerate(("a", "b"), start=1):
         result = summary["classes"][name]
         assert result["ece"]["mean"] == pytest.approx(expected_calibration_error(together[k]))
-        assert result["ece"]["low"] < result["ece"]["high"]
+        assert 0 <= result["ece"]["low"] < result["ece"]["high"]
+        assert result["ece"]["low"] <= result["ece"]["mean"] <= result["ece"]["high"]
         assert result["ece"]["n"] == 5
         assert result["brier"]["mean"] == pytest.approx(np.mean([case[k] for case in brier]))
         assert sum(result["bins"]["count"]) == sum(int((p.argmax(dim=0) == k).sum()) for p, _ in cases)
@@ -97,3 +98,13 @@ def test_structure_that_is_never_given() -> None:
 def test_shapes_that_differ() -> None:
     with pytest.raises(ValueError, match="differ in shape"):
         reliability_bins(torch.rand(2, 4, 4), torch.zeros(4, 5))
+
+
+def test_structure_of_few_cases_has_an_interval_over_those() -> None:
+    """Cases without a voxel of it would make some resamples undefined, and with them the interval."""
+    cases = [random_case(seed) for seed in range(2)]
+    cases += [(torch.tensor([0.8, 0.1, 0.1])[:, None].expand(3, 9), torch.zeros(9, dtype=torch.long))] * 18
+    bins = [reliability_bins(*case) for case in cases]
+    ece = summarize_calibration(bins, [brier_scores(*case) for case in cases], ["no", "a", "b"])["classes"]["a"]["ece"]
+    assert ece["n"] == 2
+    assert ece["low"] is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ import torch
 from leaf_seg.errors import InputError
 from leaf_seg.networks import NETWORKS, BasicUNetSegmenter, DynUNetSegmenter, SegmentationNetwork, SegResNetSegmenter
 from leaf_seg.networks.logits_network import LogitsNetwork
+from leaf_seg.settings import ModelSettings
+from leaf_seg.weights import load_network, save_model
 
 SIZE = (32, 48)
 SMALL: dict[type[SegmentationNetwork], dict[str, Any]] = {
@@ -147,6 +150,31 @@ def test_sizes_that_do_not_fit(kind: type[SegmentationNetwork], size: tuple[int,
 def test_features_of_another_number_of_levels() -> None:
     with pytest.raises(InputError, match=r"features is \[8, 16\]; expected six"):
         make(BasicUNetSegmenter, features=(8, 16))
+
+
+def test_group_norm_needs_multiples_of_8() -> None:
+    with pytest.raises(InputError, match="init_filters is 12; expected a multiple of 8"):
+        make(SegResNetSegmenter, init_filters=12)
+
+
+def test_dropout_strikes_out_no_logits() -> None:
+    logits = make(DynUNetSegmenter, dropout=0.5).train()(torch.rand(1, 3, *SIZE), return_logits=True)
+    assert (logits != 0).all()
+
+
+@every_baseline
+def test_stored_in_half_precision(kind: type[SegmentationNetwork], tmp_path: Path) -> None:
+    network = make(kind)
+    settings = ModelSettings(["background", "a", "b"], SIZE)
+    sizes = {}
+    for storage in ("fp32", "fp16"):
+        save_model(network, settings, tmp_path / storage, storage=storage)
+        sizes[storage] = sum(v.nbytes for v in torch.load(tmp_path / storage / "model.pt")["model"].values())
+    assert sizes["fp16"] == sizes["fp32"] / 2
+    assert (tmp_path / "fp16" / "model.pt").stat().st_size < (tmp_path / "fp32" / "model.pt").stat().st_size
+    loaded = load_network(tmp_path / "fp16").state_dict()
+    assert {value.dtype for value in loaded.values()} == {torch.float32}
+    assert all(torch.equal(loaded[name], value.half().float()) for name, value in network.state_dict().items())
 
 
 def test_filters_of_too_few_levels() -> None:

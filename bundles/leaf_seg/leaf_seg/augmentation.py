@@ -32,9 +32,13 @@ class RandMirrord(RandomizableTransform, MapTransform):
     def __init__(self, keys: KeysCollection, probability: Sequence[float], neighbour_keys: KeysCollection = ()) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob=1.0)
-        if len(probability) not in (2, 3) or not all(0 <= p <= 1 for p in probability):
+        if (
+            not isinstance(probability, Sequence)
+            or len(probability) not in (2, 3)
+            or not all(0 <= p <= 1 for p in probability)
+        ):
             raise InputError(
-                f"flip_probability is {list(probability)}; expected two probabilities (the slice's axes) or three "
+                f"flip_probability is {probability!r}; expected two probabilities (the slice's axes) or three "
                 "(left-right, front-back, up-down of a volume), each from 0 to 1."
             )
         self.probability = tuple(probability)

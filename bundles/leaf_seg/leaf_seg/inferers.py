@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, SimpleInferer
 from monai.utils import convert_to_tensor
 
-from leaf_seg.data.slicing import from_slices, resize_image, resize_label, slice_channels, slice_directions, to_slices
+from leaf_seg.data.slicing import (
+    check_mirror_axes,
+    from_slices,
+    resize_image,
+    resize_label,
+    slice_channels,
+    slice_directions,
+    to_slices,
+)
 from leaf_seg.errors import InputError
 from leaf_seg.precision import autocast
 
@@ -39,7 +47,8 @@ class SegmentationMaps:
 
     Attributes:
         probabilities: mean class probabilities [B, K, *spatial].
-        variance: variance over the hypotheses of the class probabilities, summed over the classes [B, 1, *spatial].
+        variance: variance over the hypotheses of the class probabilities, summed over the classes [B, 1, *spatial]; of
+            several slicing directions or mirror images the mean of theirs.
         entropy: entropy of the mean probabilities in nats, 0 .. ln K [B, 1, *spatial].
     """
 
@@ -94,7 +103,7 @@ class SegmentationInferer(Inferer):
         self.num_samples = num_samples
         self.uncertainty = uncertainty
         self.precision = precision
-        self.mirror_axes = _check_mirror_axes(mirror_axes)
+        self.mirror_axes = check_mirror_axes(mirror_axes)
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
@@ -120,13 +129,14 @@ class SegmentationInferer(Inferer):
     def _one_image(self, image: torch.Tensor, network: Callable[..., Any]) -> torch.Tensor:
         """Mean over slicing directions and mirror images, [K (+ 1), *spatial]."""
         axes = self.axes if image.ndim == 4 else self.axes[:1]
-        maps = [self._along(image, axis, network) for axis in axes]
+        total = sum(self._along(image, axis, network) for axis in axes)
         for mirrored in self.mirror_axes:
             if mirrored >= image.ndim - 1:
                 raise InputError(f"mirror_axes has {mirrored}; a picture has the axes 0 and 1.")
             flipped = image.flip(1 + mirrored)
-            maps += [self._along(flipped, axis, network).flip(1 + mirrored) for axis in axes]
-        return torch.stack(maps).mean(dim=0) if len(maps) > 1 else maps[0]
+            for axis in axes:
+                total = total + self._along(flipped, axis, network).flip(1 + mirrored)
+        return cast(torch.Tensor, total) / (len(axes) * (1 + len(self.mirror_axes)))
 
     def _along(self, image: torch.Tensor, axis: str, network: Callable[..., Any]) -> torch.Tensor:
         slices = to_slices(image, axis)  # [S, C, H, W]
@@ -163,14 +173,6 @@ class SegmentationInferer(Inferer):
             return mean
         variance = resized.var(dim=0, correction=0).sum(dim=1, keepdim=True)
         return torch.cat([mean, variance], dim=1)
-
-
-def _check_mirror_axes(axes: Sequence[int]) -> tuple[int, ...]:
-    if any(axis not in (0, 1, 2) for axis in axes) or len(set(axes)) < len(axes):
-        raise InputError(
-            f"mirror_axes is {list(axes)}; expected spatial axes among 0, 1 and 2, each once, or none: []."
-        )
-    return tuple(axes)
 
 
 def _like(maps: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from leaf_seg.data.slicing import check_mirror_axes, slice_directions
+
 
 @dataclass(frozen=True)
 class ModelSettings:
@@ -43,11 +45,11 @@ class ModelSettings:
         values = {
             "class_names": tuple(class_names),
             "image_size": tuple(image_size),
-            "axis": axis if isinstance(axis, str) else tuple(axis),
+            "axis": axis if isinstance(axis, str) else slice_directions(axis),
             "num_slices": num_slices,
             "window": None if window is None else tuple(window),
             "spacing": None if spacing is None else tuple(spacing),
-            "mirror_axes": tuple(mirror_axes),
+            "mirror_axes": check_mirror_axes(mirror_axes),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)

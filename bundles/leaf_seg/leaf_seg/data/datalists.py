@@ -45,7 +45,7 @@ def load_datalist(
 
     Args:
         dataset_dir: a MONAI datalist .json file, a Decathlon folder with ``dataset.json``, or a folder with ``images/``
-            and ``labels/`` and perhaps ``split.json``. Test cases without a label are no part of it.
+            and ``labels/``; in both folders perhaps ``split.json``. Test cases without a label are no part of it.
         datalist_file: where a split made here is kept, its paths relative to the data set. None is
             ``leaf_seg_datalist.json`` in the data set's folder.
         fractions: shares of training, validation and testing in a split made here; each gets at least one case.

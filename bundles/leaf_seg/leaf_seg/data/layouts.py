@@ -42,6 +42,8 @@ class Layout:
 def read_layout(dataset_dir: str) -> Layout:
     """Read a datalist .json file, a Decathlon folder, or a folder with ``images/`` and ``labels/``.
 
+    A ``split.json`` in either folder splits cases that are not split yet.
+
     Raises:
         InputError: When it is none of these, holds no pairs, or its lists and files disagree.
     """
@@ -55,7 +57,9 @@ def read_layout(dataset_dir: str) -> Layout:
     else:
         raise InputError(f"{dataset_dir}: no data set there, but {_found(path)}. Expected {_LAYOUTS}.")
     split_file = path / "split.json"
-    if split_file.is_file() and not layout.is_split:
+    if split_file.is_file() and layout.is_split:
+        logger.warning("%s is not used: the data set's own list has a split already.", split_file)
+    elif split_file.is_file() and layout.splits["training"]:
         layout = replace(layout, splits=_read_split_file(split_file, layout.splits["training"]), is_split=True)
     if not any(layout.splits.values()):
         raise InputError(f"{dataset_dir}: no pairs of image and label there, but {_found(path)}. Expected {_LAYOUTS}.")

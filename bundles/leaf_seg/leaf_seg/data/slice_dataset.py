@@ -34,8 +34,8 @@ class SliceDataset(Dataset):
         image_size: (H, W) of the slices.
         axis: slicing direction of volumes: "sagittal", "coronal" or "axial"; or several: volumes are cut along each.
         num_slices: 1, or 3 for neighbouring slices as channels (2.5D).
-        augmentation: transform of {"image": [3, H, W], "label": [1, H, W]}; a MONAI ``Randomizable``, such as Compose,
-            is seeded for each item that comes with a seed.
+        augmentation: transform of {"image": [3, H, W], "label": [1, H, W], "slice_axis": int}; a MONAI
+            ``Randomizable``, such as Compose, is seeded for each item that comes with a seed.
         cache_dir: where the folder of slices is made; it is removed with the data set. None is the system's temporary
             folder.
 
@@ -67,6 +67,8 @@ class SliceDataset(Dataset):
         self.is_empty: list[bool] = []  # no foreground in the slice
         for case in tqdm(self.data, desc="Preparing slices", unit="case", leave=False):
             self._prepare(preprocessing(case))
+        if augmentation is not None:
+            self[0, 0]  # an augmentation that does not fit the images is an error here, not in a worker
         logger.info("%d training slices of %d cases, %d empty.", len(self.index), len(self.data), sum(self.is_empty))
 
     def _prepare(self, case: dict[str, Any]) -> None:
@@ -95,7 +97,7 @@ class SliceDataset(Dataset):
     def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
         """Slice ``item``, or slice and augmentation seed: "image" [3, H, W] float32 in [0, 1], "label" [1, H, W] uint8.
 
-        A slice of a volume also says across which of the volume's axes it lies, "slice_axis", 0 to 2 (RAS).
+        The augmentation is also told across which axis of its volume a slice lies, "slice_axis", 0 to 2 (RAS).
         With a seed the augmentation depends on nothing else: not on which worker does it, nor on what was done before.
         """
         item, seed = item if isinstance(item, tuple) else (item, None)
@@ -110,10 +112,11 @@ class SliceDataset(Dataset):
             "image": slice_channels(nearby, [index - first], self.num_slices)[0].contiguous(),
             "label": torch.from_numpy(np.array(labels[index])),
         }
-        axis = self.stacks[number]
-        if axis is not None:
-            sample["slice_axis"] = slice_axis(axis)
-        return sample if self.augmentation is None else self.augmentation(sample)
+        if self.augmentation is not None:
+            axis = self.stacks[number]
+            sample = self.augmentation(sample if axis is None else sample | {"slice_axis": slice_axis(axis)})
+            sample.pop("slice_axis", None)
+        return sample
 
 
 class SliceSampler(Sampler[tuple[int, int]]):

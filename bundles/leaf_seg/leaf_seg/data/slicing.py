@@ -30,12 +30,25 @@ def slice_directions(axis: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: When there is none, one is unknown or there twice.
     """
+    if not isinstance(axis, Sequence):
+        raise InputError(f"axis is {axis!r}; expected one or several of {', '.join(SLICE_AXES)}.")
     names = (axis,) if isinstance(axis, str) else tuple(axis)
     for name in names:
         slice_axis(name)
     if not names or len(set(names)) < len(names):
         raise InputError(f"axis is {list(names)}; expected one or several of {', '.join(SLICE_AXES)}, each once.")
     return names
+
+
+def check_mirror_axes(axes: Sequence[int]) -> tuple[int, ...]:
+    """Spatial axes along which an image is mirrored, as a tuple.
+
+    Raises:
+        InputError: When they are not among 0, 1 and 2, each once.
+    """
+    if not isinstance(axes, Sequence) or any(axis not in (0, 1, 2) for axis in axes) or len(set(axes)) < len(axes):
+        raise InputError(f"mirror_axes is {axes!r}; expected some of the spatial axes 0, 1 and 2, or none: [].")
+    return tuple(axes)
 
 
 def to_slices(image: torch.Tensor, axis: str) -> torch.Tensor:

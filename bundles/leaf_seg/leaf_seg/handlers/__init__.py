@@ -1,7 +1,7 @@
 """Handlers: progress, checkpoints, what is saved of a model, reports and segmentations."""
 
 from leaf_seg.handlers.autoencoder_saver import AutoencoderSaver
-from leaf_seg.handlers.calibration_report import CalibrationReport
+from leaf_seg.handlers.calibration_report import RELIABILITY_NAME, CalibrationReport
 from leaf_seg.handlers.case_overlay import CaseOverlay
 from leaf_seg.handlers.case_report import CASES_NAME, SUMMARY_NAME, CaseReport
 from leaf_seg.handlers.class_dice import ClassDice
@@ -17,6 +17,7 @@ from leaf_seg.handlers.validation_overlays import ValidationOverlays
 
 __all__ = [
     "CASES_NAME",
+    "RELIABILITY_NAME",
     "SUMMARY_NAME",
     "AutoencoderSaver",
     "CalibrationReport",

@@ -19,7 +19,7 @@ from leaf_seg.writers import replacing
 
 logger = logging.getLogger(__name__)
 
-FIGURE_NAME = "reliability.png"
+RELIABILITY_NAME = "reliability.png"
 
 
 class CalibrationReport:
@@ -61,7 +61,7 @@ class CalibrationReport:
         summary = json.loads(path.read_text()) | {"calibration": calibration}
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
-        save_reliability(calibration, self.folder / FIGURE_NAME)
+        save_reliability(calibration, self.folder / RELIABILITY_NAME)
         for name, result in calibration["classes"].items():
             logger.info("Calibration of %s: %s", name, _as_text(result))
 

@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from leaf_seg.networks import SegmentationNetwork
 from leaf_seg.settings import ModelSettings
 from leaf_seg.weights import save_model
+from leaf_seg.weights.model_folder import check_storage
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,9 @@ class ModelSaver:
         folder: of the model.
         provenance: what is worth keeping of the training, such as the hash of its data split.
         storage: "fp32" or "fp16", as for :func:`~leaf_seg.weights.save_model`.
+
+    Raises:
+        InputError: When storage is unknown.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class ModelSaver:
         provenance: dict[str, Any] | None = None,
         storage: str = "fp32",
     ) -> None:
+        check_storage(storage)
         self.network = network
         self.settings = settings
         self.folder = folder

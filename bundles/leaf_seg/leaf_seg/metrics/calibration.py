@@ -24,7 +24,8 @@ def reliability_bins(
 
     The confidence of a voxel is the probability of the class that it is given, the most probable one. Bins are of equal
     width over [0, 1], their upper end included (Guo et al., ICML 2017). Voxels given another class do not count: the
-    background around a structure, which nobody mistakes, would hide every error.
+    background around a structure, which nobody mistakes, would hide every error. In this it differs from MONAI's
+    ``calibration_binning``, which takes all voxels of one image; these sums can be added up over cases.
 
     Args:
         probabilities: class probabilities [K, *spatial].
@@ -37,12 +38,12 @@ def reliability_bins(
     Raises:
         ValueError: When the shapes do not fit.
     """
-    values = convert_to_numpy(probabilities).astype(np.float64).reshape(len(probabilities), -1)  # [K, voxels]
+    values = convert_to_numpy(probabilities).reshape(len(probabilities), -1)  # [K, voxels]
     truth = convert_to_numpy(label).reshape(-1).astype(np.int64)
     if values.shape[1:] != truth.shape:
         raise ValueError(f"probabilities {tuple(probabilities.shape)} and label {tuple(label.shape)} differ in shape.")
     given = values.argmax(axis=0)
-    confidence = values.max(axis=0)
+    confidence = values.max(axis=0).astype(np.float64)
     cell = given * num_bins + np.clip(np.ceil(confidence * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
     size = len(values) * num_bins
     columns = [np.bincount(cell, weights, size) for weights in (None, confidence, given == truth)]
@@ -70,8 +71,8 @@ def brier_scores(probabilities: torch.Tensor | np.ndarray, label: torch.Tensor |
         label: true class indices [*spatial].
     """
     truth = convert_to_numpy(label)
-    values = convert_to_numpy(probabilities).astype(np.float64)
-    return [float(np.square(p - (truth == k)).mean()) for k, p in enumerate(values)]
+    values = convert_to_numpy(probabilities)
+    return [float(np.square(p.astype(np.float64) - (truth == k)).mean()) for k, p in enumerate(values)]
 
 
 def summarize_calibration(
@@ -109,25 +110,28 @@ def summarize_calibration(
         }
     return {
         "classes": classes,
-        "definition": "ece: over the voxels of all cases that are given the structure, by bins of equal width of its "
-        "probability; interval by resampling cases. brier: mean over all voxels of a case, then over cases",
+        "definition": "ece: of all cases together, over the voxels that are given the structure, by bins of equal "
+        "width of its probability; 95 % basic bootstrap interval over the n cases with such voxels, which takes off "
+        "the bias of a mean of distances, cut at 0. brier: mean over all voxels of a case, then over cases; 95 % percentile "
+        "bootstrap interval",
     }
 
 
 def _ece_interval(cases: np.ndarray, seed: int) -> Interval:
-    """ECE of all cases together, [cases, num_bins, 3], with a percentile bootstrap interval over the cases."""
+    """ECE of all cases together, [cases, num_bins, 3], with a bootstrap interval over those with voxels."""
+    cases = cases[cases[:, :, COUNT].sum(axis=1) > 0]
     value = expected_calibration_error(cases.sum(axis=0))
-    if len(cases) < 2 or math.isnan(value):
+    if len(cases) < 2:
         return Interval(value, math.nan, math.nan, len(cases))
     interval = bootstrap(
         (np.arange(len(cases)),),
         lambda chosen: expected_calibration_error(cases[chosen].sum(axis=0)),
         vectorized=False,
         n_resamples=1999,
-        method="percentile",
+        method="basic",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(value, float(interval.low), float(interval.high), len(cases))
+    return Interval(value, max(float(interval.low), 0.0), max(float(interval.high), 0.0), len(cases))
 
 
 def _quotients(values: np.ndarray, counts: np.ndarray) -> list[float | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from monai.networks.blocks.dynunet_block import UnetOutBlock
 from monai.networks.nets import DynUNet
 
 from leaf_seg.errors import InputError
@@ -49,3 +50,7 @@ class DynUNetSegmenter(LogitsNetwork, DynUNet):
             dropout=dropout,
         )
         self.describe(num_classes, image_size, filters=list(filters), dropout=dropout)
+
+    def get_output_block(self, idx: int) -> UnetOutBlock:
+        """The last convolution; without MONAI's dropout, which would strike out logits."""
+        return UnetOutBlock(self.spatial_dims, self.filters[idx], self.out_channels)

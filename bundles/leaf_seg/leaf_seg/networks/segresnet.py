@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from monai.networks.nets import SegResNet
 
+from leaf_seg.errors import InputError
 from leaf_seg.networks.logits_network import LogitsNetwork, check_image_size
 
 
@@ -20,7 +21,7 @@ class SegResNetSegmenter(LogitsNetwork, SegResNet):
         dropout: probability of dropout after the first convolution.
 
     Raises:
-        InputError: When the image size is unfit.
+        InputError: When image size or init_filters is unfit.
     """
 
     def __init__(
@@ -31,6 +32,8 @@ class SegResNetSegmenter(LogitsNetwork, SegResNet):
         blocks_down: Sequence[int] = (1, 2, 2, 4),
         dropout: float = 0.0,
     ) -> None:
+        if init_filters % 8:
+            raise InputError(f"init_filters is {init_filters}; expected a multiple of 8, for group norm.")
         factor = 2 ** (len(blocks_down) - 1)
         check_image_size("SegResNet", image_size, smallest=factor, multiple=factor)
         SegResNet.__init__(

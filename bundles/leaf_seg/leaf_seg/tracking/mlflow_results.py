@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
 
 from leaf_seg.engines import LeafEvaluator
-from leaf_seg.handlers import CASES_NAME, SUMMARY_NAME
+from leaf_seg.handlers import CASES_NAME, RELIABILITY_NAME, SUMMARY_NAME
 from leaf_seg.tracking.manifest import read_manifest
 from leaf_seg.tracking.mlflow_run import MlflowRun, mlflow_handler
 from leaf_seg.tracking.run_folder import CONFIG_NAME, MANIFEST_NAME
@@ -70,7 +70,8 @@ class MlflowResults:
     def _complete(self) -> None:
         run = cast(MlflowRun, self._run)
         run.log_files(
-            [self.folder / name for name in (CONFIG_NAME, MANIFEST_NAME, SUMMARY_NAME, CASES_NAME)], self.name
+            [self.folder / name for name in (CONFIG_NAME, MANIFEST_NAME, SUMMARY_NAME, CASES_NAME, RELIABILITY_NAME)],
+            self.name,
         )
         run.log_files(sorted((self.folder / "overlays").glob("*.png"))[: self.num_overlays], f"{self.name}/overlays")
         summary = self.folder / SUMMARY_NAME
@@ -90,8 +91,10 @@ class MlflowResults:
 
 
 def _means(summary: Mapping[str, Any], name: str) -> dict[str, float]:
-    """The defined means of a summary, flat, and where it was measured the standard deviation over noise seeds."""
+    """The defined means of a summary, flat, with calibration and the spread over noise seeds where measured."""
     groups = {"mean_foreground": summary["mean_foreground"], **summary["classes"]}
+    for group, calibration in summary.get("calibration", {}).get("classes", {}).items():
+        groups[group] = groups[group] | {metric: calibration[metric] for metric in ("ece", "brier")}
     stability = summary.get("noise_stability")
     spread = {f"{name}_dice_std_noise_seeds": stability["mean_foreground"]["dice"]["std"]} if stability else {}
     return spread | {

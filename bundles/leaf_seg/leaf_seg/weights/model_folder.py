@@ -54,6 +54,7 @@ def save_model(
     Raises:
         InputError: When the folder cannot be written to, or storage is unknown.
     """
+    check_storage(storage)
     state = _stored(network, storage)
     path = ensure_writable_folder(folder)
     description = {CLASS_KEY: type(network).__name__} | network.config
@@ -67,15 +68,21 @@ def save_model(
     return path
 
 
-def _stored(network: SegmentationNetwork, storage: str) -> dict[str, torch.Tensor]:
-    """The state dictionary as it is to be written."""
+def check_storage(storage: str) -> None:
+    """Raise an InputError when ``storage`` is neither "fp32" nor "fp16"."""
     if storage not in ("fp32", "fp16"):
         raise InputError(f"storage is {storage!r}; expected fp32 or fp16.")
+
+
+def _stored(network: SegmentationNetwork, storage: str) -> dict[str, torch.Tensor]:
+    """The state dictionary as it is to be written."""
     state = network.state_dict()
-    if storage == "fp16":
-        trainable = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-        state = {name: value.half() if name in trainable else value for name, value in state.items()}
-    return state
+    if storage == "fp32":
+        return state
+    # A module that a network holds under two names is there twice, and is stored once.
+    trainable = {name for name, p in network.named_parameters(remove_duplicate=False) if p.requires_grad}
+    rounded = {value.data_ptr(): value.half() for name, value in state.items() if name in trainable}
+    return {name: rounded[value.data_ptr()] if name in trainable else value for name, value in state.items()}
 
 
 def check_dataset(folder: str | os.PathLike[str], datalist: Datalist) -> None:
