@@ -112,8 +112,8 @@ def summarize_calibration(
         "classes": classes,
         "definition": "ece: of all cases together, over the voxels that are given the structure, by bins of equal "
         "width of its probability; 95 % basic bootstrap interval over the n cases with such voxels, which takes off "
-        "the bias of a mean of distances, cut at 0. brier: mean over all voxels of a case, then over cases; 95 % percentile "
-        "bootstrap interval",
+        "the bias of a mean of distances, cut at 0. brier: mean over all voxels of a case, then over cases; 95 % "
+        "percentile bootstrap interval",
     }
 
 
