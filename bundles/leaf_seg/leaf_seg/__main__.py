@@ -65,7 +65,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("--class-name", help="of the one foreground class of LEAF and SDSeg (without: foreground)")
     convert.set_defaults(command=_convert)
+
+    compare = commands.add_parser(
+        "compare",
+        help="compare two evaluations case by case",
+        description="Differences of two evaluations of the same cases, with paired bootstrap intervals.",
+    )
+    compare.add_argument("first", help="folder of an evaluation, with metrics_cases.csv")
+    compare.add_argument("second", help="folder of the other evaluation")
+    compare.set_defaults(command=_compare)
     return parser
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from leaf_seg.metrics import compare
+
+    print(compare(options.first, options.second))  # noqa: T201
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ from leaf_seg.metrics.calibration import (
     reliability_bins,
     summarize_calibration,
 )
+from leaf_seg.metrics.comparison import compare, paired_difference
 from leaf_seg.metrics.segmentation import CONVENTIONS, METRICS, case_metrics
 from leaf_seg.metrics.stability import class_dice, noise_stability
 from leaf_seg.metrics.summary import Interval, bootstrap_interval, summarize
@@ -18,8 +19,10 @@ __all__ = [
     "brier_scores",
     "case_metrics",
     "class_dice",
+    "compare",
     "expected_calibration_error",
     "noise_stability",
+    "paired_difference",
     "reliability_bins",
     "summarize",
     "summarize_calibration",

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+from leaf_seg.__main__ import main
+from leaf_seg.errors import InputError
+from leaf_seg.metrics import METRICS, compare, paired_difference
+from leaf_seg.metrics.comparison import MEAN_FOREGROUND, read_cases
+
+
+def write_report(folder: Path, dice: dict[str, dict[str, float]], hd95: float = 1.0) -> Path:
+    """A report with the Dice of each case and class; the other metrics are the same everywhere."""
+    folder.mkdir()
+    with (folder / "metrics_cases.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["case", "class", *METRICS])
+        for case, classes in dice.items():
+            for name, value in classes.items():
+                writer.writerow([case, name, value, 0.5, "" if math.isnan(hd95) else hd95, 0.25])
+    return folder
+
+
+def random_report(folder: Path, seed: int, cases: int = 12) -> Path:
+    values = np.random.default_rng(seed).uniform(0.5, 1, (cases, 2))
+    return write_report(folder, {f"case_{i}": {"a": row[0], "b": row[1]} for i, row in enumerate(values)})
+
+
+def test_interval_is_that_of_scipy_s_paired_bootstrap(tmp_path: Path) -> None:
+    first, second = (read_cases(random_report(tmp_path / str(i), i) / "metrics_cases.csv")["dice"]["a"] for i in (0, 1))
+    found = paired_difference(first, second)
+    expected = bootstrap(
+        (np.array(list(first.values())), np.array(list(second.values()))),
+        lambda x, y, axis: np.mean(x - y, axis=axis),
+        paired=True,
+        method="percentile",
+        rng=np.random.default_rng(5),
+    ).confidence_interval
+    assert found.mean == pytest.approx(np.mean(list(first.values())) - np.mean(list(second.values())))
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.01)
+    assert found.n == 12
+
+
+def test_pairing_takes_off_what_cases_share() -> None:
+    hard = np.random.default_rng(0).uniform(0, 1, 30)
+    first = {str(i): value + 0.01 for i, value in enumerate(hard)}
+    interval = paired_difference(first, {str(i): value for i, value in enumerate(hard)})
+    assert (interval.low, interval.high) == pytest.approx((0.01, 0.01))
+
+
+def test_foreground_is_the_mean_of_the_classes_of_a_case(tmp_path: Path) -> None:
+    report = write_report(tmp_path / "a", {"x": {"a": 0.5, "b": 0.7}, "y": {"a": 1.0, "b": 0.0}}, hd95=math.nan)
+    table = read_cases(report / "metrics_cases.csv")
+    assert table["dice"][MEAN_FOREGROUND] == pytest.approx({"x": 0.6, "y": 0.5})
+    assert all(math.isnan(value) for value in table["hd95"][MEAN_FOREGROUND].values())
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = write_report(tmp_path / "a", {"x": {"a": 0.9}, "y": {"a": 0.7}})
+    second = write_report(tmp_path / "b", {"x": {"a": 0.8}, "y": {"a": 0.5}})
+    assert main(["compare", str(first), str(second)]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.split() == ["a", "dice", "0.8000", "0.6500", "+0.1500", "[+0.1000,", "+0.2000]", "2"]
+
+
+def test_other_cases(tmp_path: Path) -> None:
+    first, second = random_report(tmp_path / "a", 0), random_report(tmp_path / "b", 0, cases=11)
+    with pytest.raises(InputError, match="1 are in one of them only, such as case_11"):
+        compare(first, second)
+
+
+def test_other_classes(tmp_path: Path) -> None:
+    first, second = (write_report(tmp_path / name, {"x": {name: 0.9}}) for name in "ab")
+    with pytest.raises(InputError, match="have the classes"):
+        compare(first, second)
+
+
+def test_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(tmp_path), str(tmp_path)]) == 2
+    assert "Evaluate the model first" in capsys.readouterr().err
+    (tmp_path / "metrics_cases.csv").write_text("case,dice\nx,1\n")
+    with pytest.raises(InputError, match="is no table of an evaluation"):
+        compare(tmp_path, tmp_path)
