@@ -5,14 +5,25 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from leaf_seg.networks import NETWORKS, BasicUNetSegmenter, LatentSegmenter, SegmentationNetwork
+from leaf_seg.networks import (
+    NETWORKS,
+    BasicUNetSegmenter,
+    DynUNetSegmenter,
+    LatentSegmenter,
+    SegmentationNetwork,
+    SegResNetSegmenter,
+)
 
 
 @pytest.fixture
 def networks(make_segmenter: Callable[..., LatentSegmenter]) -> dict[str, SegmentationNetwork]:
     """One of each class."""
-    unet = BasicUNetSegmenter(4, (32, 48), features=(4, 4, 4, 4, 4, 4)).eval()
-    return {"LatentSegmenter": make_segmenter(4, (32, 48)), "BasicUNetSegmenter": unet}
+    return {
+        "LatentSegmenter": make_segmenter(4, (32, 48)),
+        "BasicUNetSegmenter": BasicUNetSegmenter(4, (32, 48), features=(4, 4, 4, 4, 4, 4)).eval(),
+        "DynUNetSegmenter": DynUNetSegmenter(4, (32, 48), filters=(4, 4, 4)).eval(),
+        "SegResNetSegmenter": SegResNetSegmenter(4, (32, 48), init_filters=8, blocks_down=(1, 1)).eval(),
+    }
 
 
 def test_classes_by_their_names(networks: dict[str, SegmentationNetwork]) -> None:
