@@ -78,13 +78,15 @@ def compare(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> st
     names = [list(table[METRICS[0]]) for table in tables]
     if names[0] != names[1]:
         raise InputError(f"The two evaluations have the classes {names[0]} and {names[1]}; expected the same.")
-    lines = [("class", "metric", "first", "second", "first - second [95 % paired bootstrap]", "n")]
+    lines: list[tuple[str, ...]] = [
+        ("class", "metric", "first", "second", "first - second [95 % paired bootstrap]", "n")
+    ]
     for name in names[0]:
         for metric in METRICS:
-            values = [table[metric][name] for table in tables]
-            difference = paired_difference(*values)
-            means = [f"{_mean(list(v.values())):.4f}" for v in values]
+            left, right = (table[metric][name] for table in tables)
+            difference = paired_difference(left, right)
             interval = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+            means = (f"{_mean(list(values.values())):.4f}" for values in (left, right))
             lines.append((name, metric, *means, interval, str(difference.n)))
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
