@@ -20,7 +20,7 @@ def save_reliability(calibration: Mapping[str, Any], path: PathLike) -> None:
         path: PNG to write.
     """
     classes = calibration["classes"]
-    figure = Figure(figsize=(3.4 * len(classes), 4.4), layout="constrained")
+    figure = Figure(figsize=(3.2 * len(classes), 4.6), layout="constrained")
     grid = figure.subplots(2, len(classes), squeeze=False, sharex=True, height_ratios=(3, 1))
     for column, (name, result) in enumerate(classes.items()):
         colour = CLASS_COLOURS[column % len(CLASS_COLOURS)]
@@ -40,7 +40,7 @@ def save_reliability(calibration: Mapping[str, Any], path: PathLike) -> None:
         )
         ece = result["ece"]["mean"]
         upper.set_title(f"{name}\nECE {'undefined' if ece is None else format(ece, '.3f')}", fontsize=10)
-        upper.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        upper.set(xlim=(0, 1), ylim=(0, 1))
         lower.bar(edges[:-1], share, width=np.diff(edges), align="edge", color=colour)
         lower.set(ylim=(0, 1), xlabel="confidence")
     grid[0, 0].set_ylabel("share that is right")
