@@ -13,6 +13,7 @@ from monai.transforms import Compose, Orientationd, RandFlipd, RandGaussianNoise
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from leaf_seg.augmentation import RandMirrord
 from leaf_seg.data import SliceDataset, SliceSampler, load_datalist, make_phantoms
 from leaf_seg.data.slicing import resize_image, resize_label
 from leaf_seg.errors import InputError
@@ -309,3 +310,10 @@ def test_pictures_and_volumes_in_one_batch(pictures: Cases, volumes: Cases) -> N
     dataset = make_dataset([volumes[0], pictures[0]], augmentation=RandFlipd(("image", "label"), prob=0.5))
     (batch,) = DataLoader(dataset, batch_size=len(dataset))
     assert batch["image"].shape == (17, 3, 16, 24)
+
+
+def test_augmentation_that_does_not_fit_is_an_error_at_once(pictures: Cases) -> None:
+    """Not in a worker, where its cause is lost in a traceback."""
+    with pytest.raises(RuntimeError) as error:  # MONAI's, around ours
+        make_dataset(pictures, augmentation=Compose([RandMirrord("image", [0.5, 0, 0])]))
+    assert isinstance(error.value.__cause__, InputError)
