@@ -27,14 +27,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("three_classes")
-    return make_phantoms(folder, dimension=3, num_cases=5, num_classes=3, size=(20, 24, 16))
+    return make_phantoms(folder, dimension=3, num_cases=3, num_classes=3, size=(16, 18, 16))
 
 
 @pytest.fixture(scope="module")
 def model(bundle_run: Run, small: list[str], volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the recipe's training leaves, one epoch and a small network."""
     folder = tmp_path_factory.mktemp("model")
-    bundle_run("training", *TRAIN, *small, "--dataset_dir", volumes, "--output_dir", folder)
+    bundle_run("training", *TRAIN, *small, "--batch_size", 16, "--dataset_dir", volumes, "--output_dir", folder)
     return folder
 
 
@@ -68,7 +68,7 @@ def test_evaluation_of_a_decathlon_folder_with_other_directions(
     reports = {}
     for name, options in {"plain": [], "other": ["--axis", "axial", "--mirror_axes", "[0]"]}.items():
         folder = tmp_path / name
-        arguments = ["--dataset_dir", decathlon, "--model_dir", model, "--report_dir", folder]
+        arguments = ["--dataset_dir", decathlon, "--model_dir", model, "--report_dir", folder, "--batch_size", 16]
         bundle_run("evaluating", *EVALUATE, *arguments, *options)
         reports[name] = json.loads((folder / "metrics_summary.json").read_text())
         assert (folder / "reliability.png").is_file()
