@@ -17,6 +17,7 @@ from monai.data import MetaTensor
 
 from leaf_seg.data.files import case_name, ensure_writable_folder, is_picture
 from leaf_seg.metrics import CONVENTIONS, METRICS, case_metrics, summarize
+from leaf_seg.text_table import aligned
 from leaf_seg.writers import replacing
 
 logger = logging.getLogger(__name__)
@@ -127,9 +128,8 @@ def _as_text(summary: dict[str, Any]) -> str:
     lines = [("class", *METRICS)]
     for name, metrics in {**summary["classes"], "mean foreground": summary["mean_foreground"]}.items():
         lines.append((name, *(_interval_text(metrics[metric], summary["n"]) for metric in METRICS)))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    table = "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
-    return f"{summary['split']} split, n = {summary['n']}, mean over cases [95 % bootstrap interval]\n{table}"
+    title = f"{summary['split']} split, n = {summary['n']}, mean over cases [95 % bootstrap interval]"
+    return f"{title}\n{aligned(lines)}"
 
 
 def _interval_text(interval: dict[str, float | int | None], num_cases: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from leaf_seg.errors import InputError
 from leaf_seg.metrics.segmentation import METRICS
 from leaf_seg.metrics.summary import Interval, bootstrap_interval
+from leaf_seg.text_table import aligned
 
 MEAN_FOREGROUND = "mean foreground"
 Table = dict[str, dict[str, dict[str, float]]]  # by metric, class and case
@@ -88,8 +89,7 @@ def compare(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> st
             interval = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
             means = (f"{_mean(list(values.values())):.4f}" for values in (left, right))
             lines.append((name, metric, *means, interval, str(difference.n)))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return aligned(lines)
 
 
 def _mean(values: list[float]) -> float:
