@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from diffusers.models import embeddings
 from safetensors.torch import save_file
 
 from tests.weights.published_layouts import ldm_autoencoder_shapes, ldm_encoder_shapes, ldm_unet_shapes
-from tests.weights.published_rule import rule_state
+from tests.weights.published_rule import recorded_timestep_embedding, rule_state
 
 LEAF_SCHEDULER = {
     "_class_name": "DDIMScheduler",
@@ -36,6 +37,12 @@ LEAF_SCHEDULER = {
 def records() -> dict[str, Any]:
     """What the published modules put out."""
     return json.loads(Path(__file__).with_name("published_records.json").read_text())
+
+
+@pytest.fixture
+def recorded_sinusoid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks get the sinusoid of the timestep that the recorded outputs were computed with."""
+    monkeypatch.setattr(embeddings, "get_timestep_embedding", recorded_timestep_embedding)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ class NoiseSchedule(nn.Module):
     """alpha_t and sigma_t of a variance-preserving process (LEAF Eq. 1) as fp32 buffers.
 
     Under bf16 autocast the published code adds noise in bf16, which leaves 192 distinct levels of 1 000; here they stay
-    fp32.
+    fp32. The roots are taken in float64 and rounded, so that the constants are the same on every processor (PyTorch's
+    fp32 square root is not rounded correctly on some).
 
     Args:
         scheduler: diffusers' DDIMScheduler; its betas are used, and whether it clips.
@@ -30,8 +31,8 @@ class NoiseSchedule(nn.Module):
         config = scheduler.config
         self.clip_range: float | None = config["clip_sample_range"] if config["clip_sample"] else None
         cumulative = self._cumulative(scheduler)
-        self.register_buffer("alphas", cumulative.sqrt().float(), persistent=False)
-        self.register_buffer("sigmas", (1 - cumulative).sqrt().float(), persistent=False)
+        self.register_buffer("alphas", cumulative.double().sqrt().float(), persistent=False)
+        self.register_buffer("sigmas", (1 - cumulative).double().sqrt().float(), persistent=False)
 
     def _cumulative(self, scheduler: DDIMScheduler) -> torch.Tensor:
         """alpha_t squared, [T]."""
