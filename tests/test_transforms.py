@@ -71,6 +71,22 @@ class TestLoadCased:
         assert np.array_equal(_load("image", path), values[None])
         assert np.array_equal(_load("label", path), values[None])
 
+    def test_tiff(self, tmp_path: Path) -> None:
+        colours = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+        assert np.array_equal(_load("image", _picture(tmp_path / "a.tif", colours)), np.moveaxis(colours, -1, 0))
+        values = RAMP.astype(np.uint16) * 5000
+        assert np.array_equal(_load("image", _picture(tmp_path / "b.tiff", values)), values[None])
+
+    def test_tiffs_that_are_no_picture(self, tmp_path: Path) -> None:
+        page = Image.fromarray(RAMP)
+        page.save(tmp_path / "pages.tif", save_all=True, append_images=[page])
+        with pytest.raises(InputError, match=r"pages.tif: a picture of 2 pages; expected one"):
+            _load("image", str(tmp_path / "pages.tif"))
+        for dtype in (np.float32, np.int32):
+            path = _picture(tmp_path / "deep.tif", RAMP.astype(dtype))
+            with pytest.raises(InputError, match=r"deep.tif: a TIFF of 32 bits per value; expected 8 or 16"):
+                _load("image", path)
+
     @pytest.mark.parametrize("mode", ["1", "LA"])
     def test_label_variants_keep_their_values(self, tmp_path: Path, mode: str) -> None:
         values = (RAMP % 2) * (255 if mode == "1" else 1)
@@ -98,9 +114,9 @@ class TestLoadCased:
             LoadCased()(case)
 
     def test_other_suffix(self, tmp_path: Path) -> None:
-        (tmp_path / "a.tif").touch()
-        with pytest.raises(InputError, match=r"a\.tif: the file type '\.tif' is not supported; expected one of \.png"):
-            _load("image", str(tmp_path / "a.tif"))
+        (tmp_path / "a.bmp").touch()
+        with pytest.raises(InputError, match=r"a\.bmp: the file type '\.bmp' is not supported; expected one of \.png"):
+            _load("image", str(tmp_path / "a.bmp"))
 
     def test_missing_file_and_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"a\.png: does not exist"):

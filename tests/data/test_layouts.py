@@ -196,7 +196,7 @@ def test_no_data_set_names_the_layouts_and_what_is_there(tmp_path: Path) -> None
 
 
 def test_no_pairs_names_what_is_there(tmp_path: Path) -> None:
-    _touch(tmp_path / "images" / "a.tif", tmp_path / "images" / "b.tif")
+    _touch(tmp_path / "images" / "a.bmp", tmp_path / "images" / "b.bmp")
     (tmp_path / "labels").mkdir()
-    with pytest.raises(InputError, match=r"no pairs .* in images/ 2 \.tif; in labels/ nothing"):
+    with pytest.raises(InputError, match=r"no pairs .* in images/ 2 \.bmp; in labels/ nothing"):
         read_layout(str(tmp_path))

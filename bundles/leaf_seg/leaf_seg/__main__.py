@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Segment an image, or every image in a folder, and write label maps and overlays.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    segment.add_argument("input", help="image file (PNG, JPEG, NIfTI) or folder of images")
+    segment.add_argument("input", help="image file (PNG, JPEG, TIFF, NIfTI) or folder of images")
     segment.add_argument("output", help="folder to write to; made where needed")
     segment.add_argument("--model", required=True, help="folder with config.json and weights")
     segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")

@@ -74,8 +74,8 @@ class Segmenter:
         """Segment one image.
 
         Args:
-            image: file (PNG, JPEG, NIfTI); picture [H, W] or [H, W, 3], uint8, uint16 or float in [0, 1]; or volume
-                [X, Y, Z] in the intensities that the model was trained on.
+            image: file (PNG, JPEG, TIFF, NIfTI); picture [H, W] or [H, W, 3], uint8, uint16 or float in [0, 1]; or
+                volume [X, Y, Z] in the intensities that the model was trained on.
             affine: voxel-to-world matrix of a volume array, 4 x 4 in mm, RAS+ as nibabel gives it; without meaning for
                 files and pictures.
             num_samples: hypotheses; from 2 on the result has variance and entropy.

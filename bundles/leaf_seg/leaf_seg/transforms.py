@@ -33,7 +33,7 @@ _PERCENTILES = (0.5, 99.5)
 
 
 class LoadCased(LoadImaged):
-    """Load pictures (PNG, JPEG) and volumes (NIfTI) as channel-first float32 MetaTensors with the values of the file.
+    """Load pictures (PNG, JPEG, TIFF) and volumes (NIfTI) as channel-first float32 MetaTensors, values as in the file.
 
     Pictures become [C, H, W], C = 1 or 3; their transparency is dropped, palettes become colours. Volumes become
     [1, X, Y, Z] in the voxel order of the file. Under the key "label", palette pictures keep their indices. The file's
@@ -212,6 +212,7 @@ def _reader(path: str | os.PathLike[str], is_label: bool) -> ImageReader:
 
 def _convert_picture(picture: Image.Image, is_label: bool) -> Image.Image:
     """Decode a picture and bring it to one or three channels."""
+    _check_picture(picture)
     picture.load()
     if is_label:
         if picture.mode in ("RGB", "RGBA", "CMYK", "YCbCr"):
@@ -223,6 +224,15 @@ def _convert_picture(picture: Image.Image, is_label: bool) -> Image.Image:
     if picture.mode in _MODE_MAXIMA:
         return picture
     return picture.convert("L" if picture.mode in ("1", "LA") else "RGB")
+
+
+def _check_picture(picture: Image.Image) -> None:
+    """Raise for what only TIFF files can hold: several pages, and values of more than 16 bits."""
+    pages = getattr(picture, "n_frames", 1)
+    if pages != 1:
+        raise InputError(f"a picture of {pages} pages; expected one. Save each page as a picture of its own.")
+    if picture.format == "TIFF" and picture.mode in ("I", "F"):
+        raise InputError("a TIFF of 32 bits per value; expected 8 or 16. Save it with 16 bits, or as a NIfTI volume.")
 
 
 def _check_finite(image: torch.Tensor, path: str | os.PathLike[str]) -> None:

@@ -46,8 +46,8 @@ def write_label(label: np.ndarray, source: PathLike, folder: PathLike) -> Path:
     """Write a label map under the name of its source.
 
     A volume becomes a NIfTI file with the source's affine, qform and sform codes, units and voxel sizes, ``.nii`` or
-    ``.nii.gz`` as the source. A picture becomes a PNG whose grey values are the class indices, also for a JPEG source:
-    JPEG compression would alter the labels.
+    ``.nii.gz`` as the source. A picture becomes a PNG whose grey values are the class indices, whatever
+    format the source has: JPEG compression would alter the labels.
 
     Args:
         label: class indices 0 to 255, [*spatial] in the grid of the source file.

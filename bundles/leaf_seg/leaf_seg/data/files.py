@@ -8,7 +8,7 @@ from pathlib import Path
 
 from leaf_seg.errors import InputError
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 VOLUME_SUFFIXES = (".nii.gz", ".nii")
 
 

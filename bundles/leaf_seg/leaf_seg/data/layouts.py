@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 _LAYOUTS = (
     "one of: a datalist .json file with the lists training, validation, testing of {image, label}; a Decathlon folder "
-    "with dataset.json; a folder with images/ and labels/ whose case names match (.png, .jpg, .nii, .nii.gz)"
+    "with dataset.json; a folder with images/ and labels/ whose case names match (.png, .jpg, .tif, .nii, .nii.gz)"
 )
 
 

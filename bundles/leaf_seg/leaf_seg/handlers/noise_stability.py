@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -86,21 +85,10 @@ class NoiseStability:
     def _evaluate(self, seed: int) -> list[list[float]]:
         """Dice of every case and foreground class with the noise of one seed."""
         self._dice = []
-        with _noise_of(self.network, seed):
+        with self.network.noise_of(seed):
             self.evaluator.run()
         return self._dice
 
     def _measure(self, engine: Engine) -> None:
         for item in cast(list[Any], engine.state.output):
             self._dice.append(class_dice(item["pred"][0], item["label"][0], len(self.class_names)))
-
-
-@contextmanager
-def _noise_of(network: LatentSegmenter, seed: int) -> Iterator[None]:
-    """Let the network start from the noise of another seed inside the block."""
-    noise = network.noise
-    network.noise = network.initial_noise(seed).to(noise)
-    try:
-        yield
-    finally:
-        network.noise = noise

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -144,6 +145,16 @@ class LatentSegmenter(nn.Module):
         generator = torch.Generator("cpu").manual_seed(seed)
         shape = (1, self.latent_channels * self.codec.num_images, *self.latent_size)
         return torch.randn(shape, generator=generator, device="cpu")
+
+    @contextmanager
+    def noise_of(self, seed: int) -> Iterator[None]:
+        """Start from the initial noise of another seed inside a ``with`` block."""
+        noise = self.noise
+        self.noise = self.initial_noise(seed).to(noise)
+        try:
+            yield
+        finally:
+            self.noise = noise
 
     def forward(
         self,
