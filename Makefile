@@ -1,12 +1,18 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+LABEL_VENV := .venv-label
+LABEL_BIN := $(LABEL_VENV)/bin
+LABEL_APP := plugins/monailabel/leaf_seg_app
+STUDIES ?=
+PORT ?= 8000
+CONF ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow lint format clean
+.PHONY: help env demo test test-slow lint format label-env label-server test-label clean
 
 help: ## Show the targets
-	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 env: $(VENV)/.installed ## Make .venv with leaf_seg (editable) and the tools for its tests
 
@@ -32,10 +38,27 @@ lint: env ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+label-env: $(LABEL_VENV)/.installed ## Make .venv-label with MONAI Label (an environment of its own: it needs NumPy 1)
+
+# sam2, which MONAI Label asks for and nothing here uses, would fetch another PyTorch to be built with.
+$(LABEL_VENV)/.installed: setup.cfg constraints-label.txt
+	$(PYTHON) -m venv $(LABEL_VENV)
+	$(LABEL_BIN)/pip install -c constraints-label.txt torch setuptools wheel
+	SAM2_BUILD_CUDA=0 $(LABEL_BIN)/pip install -c constraints-label.txt --no-build-isolation sam2
+	$(LABEL_BIN)/pip install -c constraints-label.txt -e ".[label]"
+	touch $@
+
+label-server: label-env ## Serve a folder to 3D Slicer: make label-server STUDIES=folder [PORT=8000] [CONF="--conf KEY VALUE"]
+	@test -n "$(STUDIES)" || { echo "STUDIES is empty: make label-server STUDIES=folder-of-images" >&2; exit 2; }
+	$(LABEL_BIN)/monailabel start_server --app $(LABEL_APP) --studies "$(STUDIES)" --host 127.0.0.1 --port $(PORT) $(CONF)
+
+test-label: label-env ## Run the tests of the MONAI Label app, with real servers
+	$(LABEL_BIN)/pytest plugins/monailabel/tests
+
 format: env ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## Remove the environment and the tools' caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache bundles/leaf_seg/leaf_seg.egg-info
-	find bundles scripts tests -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(LABEL_VENV) .mypy_cache .pytest_cache .ruff_cache bundles/leaf_seg/leaf_seg.egg-info
+	find bundles plugins scripts tests -name __pycache__ -prune -exec rm -rf {} +

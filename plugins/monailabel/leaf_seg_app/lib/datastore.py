@@ -1,0 +1,122 @@
+"""A datastore whose labels survive a crash of the server, and whose processes do not overwrite each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
+from monailabel.interfaces.datastore import DefaultLabelTag
+
+from lib.http_errors import bad_request, not_found
+from lib.label_files import read_label
+
+_UPLOAD_PREFIX = ".upload_"
+
+
+class DurableDatastore(LocalDatastore):
+    """MONAI Label's local folder, with three differences.
+
+    Labels and the datastore's own file are written beside the former ones and then take their place, so that whenever
+    the server is killed each of them is whole. What changes is added to what is on disk, under the lock, since scoring
+    and batch inference write from processes of their own. And a label is checked against its image before it is kept.
+    """
+
+    _config_ts: float
+
+    def __init__(self, datastore_path: str, **arguments: Any) -> None:
+        super().__init__(datastore_path, **arguments)
+        for tag in (DefaultLabelTag.FINAL, DefaultLabelTag.ORIGINAL):
+            _remove_abandoned(Path(self._datastore.label_path(tag)))
+        if self._auto_reload:
+            self._handler.on_moved = self._on_moved
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Keep a label.
+
+        Raises:
+            HTTPException: 404 for an unknown image, 400 for a label that cannot be read or lies in another grid.
+        """
+        image = self.get_image_uri(image_id)
+        if not image:
+            raise not_found("image", image_id, self.list_images())
+        with bad_request():
+            read_label(label_filename, image)
+        extension = self._to_id(os.path.basename(label_filename))[1]
+        name = self._filename(image_id, extension)
+        folder = Path(self._datastore.label_path(label_tag))
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f"{_UPLOAD_PREFIX}{os.getpid()}_{time.monotonic_ns()}"
+        shutil.copy(label_filename, temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        with self._changing():
+            os.replace(temporary, folder / name)
+            info = {**(label_info or {}), "ts": int(time.time()), "name": name}
+            self._object(image_id).labels[label_tag] = DataModel(info=info, ext=extension)
+        return image_id
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Add to what is known of an image."""
+        with self._changing():
+            self._object(image_id).image.info.update(info)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Add to what is known of a label."""
+        with self._changing():
+            labels = self._object(label_id).labels
+            if label_tag not in labels:
+                raise not_found(f"label of {label_id} with the tag", label_tag, list(labels))
+            labels[label_tag].info.update(info)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Change what is on disk now, alone."""
+        with FileLock(self._lock_file):
+            file = Path(self._datastore_config_path)
+            if file.exists() and file.stat().st_mtime != self._config_ts:
+                self._datastore = LocalDatastoreModel.model_validate_json(file.read_text())
+                self._datastore.base_path = self._datastore_path
+            yield
+            self._update_datastore_file(lock=False)
+
+    def _object(self, image_id: str) -> ImageLabelModel:
+        if image_id not in self._datastore.objects:
+            raise not_found("image", image_id, self.list_images())
+        return self._datastore.objects[image_id]
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        if lock:
+            with FileLock(self._lock_file):
+                self._update_datastore_file(lock=False)
+            return
+        file = Path(self._datastore_config_path)
+        temporary = file.with_name(f".{os.getpid()}_{time.monotonic_ns()}.tmp")
+        with temporary.open("w") as stream:
+            json.dump(self._datastore.model_dump(exclude={"base_path"}), stream, indent=2, default=str)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+        self._config_ts = file.stat().st_mtime
+
+    def _on_moved(self, event: Any) -> None:
+        """Another process has put a new file in its place."""
+        if event.dest_path == self._datastore_config_path:
+            self._init_from_datastore_file()
+        else:
+            self.refresh()
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what uploads that were killed have left."""
+    for file in folder.glob(f"{_UPLOAD_PREFIX}*"):
+        if not psutil.pid_exists(int(file.name.removeprefix(_UPLOAD_PREFIX).split("_")[0])):
+            file.unlink()

@@ -1,0 +1,146 @@
+"""Label maps between the grids of leaf_seg and the files that MONAI Label and 3D Slicer exchange."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import itk
+import nibabel as nib
+import numpy as np
+from monai.data import ITKReader
+from monai.transforms import LoadImage
+from PIL import Image
+
+from leaf_seg.data.files import is_picture
+from leaf_seg.errors import InputError
+from leaf_seg.writers import write_label, write_map
+
+# 3D Slicer shows a picture as a volume of one slice, in ITK's coordinates; NIfTI's run the other way along x and y.
+_PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+_TOLERANCE = 1e-3  # mm
+
+
+def write_result(array: np.ndarray, source: str, extension: str = ".nii.gz") -> str:
+    """Write a label map (integers) or a map of real values in the grid of the image that it belongs to.
+
+    Args:
+        array: [X, Y, Z] of a volume, [H, W] of a picture.
+        source: the image's file.
+        extension: ".nii.gz", ".nii" or ".nrrd".
+
+    Returns:
+        A new temporary file, which the caller removes.
+
+    Raises:
+        InputError: For another extension.
+    """
+    if extension not in (".nii.gz", ".nii", ".nrrd"):
+        raise InputError(f"result_extension is {extension!r}; expected .nii.gz, .nii or .nrrd.")
+    handle, name = tempfile.mkstemp(suffix=extension)
+    os.close(handle)
+    with tempfile.TemporaryDirectory() as folder:
+        nifti = _write_nifti(array, source, folder)
+        if str(nifti).endswith(extension):
+            os.replace(nifti, name)
+        else:
+            itk.imwrite(itk.imread(str(nifti)), name, compression=True)
+    return name
+
+
+def read_label(file: str, image: str) -> np.ndarray:
+    """Read a label map in the grid of its image.
+
+    Args:
+        file: label of a volume (NIfTI, NRRD), or of a picture (the same with one slice, or PNG).
+        image: the image's file.
+
+    Returns:
+        Whole numbers [X, Y, Z] or [H, W].
+
+    Raises:
+        InputError: When it cannot be read, lies in another grid, or holds other values.
+    """
+    try:
+        label, affine = _read(file)
+    except Exception as error:  # ITK and PIL raise many kinds
+        raise InputError(f"The label {file} cannot be read ({' '.join(str(error).split())}); save it again.") from error
+    shape, expected = _grid(image)
+    if label.shape != shape:
+        raise InputError(
+            f"The label {file} has the size {label.shape}, its image {image} {shape}; expected the same. Save the "
+            "label in the image's geometry."
+        )
+    if affine is not None and np.abs(affine - expected).max() > _TOLERANCE:
+        raise InputError(
+            f"The label {file} lies elsewhere than its image {image}: their affines differ by up to "
+            f"{np.abs(affine - expected).max():.3g}. Save the label in the image's geometry."
+        )
+    if (label != np.rint(label)).any() or label.min() < 0:
+        raise InputError(f"The label {file} has values that are no whole numbers from 0; save it as a label map.")
+    return label[..., 0].T if is_picture(image) else label
+
+
+def class_indices(label: np.ndarray, label_info: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> np.ndarray:
+    """Renumber a label map by the names of its structures.
+
+    3D Slicer numbers the segments in the order in which they stand, and says their names: the value k is the k-th name,
+    or, where a value is larger than the number of names, the one whose "idx" it is.
+
+    Args:
+        label: whole numbers [*spatial].
+        label_info: {"name", "idx"} of each structure; empty where nobody said: the values are the classes.
+        class_names: K names, background first.
+
+    Returns:
+        Class indices, uint8 [*spatial].
+
+    Raises:
+        InputError: For a value without a name, and a name that is no class.
+    """
+    values = [int(value) for value in np.unique(label) if value]
+    names = dict(enumerate((entry["name"] for entry in label_info), start=1))
+    if any(value > len(names) for value in values):
+        names = {int(entry.get("idx", 0)): entry["name"] for entry in label_info}
+    if not label_info:
+        names = dict(enumerate(class_names))
+    result = np.zeros(label.shape, np.uint8)
+    for value in values:
+        if names.get(value) not in class_names:
+            raise InputError(
+                f"The label holds the value {value} ({names.get(value, 'without a name')}); expected "
+                f"{', '.join(class_names[1:])}. Rename or remove the segment."
+            )
+        result[label == value] = list(class_names).index(names[value])
+    return result
+
+
+def _write_nifti(array: np.ndarray, source: str, folder: str) -> Path:
+    """Write as NIfTI; a picture as a volume of one slice."""
+    is_label = np.issubdtype(array.dtype, np.integer)
+    if not is_picture(source):
+        return write_label(array, source, folder) if is_label else write_map(array, source, folder, "map")
+    file = Path(folder) / "picture.nii.gz"
+    nib.save(nib.Nifti1Image(array.astype(np.uint8 if is_label else np.float32).T[..., None], _PICTURE_AFFINE), file)
+    return file
+
+
+def _read(file: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Values, and the affine of what is no picture."""
+    if is_picture(file):
+        with Image.open(file) as picture:
+            return np.asarray(picture).T[..., None], None
+    label = LoadImage(reader=ITKReader(), image_only=True)(file)
+    return label.numpy(), label.affine.numpy()
+
+
+def _grid(image: str) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine that the label of an image has; of a picture as a volume of one slice."""
+    if is_picture(image):
+        with Image.open(image) as picture:
+            return (picture.width, picture.height, 1), _PICTURE_AFFINE
+    volume: Any = nib.load(image)
+    return volume.shape, volume.affine

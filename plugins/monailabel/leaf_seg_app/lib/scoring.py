@@ -1,0 +1,112 @@
+"""How sure the model is of the images that have no label yet."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.utils.others.generic import name_to_device
+
+from leaf_seg import Segmenter
+from leaf_seg.errors import InputError
+from leaf_seg.metrics import agreement
+from leaf_seg.networks import LatentSegmenter
+from lib import options
+from lib.versions import ModelVersions
+
+logger = logging.getLogger(__name__)
+
+# Kept with each image in the datastore; MONAI Label's Epistemic strategy takes the highest first.
+SCORES = {
+    "epistemic_entropy": "entropy of the mean of several hypotheses",
+    "epistemic_variance": "variance over several hypotheses",
+    "epistemic_disagreement": "one minus the predicted Dice, the mean Dice between two hypotheses",
+}
+_SCORED_BY = "scored_by"  # version of the model
+_MAX_HYPOTHESES = 100
+
+
+class AgreementScoring(ScoringMethod):
+    """Segments images without a label several times, from different noise, and keeps what tells the answers apart.
+
+    All of :data:`SCORES` come from the same hypotheses, so whichever method runs keeps them all. An image is scored
+    once by each version of the model.
+
+    Args:
+        versions: models of the server.
+        description: what the score is, for clients.
+        max_samples: greatest number of images in one run.
+        hypotheses: of each image.
+    """
+
+    def __init__(self, versions: ModelVersions, description: str, max_samples: int = 20, hypotheses: int = 3) -> None:
+        super().__init__(description)
+        self.versions = versions
+        self.max_samples = max_samples
+        self.hypotheses = hypotheses
+
+    def check(self, request: Mapping[str, Any]) -> tuple[int, int, str]:
+        """Number of images and of hypotheses, and the device.
+
+        Raises:
+            InputError: For values that do not fit, and when there is no model yet.
+        """
+        if self.versions.served() is None:
+            raise InputError("There is no model to score with: train one first.")
+        return (
+            options.whole_number(request, "max_samples", self.max_samples, 1, 1_000_000),
+            options.whole_number(request, "hypotheses", self.hypotheses, 2, _MAX_HYPOTHESES),
+            name_to_device(request.get("device")),
+        )
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Score.
+
+        Returns:
+            Numbers of images without a label, scored before, scored now and left out as unreadable, and the seconds.
+        """
+        started = time.monotonic()
+        max_samples, hypotheses, device = self.check(request)
+        version = self.versions.served()
+        assert version is not None  # checked
+        segmenter = self.versions.segmenter(version, device)
+        waiting = unscored(datastore, version)
+        failed = 0
+        for image in waiting[:max_samples]:
+            try:
+                scores = _scores(segmenter, datastore.get_image_uri(image), hypotheses)
+            except InputError as error:
+                failed += 1
+                logger.warning("Left out: %s", error)
+                continue
+            datastore.update_image_info(image, {**scores, _SCORED_BY: version})
+            logger.info("%s: %s", image, scores)
+        total = len(datastore.get_unlabeled_images())
+        return {
+            "total": total,
+            "skipped": total - len(waiting),
+            "executed": min(len(waiting), max_samples) - failed,
+            "failed": failed,
+            "latency": round(time.monotonic() - started, 2),
+        }
+
+
+def unscored(datastore: Datastore, version: str) -> list[str]:
+    """Images without a label that this version has not scored."""
+    images = sorted(datastore.get_unlabeled_images())
+    return [image for image in images if datastore.get_image_info(image).get(_SCORED_BY) != version]
+
+
+def _scores(segmenter: Segmenter, image: str, hypotheses: int) -> dict[str, float]:
+    network = segmenter.network
+    assert isinstance(network, LatentSegmenter)
+    maps = []
+    for seed in range(network.noise_seed, network.noise_seed + hypotheses):
+        with network.noise_of(seed):
+            maps.append(segmenter(image).probabilities)
+    found = agreement(maps)
+    return dict(zip(SCORES, (found.entropy, found.variance, 1 - found.dice), strict=True))

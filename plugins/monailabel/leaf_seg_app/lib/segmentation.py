@@ -1,0 +1,175 @@
+"""Segmentation of one image, as the server offers it to its clients."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.transforms import KeepLargestConnectedComponent
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.utils.others.generic import device_list, name_to_device
+
+from leaf_seg import Segmentation
+from leaf_seg.data.files import is_picture
+from leaf_seg.metrics import describe_structures
+from lib import options
+from lib.label_files import write_result
+from lib.versions import ModelVersions
+
+logger = logging.getLogger(__name__)
+
+_HYPOTHESES = ("1", "3", "5", "10")
+_MAX_HYPOTHESES = 100
+_MOST_PROBABLE = "most probable"
+_THRESHOLDS = (_MOST_PROBABLE, *(f"0.{digit}" for digit in range(1, 10)))
+_SERVED = "served"
+
+
+@dataclass(frozen=True)
+class SegmentationOptions:
+    """What a client can choose.
+
+    Attributes:
+        version: of the model.
+        device: to compute on.
+        hypotheses: number of hypotheses, whose mean is the answer.
+        threshold: probability, 0 to 1, from which on a voxel is given to a structure, the most probable one; None lets
+            the background compete like a structure.
+        largest_component: keep only the largest connected part of each structure.
+        extension: of the file that is returned.
+    """
+
+    version: str
+    device: str
+    hypotheses: int
+    threshold: float | None
+    largest_component: bool
+    extension: str
+
+
+class SegmentationTask(InferTask):
+    """Segments volumes and pictures with a version of the model; the answer lies in the grid of the image.
+
+    Beside the label map it returns the volume, confidence and entropy of each structure.
+
+    Args:
+        versions: models of the server.
+    """
+
+    def __init__(self, versions: ModelVersions) -> None:
+        self.versions = versions
+        super().__init__(
+            InferType.SEGMENTATION,
+            labels={name: index for index, name in enumerate(versions.class_names) if index},
+            dimension=3,
+            description="Segmentation by latent diffusion (LEAF), of volumes and of pictures",
+        )
+
+    def is_valid(self) -> bool:
+        """Whether there is a model that segments the app's structures."""
+        return self.versions.served() is not None
+
+    def config(self) -> dict[str, Any]:
+        """Options as 3D Slicer shows them: lists as menus, of which the first entry is the default."""
+        return {
+            "device": device_list(),
+            "version": [_SERVED, *self.versions.names()],
+            "hypotheses": list(_HYPOTHESES),
+            "threshold": list(_THRESHOLDS),
+            "largest_component": False,
+        }
+
+    def check(self, request: Mapping[str, Any]) -> SegmentationOptions:
+        """The options of a request.
+
+        Raises:
+            InputError: For values that do not fit.
+        """
+        version = options.choice(request, "version", [_SERVED, *self.versions.names()])
+        served = self.versions.served()
+        threshold: float | None = None
+        if request.get("threshold") not in (None, "", _MOST_PROBABLE, list(_THRESHOLDS)):
+            threshold = options.number(request, "threshold", 0.5, 0, 1)
+        return SegmentationOptions(
+            version=served if version == _SERVED and served else version,
+            device=name_to_device(request.get("device")),
+            hypotheses=options.whole_number(request, "hypotheses", 1, 1, _MAX_HYPOTHESES),
+            threshold=threshold,
+            largest_component=options.flag(request, "largest_component", False),
+            extension=request.get("result_extension") or ".nii.gz",
+        )
+
+    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Segment ``request["image"]``, a file.
+
+        Returns:
+            A new temporary file, and what there is to say of the result.
+
+        Raises:
+            InputError: When options or image do not fit.
+        """
+        started = time.monotonic()
+        chosen = self.check(request)
+        source = str(request["image"])
+        segmenter = self.versions.segmenter(chosen.version, chosen.device)
+        result = segmenter(source, num_samples=chosen.hypotheses)
+        label = _post_process(result, chosen)
+        file = write_result(self._answer(label, result), source, chosen.extension)
+        seconds = round(time.monotonic() - started, 2)
+        logger.info("%s segmented %s in %s s", chosen.version, source, seconds)
+        return file, {
+            "label_names": self.labels,
+            "version": chosen.version,
+            "hypotheses": chosen.hypotheses,
+            "structures": _structures(label, result, source),
+            "latencies": {"total": seconds},
+        }
+
+    def _answer(self, label: np.ndarray, result: Segmentation) -> np.ndarray:
+        return label
+
+
+class ConfidenceTask(SegmentationTask):
+    """The probability of the class that each voxel is given, as an image: clients take one file for each answer."""
+
+    def __init__(self, versions: ModelVersions) -> None:
+        super().__init__(versions)
+        self.type = InferType.OTHERS  # 3D Slicer would take the map for labels
+        self.description = "Confidence of the segmentation, an image of values from 0 to 1"
+
+    def _answer(self, label: np.ndarray, result: Segmentation) -> np.ndarray:
+        return np.take_along_axis(result.probabilities, label[None].astype(np.int64), axis=0)[0]
+
+
+def _post_process(result: Segmentation, chosen: SegmentationOptions) -> np.ndarray:
+    """Label map [*spatial], uint8, by threshold and connected components."""
+    label = result.label
+    if chosen.threshold is not None:
+        foreground = 1 - result.probabilities[0] >= chosen.threshold
+        label = np.where(foreground, 1 + result.probabilities[1:].argmax(axis=0), 0).astype(np.uint8)
+    if chosen.largest_component:
+        keep = KeepLargestConnectedComponent(applied_labels=range(1, len(result.class_names)), is_onehot=False)
+        label = keep(torch.from_numpy(label)[None])[0].numpy().astype(np.uint8)
+    return label
+
+
+def _structures(label: np.ndarray, result: Segmentation, source: str) -> dict[str, dict[str, float | None]]:
+    """Volume in mL (of pictures the area in pixels), confidence and entropy in nats of each structure."""
+    size, unit = (1.0, "area_px") if is_picture(source) else (_voxel_volume(source) / 1000, "volume_ml")
+    structures = describe_structures(label, result.probabilities, result.class_names, size)
+    return {
+        name: {unit if key == "size" else key: value for key, value in asdict(structure).items()}
+        for name, structure in structures.items()
+    }
+
+
+def _voxel_volume(source: str) -> float:
+    """Of a NIfTI file, in mm^3."""
+    affine: Any = nib.load(source).affine  # type: ignore[attr-defined]
+    return float(abs(np.linalg.det(affine[:3, :3])))

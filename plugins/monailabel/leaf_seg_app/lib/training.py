@@ -1,0 +1,224 @@
+"""Training on the labels of the datastore."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from monai.bundle import ConfigWorkflow
+from monai.utils import path_to_sqlite_uri
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.utils.others.generic import device_list, name_to_device
+
+from leaf_seg import Segmenter, load
+from leaf_seg.data.files import ensure_writable_folder
+from leaf_seg.metrics import class_dice
+from leaf_seg.transforms import LoadCased
+from lib import options
+from lib.progress import TrainingStats
+from lib.training_data import labelled_cases, write_dataset
+from lib.versions import ModelVersions
+
+logger = logging.getLogger(__name__)
+
+STATS_NAME = "training_stats.json"
+_WORK_PREFIX = ".training_"
+_SERVED, _INITIAL, _SCRATCH = "served", "initial", "scratch"
+_TRACKING = ("mlflow", "None")
+
+# The recipe of the shipped model, whose labels are as few: what inference uses is what is trained.
+_RECIPE: dict[str, Any] = {
+    "terminal_probability": 1.0,
+    "image_loss_weight": 0.5,
+    "empty_slice_rate": 0.2,
+    "batch_size": 16,
+}
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What a client can choose.
+
+    Attributes:
+        start_from: "served", "initial" or "scratch".
+        max_epochs: number of epochs.
+        val_split: share of the labels that are for validation.
+        learning_rate: of AdamW.
+        device: to compute on.
+        tracking: "mlflow" or "None".
+    """
+
+    start_from: str
+    max_epochs: int
+    val_split: float
+    learning_rate: float
+    device: str
+    tracking: str
+
+
+class TrainingTask(TrainTask):
+    """Trains on the final labels; every training that ends well becomes a version, and the better one is served.
+
+    Runs ``configs/train.json`` of the bundle in a folder of its own. When it has ended, the new model and the served
+    one are compared on the same validation cases; the new one is served unless it is worse.
+
+    Args:
+        versions: models of the server.
+        bundle: folder of the MONAI bundle.
+    """
+
+    def __init__(self, versions: ModelVersions, bundle: Path) -> None:
+        super().__init__("Trains on the submitted labels, from the served model, the initial one or from scratch")
+        self.versions = versions
+        self.bundle = bundle
+
+    def config(self) -> dict[str, Any]:
+        """Options as 3D Slicer shows them."""
+        return {
+            "start_from": self._starts(),
+            "max_epochs": 20,
+            "val_split": 0.2,
+            "learning_rate": 0.0002,
+            "device": device_list(),
+            "tracking": list(_TRACKING),
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """Epoch, number of epochs and best metric of the last training; {} before the first."""
+        file = self.versions.store / STATS_NAME
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def check(self, request: Mapping[str, Any], datastore: Datastore) -> TrainingOptions:
+        """The options of a request.
+
+        Raises:
+            InputError: For values that do not fit, and when there is no label.
+        """
+        chosen = TrainingOptions(
+            start_from=options.choice(request, "start_from", self._starts()),
+            max_epochs=options.whole_number(request, "max_epochs", 20, 1, 100_000),
+            val_split=options.number(request, "val_split", 0.2, 0, 0.9),
+            learning_rate=options.number(request, "learning_rate", 0.0002, 1e-7, 1),
+            device=name_to_device(request.get("device")),
+            tracking=options.choice(request, "tracking", _TRACKING),
+        )
+        labelled_cases(datastore)
+        return chosen
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Train.
+
+        Returns:
+            The version's name and record.
+
+        Raises:
+            InputError: For options and labels that do not fit.
+        """
+        chosen = self.check(request, datastore)
+        store = ensure_writable_folder(self.versions.store)
+        _remove_abandoned(store)
+        (store / STATS_NAME).unlink(missing_ok=True)
+        work = store / f"{_WORK_PREFIX}{os.getpid()}"
+        try:
+            datalist = write_dataset(datastore, self.versions.class_names, chosen.val_split, work / "data")
+            self._train(work, datalist, chosen)
+            record = self._compare(work, datalist, chosen)
+            for name in ("data", "checkpoints"):
+                shutil.rmtree(work / name)
+            version = self.versions.publish(work, record)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        if record["served"]:
+            self.versions.serve(version)
+        logger.info("Saved as %s: %s", version, record)
+        return {"version": version, **record}
+
+    def _starts(self) -> list[str]:
+        return [*([_SERVED] if self.versions.served() else []), _INITIAL, _SCRATCH]
+
+    def _train(self, work: Path, datalist: Path, chosen: TrainingOptions) -> None:
+        """Run the bundle's training."""
+        base = self.versions.served() if chosen.start_from == _SERVED else _INITIAL
+        assert base is not None  # _starts offers it only where there is one
+        settings = self.versions.settings(base).to_dict()
+        keys = ("image_size", "axis", "num_slices", "window", "spacing", "mirror_axes")
+        every = max(1, chosen.max_epochs // 10)
+        tracked: dict[str, Any] = {}
+        if chosen.tracking == "mlflow":
+            tracked = {
+                "tracking": "mlflow",
+                "tracking_uri": path_to_sqlite_uri(str(self.versions.store / "mlruns.db")),
+                "run_name": f"{self.versions.store.name} {time.strftime('%Y-%m-%d %H:%M:%S')}",
+            }
+        workflow = ConfigWorkflow(
+            config_file=str(self.bundle / "configs" / "train.json"),
+            meta_file=str(self.bundle / "configs" / "metadata.json"),
+            run_id="training",
+            workflow_type="train",
+            bundle_root=str(self.bundle),
+            dataset_dir=str(datalist),
+            class_names=list(self.versions.class_names),
+            output_dir=str(work),
+            init_dir=None if chosen.start_from == _SCRATCH else str(self.versions.folder(base)),
+            device_name=chosen.device,
+            max_epochs=chosen.max_epochs,
+            val_interval=every,
+            learning_rate=chosen.learning_rate,
+            warmup_steps=10,
+            **{key: settings[key] for key in keys},
+            **_RECIPE,
+            **tracked,
+        )
+        workflow.initialize()
+        trainer = workflow.parser.get_parsed_content("train#trainer")
+        validator = workflow.parser.get_parsed_content("validate#evaluator")
+        TrainingStats(self.versions.store / STATS_NAME, validator).attach(trainer)
+        workflow.run()
+        workflow.finalize()
+
+    def _compare(self, work: Path, datalist: Path, chosen: TrainingOptions) -> dict[str, Any]:
+        """Dice of the new model and of the served one, on the same cases and in the same way."""
+        splits = json.loads(datalist.read_text())
+        served = self.versions.served()
+        new_dice = _mean_dice(load(work, chosen.device), splits["validation"])
+        former = self.versions.segmenter(served, chosen.device) if served else None
+        former_dice = _mean_dice(former, splits["validation"]) if former else None
+        return {
+            "dice": new_dice,
+            "former": served,
+            "former_dice": former_dice,
+            "served": former_dice is None or new_dice >= former_dice,
+            "start_from": chosen.start_from,
+            "max_epochs": chosen.max_epochs,
+            "num_training": len(splits["training"]),
+            "num_validation": len(splits["validation"]),
+        }
+
+
+def _mean_dice(segmenter: Segmenter, cases: list[dict[str, str]]) -> float:
+    """Mean over cases and structures."""
+    dice = []
+    for case in cases:
+        truth = LoadCased("label")({"label": case["label"]})["label"][0]
+        pred = torch.from_numpy(segmenter(case["image"]).label)
+        dice.append(class_dice(pred, truth, len(segmenter.settings.class_names)))
+    return float(np.mean(dice))
+
+
+def _remove_abandoned(store: Path) -> None:
+    """Remove what trainings that were killed have left."""
+    for folder in store.glob(f"{_WORK_PREFIX}*"):
+        if not psutil.pid_exists(int(folder.name.removeprefix(_WORK_PREFIX))):
+            shutil.rmtree(folder)

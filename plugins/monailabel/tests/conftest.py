@@ -1,0 +1,126 @@
+"""A real server as a process, and the client that 3D Slicer uses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monailabel.client import MONAILabelClient
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[3]
+APP = ROOT / "plugins" / "monailabel" / "leaf_seg_app"
+HIPPOCAMPUS = ROOT.parent / "shared" / "data" / "msd_hippocampus"
+# Of the test split, so that Dice is a fair one.
+FIRST, SECOND = "hippocampus_003", "hippocampus_114"
+OBLIQUE = np.array([[0.9, -0.2, 0.1, 12], [0.25, 0.95, -0.1, -30], [-0.05, 0.15, 1.1, 7], [0, 0, 0, 1.0]])
+
+
+class Server:
+    """A server of MONAI Label on a free port of this machine."""
+
+    def __init__(self, studies: Path, log: Path, app: Path = APP, conf: dict[str, str] | None = None) -> None:
+        self.studies = studies
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        words = ["--app", app, "--studies", studies, "--host", "127.0.0.1", "--port", self.port]
+        for key, value in (conf or {}).items():
+            words += ["--conf", key, value]
+        self.log = log
+        with log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "monailabel.main", "start_server", *map(str, words)],
+                cwd=ROOT,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "HF_HUB_OFFLINE": "1", "MONAI_LABEL_AUTO_UPDATE_SCORING": "false"},
+                start_new_session=True,
+            )
+        self.client = MONAILabelClient(f"http://127.0.0.1:{self.port}", tmpdir=str(studies.parent))
+        self._wait()
+
+    def _wait(self) -> None:
+        for _ in range(120):
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            try:
+                self.client.info()
+            except OSError:
+                time.sleep(1)
+            else:
+                return
+        pytest.fail(f"The server did not answer: {self.log.read_text()[-3000:]}")
+
+    def kill(self) -> None:
+        """SIGKILL the server alone, as a machine out of memory would."""
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        """End the server and all that it has started."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self.process.wait()
+
+
+def wait_until_ended(status_of: Callable[[], dict[str, Any]], seconds: int = 300) -> dict[str, Any]:
+    """The status of a background task when it has ended."""
+    for _ in range(seconds):
+        status = status_of()
+        if status["status"] not in ("SUBMITTED", "RUNNING"):
+            return status
+        time.sleep(1)
+    pytest.fail(f"It did not end: {status}")
+
+
+@pytest.fixture(scope="session")
+def hippocampus() -> Path:
+    if not HIPPOCAMPUS.is_dir():
+        reason = "real data are missing: no folder ../shared/data/msd_hippocampus beside the checkout"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return HIPPOCAMPUS
+
+
+@pytest.fixture(scope="session")
+def make_studies(hippocampus: Path) -> Callable[[Path], Path]:
+    """Writes three images to a folder: a volume, one that lies obliquely, and a colour picture."""
+
+    def make(folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        shutil.copy(hippocampus / "images" / f"{FIRST}.nii.gz", folder)
+        volume: Any = nib.load(hippocampus / "images" / f"{SECOND}.nii.gz")
+        nib.save(nib.Nifti1Image(np.asarray(volume.dataobj), OBLIQUE), folder / "oblique.nii.gz")
+        colours = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+        Image.fromarray(colours).save(folder / "picture.png")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers that end with the test."""
+    servers: list[Server] = []
+
+    def start_server(studies: Path, **arguments: Any) -> Server:
+        servers.append(Server(studies, tmp_path / "server.log", **arguments))
+        return servers[-1]
+
+    yield start_server
+    for server in servers:
+        server.close()

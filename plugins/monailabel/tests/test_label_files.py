@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import itk
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from leaf_seg.errors import InputError
+from lib.label_files import class_indices, read_label, write_result
+
+AFFINE = np.array([[0.9, -0.2, 0.1, 12], [0.25, 0.95, -0.1, -30], [-0.05, 0.15, 1.1, 7], [0, 0, 0, 1.0]])
+NAMES = ("background", "head", "tail")
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> str:
+    file = tmp_path / "volume.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((5, 6, 7), np.int16), AFFINE), file)
+    return str(file)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    file = tmp_path / "picture.png"
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(file)
+    return str(file)
+
+
+@pytest.mark.parametrize("extension", [".nii.gz", ".nrrd"])
+def test_results_lie_where_their_image_does(volume: str, extension: str) -> None:
+    label = np.random.default_rng(0).integers(0, 3, (5, 6, 7), dtype=np.uint8)
+    file = write_result(label, volume, extension)
+    image, result = itk.imread(volume), itk.imread(file)
+    assert itk.size(result) == itk.size(image)
+    assert np.allclose(result.GetOrigin(), image.GetOrigin(), atol=1e-5)
+    assert np.allclose(result.GetSpacing(), image.GetSpacing(), atol=1e-6)
+    assert np.allclose(itk.array_from_matrix(result.GetDirection()), itk.array_from_matrix(image.GetDirection()))
+    assert np.array_equal(read_label(file, volume), label)
+    os.unlink(file)
+
+
+@pytest.mark.parametrize("extension", [".nii.gz", ".nrrd"])
+def test_labels_of_pictures_are_one_slice_in_itk_order(picture: str, extension: str) -> None:
+    label = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    file = write_result(label, picture, extension)
+    result = itk.imread(file)
+    assert list(itk.size(result)) == [6, 4, 1]
+    assert np.array_equal(itk.array_from_image(result)[0], label)  # as ITK reads the picture itself
+    assert np.allclose(result.GetOrigin(), 0)
+    assert np.allclose(itk.array_from_matrix(result.GetDirection()), np.eye(3))
+    assert np.array_equal(read_label(file, picture), label)
+    os.unlink(file)
+
+
+def test_labels_of_pictures_may_be_png(picture: str, tmp_path: Path) -> None:
+    label = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    Image.fromarray(label).save(tmp_path / "label.png")
+    assert np.array_equal(read_label(str(tmp_path / "label.png"), picture), label)
+
+
+def test_labels_of_another_grid(volume: str, tmp_path: Path) -> None:
+    file = tmp_path / "label.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((5, 6, 8), np.uint8), AFFINE), file)
+    with pytest.raises(InputError, match=r"size \(5, 6, 8\), its image .* \(5, 6, 7\)"):
+        read_label(str(file), volume)
+    nib.save(nib.Nifti1Image(np.zeros((5, 6, 7), np.uint8), np.eye(4)), file)
+    with pytest.raises(InputError, match=r"lies elsewhere .* differ by up to 37"):
+        read_label(str(file), volume)
+    nib.save(nib.Nifti1Image(np.full((5, 6, 7), 0.5, np.float32), AFFINE), file)
+    with pytest.raises(InputError, match="no whole numbers"):
+        read_label(str(file), volume)
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match="cannot be read"):
+        read_label(str(file), volume)
+
+
+def test_other_extensions(volume: str) -> None:
+    with pytest.raises(InputError, match=r"result_extension is '\.jpg'"):
+        write_result(np.zeros((5, 6, 7), np.uint8), volume, ".jpg")
+
+
+def test_structures_are_told_apart_by_name() -> None:
+    label = np.array([0, 1, 2])
+    assert class_indices(label, [], NAMES).tolist() == [0, 1, 2]
+    turned = [{"name": "tail", "idx": 1}, {"name": "head", "idx": 2}]
+    assert class_indices(label, turned, NAMES).tolist() == [0, 2, 1]
+    # Slicer counts a segment that it leaves out in "idx", but not in the values.
+    shifted = [{"name": "head", "idx": 2}, {"name": "tail", "idx": 3}]
+    assert class_indices(label, shifted, NAMES).tolist() == [0, 1, 2]
+    assert class_indices(np.array([0, 5]), [{"name": "tail", "idx": 5}], NAMES).tolist() == [0, 2]
+
+
+def test_structures_without_a_class() -> None:
+    with pytest.raises(InputError, match=r"value 2 \(tumour\); expected head, tail"):
+        class_indices(np.array([0, 2]), [{"name": "head"}, {"name": "tumour"}], NAMES)
+    with pytest.raises(InputError, match=r"value 4 \(without a name\)"):
+        class_indices(np.array([4]), [], NAMES)
