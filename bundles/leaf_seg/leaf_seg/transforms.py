@@ -62,7 +62,8 @@ class LoadCased(LoadImaged):
         try:
             if is_volume(path):
                 _check_volume_header(path)
-            image = self._loader(path, reader or _reader(path, is_label))
+            loaded = self._loader(path, reader or _reader(path, is_label))
+            image = loaded[0] if isinstance(loaded, tuple) else loaded  # MONAI Label asks loaders for metadata, too
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         except Exception as error:  # a damaged file makes PIL, nibabel and zlib raise many kinds of error

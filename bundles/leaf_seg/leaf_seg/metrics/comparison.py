@@ -10,7 +10,7 @@ import numpy as np
 
 from leaf_seg.errors import InputError
 from leaf_seg.metrics.segmentation import METRICS
-from leaf_seg.metrics.summary import Interval, bootstrap_interval
+from leaf_seg.metrics.summary import Interval, bootstrap_interval, mean_defined
 from leaf_seg.text_table import aligned
 
 MEAN_FOREGROUND = "mean foreground"
@@ -40,7 +40,9 @@ def read_cases(file: str | os.PathLike[str]) -> Table:
             table[metric].setdefault(row["class"], {})[row["case"]] = float(row[metric] or "nan")
     for classes in table.values():
         cases = {case for values in classes.values() for case in values}
-        means = {case: _mean([values.get(case, np.nan) for values in classes.values()]) for case in sorted(cases)}
+        means = {
+            case: mean_defined([values.get(case, np.nan) for values in classes.values()]) for case in sorted(cases)
+        }
         classes[MEAN_FOREGROUND] = means
     return table
 
@@ -87,11 +89,6 @@ def compare(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> st
             left, right = (table[metric][name] for table in tables)
             difference = paired_difference(left, right)
             interval = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
-            means = (f"{_mean(list(values.values())):.4f}" for values in (left, right))
+            means = (f"{mean_defined(list(values.values())):.4f}" for values in (left, right))
             lines.append((name, metric, *means, interval, str(difference.n)))
     return aligned(lines)
-
-
-def _mean(values: list[float]) -> float:
-    defined = [value for value in values if not np.isnan(value)]
-    return float(np.mean(defined)) if defined else float("nan")

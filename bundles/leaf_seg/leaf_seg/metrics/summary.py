@@ -81,9 +81,16 @@ def summarize(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> dict[str, Any
         values = np.array([[table[case, name][metric] for name in names] for case in cases], dtype=np.float64)
         for column, name in enumerate(names):
             summary["classes"][name][metric] = as_json(bootstrap_interval(values[:, column], seed=seed))
-        means = [np.mean(row[~np.isnan(row)]) if not np.isnan(row).all() else math.nan for row in values]
+        means = [mean_defined(row) for row in values]
         summary["mean_foreground"][metric] = as_json(bootstrap_interval(means, seed=seed))
     return summary
+
+
+def mean_defined(values: Sequence[float] | np.ndarray) -> float:
+    """Mean of the values that are not nan; nan when there is none."""
+    defined = np.asarray(values, dtype=np.float64)
+    defined = defined[~np.isnan(defined)]
+    return float(defined.mean()) if len(defined) else math.nan
 
 
 def as_json(interval: Interval) -> dict[str, float | int | None]:
