@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from leaf_seg.data.autoencoder_images import AutoencoderImages, PhantomSlices
 from leaf_seg.data.checks import check_cases
-from leaf_seg.data.datalists import Datalist, class_names, load_datalist, split_cases
+from leaf_seg.data.datalists import Datalist, class_names, given_cases, load_datalist, split_cases
 from leaf_seg.data.files import list_images
 from leaf_seg.data.phantoms import make_phantoms, phantom
 from leaf_seg.data.slice_dataset import SliceDataset, SliceSampler
@@ -17,6 +17,7 @@ __all__ = [
     "SliceSampler",
     "check_cases",
     "class_names",
+    "given_cases",
     "list_images",
     "load_datalist",
     "make_phantoms",

@@ -63,6 +63,25 @@ def load_datalist(
     return Datalist(**splits, class_names=layout.class_names, sha256=digest(splits, layout.root))
 
 
+def given_cases(training: Sequence[Case], validation: Sequence[Case]) -> Datalist:
+    """A datalist of cases that a program hands over, such as MONAI Label's ``monaibundle`` app.
+
+    Args:
+        training: cases with the absolute paths "image" and "label".
+        validation: the same.
+
+    Raises:
+        InputError: When either has no cases.
+    """
+    splits = {"training": list(training), "validation": list(validation), "testing": []}
+    for split in ("training", "validation"):
+        if not splits[split]:
+            raise InputError(
+                f"There are no {split} cases; expected at least one. Give more labels, or another share for validation."
+            )
+    return Datalist(**splits, class_names=None, sha256=digest(splits, Path("/")))
+
+
 def class_names(datalist: Datalist, num_classes: int | None) -> list[str]:
     """Names of the classes, background first.
 

@@ -43,7 +43,7 @@ class RunManifest:
         self,
         folder: str | os.PathLike[str],
         seed: int,
-        device: torch.device,
+        device: torch.device | str,
         datalist_sha256: str | None = None,
         model_dir: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -54,7 +54,7 @@ class RunManifest:
                 "another one, such as a folder within it."
             )
         self.seed = seed
-        self.device = device
+        self.device = torch.device(device)
         self.datalist_sha256 = datalist_sha256
 
     def attach(self, engine: Engine) -> None:

@@ -1,0 +1,32 @@
+"""Copies the bundle as MONAI Label's generic ``monaibundle`` app wants it: with one train.json for its labels."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from monai.bundle import ConfigParser
+
+BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "leaf_seg"
+OVERLAYS = ("train.json", "profiles/hippocampus.json", "profiles/monailabel.json")
+
+
+def main() -> int:
+    """Copy, and merge the training configs; the exit code is 0, or 2 for a folder that is in the way."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="to make: model/leaf_seg in the folder of the app")
+    folder = parser.parse_args().folder
+    if folder.exists():
+        sys.stderr.write(f"label_bundle: {folder} exists; expected a new folder. Remove it, or choose another.\n")
+        return 2
+    shutil.copytree(BUNDLE, folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "runs", "evaluation"))
+    config = ConfigParser()
+    config.read_config([folder / "configs" / name for name in OVERLAYS])
+    ConfigParser.export_config_file(config.get(), str(folder / "configs" / "train.json"), indent=4)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
