@@ -71,6 +71,12 @@ class TestLoadCased:
         assert np.array_equal(_load("image", path), values[None])
         assert np.array_equal(_load("label", path), values[None])
 
+    def test_loaders_of_monai_label_ask_for_metadata_too(self, tmp_path: Path) -> None:
+        path = _volume(tmp_path / "a.nii.gz", np.arange(24, dtype=np.int16).reshape(2, 3, 4))
+        transform = LoadCased("image")
+        transform._loader.image_only = False
+        assert torch.equal(transform({"image": path})["image"], _load("image", path))
+
     def test_tiff(self, tmp_path: Path) -> None:
         colours = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
         assert np.array_equal(_load("image", _picture(tmp_path / "a.tif", colours)), np.moveaxis(colours, -1, 0))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from leaf_seg.data import Datalist, class_names, load_datalist
+from leaf_seg.data import Datalist, class_names, given_cases, load_datalist
 from leaf_seg.errors import InputError
 
 
@@ -164,3 +164,14 @@ def test_class_names() -> None:
 )
 def test_real_data_sets(shared_data: Path, name: str, sizes: list[int]) -> None:
     assert [len(cases) for cases in _cases(load_datalist(str(shared_data / name))).values()] == sizes
+
+
+def test_cases_given_by_a_program() -> None:
+    cases = [{"image": f"/a/{name}.png", "label": f"/b/{name}.png"} for name in "xyz"]
+    datalist = given_cases(cases[:2], cases[2:])
+    assert _cases(datalist) == {"training": ["x.png", "y.png"], "validation": ["z.png"], "testing": []}
+    assert datalist.sha256 == given_cases(cases[1::-1], cases[2:]).sha256 != given_cases(cases[:1], cases[2:]).sha256
+    with pytest.raises(InputError, match="no validation cases"):
+        given_cases(cases, [])
+    with pytest.raises(InputError, match="no training cases"):
+        given_cases([], cases)

@@ -104,6 +104,16 @@ def test_noise_seed(make_segmenter: Make) -> None:
     assert first.noise.shape == (1, 4, 4, 4)
     assert torch.equal(first.noise, make_segmenter(noise_seed=3).noise)
     assert torch.equal(first.noise, second.initial_noise(3))
+
+
+def test_noise_of_another_seed_for_a_while(make_segmenter: Make) -> None:
+    network = make_segmenter(noise_seed=3)
+    with network.noise_of(4):
+        assert same_outputs(network, make_segmenter(noise_seed=4))
+    assert torch.equal(network.noise, network.initial_noise(3))
+    with pytest.raises(RuntimeError), network.noise_of(4):
+        raise RuntimeError
+    assert torch.equal(network.noise, network.initial_noise(3))
     assert not torch.allclose(first.noise, second.noise)
     assert not same_outputs(first, second, atol=1e-4)
     image = torch.rand(2, 3, 16, 16)
