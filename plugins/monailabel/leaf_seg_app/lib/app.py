@@ -20,7 +20,6 @@ from monailabel.tasks.activelearning.random import Random
 
 import leaf_seg
 from leaf_seg.errors import InputError
-from leaf_seg.overrides import check_keys
 from lib.background import check_before_background_tasks
 from lib.batch import BatchInference
 from lib.datastore import DurableDatastore
@@ -55,7 +54,9 @@ class LeafSegApp(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, Any]) -> None:
-        check_keys(conf, _CONF_KEYS, "the app's --conf")
+        unknown = sorted(set(conf) - _CONF_KEYS)
+        if unknown:
+            raise InputError(f"--conf has {', '.join(unknown)}; expected {', '.join(sorted(_CONF_KEYS))}.")
         bundle = Path(leaf_seg.__file__).resolve().parents[1]
         self.bundle = bundle
         self.versions = ModelVersions(

@@ -165,6 +165,7 @@ class TrainingTask(TrainTask):
         workflow = ConfigWorkflow(
             config_file=str(self.bundle / "configs" / "train.json"),
             meta_file=str(self.bundle / "configs" / "metadata.json"),
+            logging_file=False,  # MONAI Label's own logging
             run_id="training",
             workflow_type="train",
             bundle_root=str(self.bundle),
