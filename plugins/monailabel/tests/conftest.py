@@ -18,13 +18,20 @@ import numpy as np
 import pytest
 from monailabel.client import MONAILabelClient
 from PIL import Image
+from scipy.spatial.transform import Rotation
+
+from lib.torchvision_operators import declare_missing_operators
+
+declare_missing_operators()  # before leaf_seg imports transformers, and that torchvision
 
 ROOT = Path(__file__).resolve().parents[3]
 APP = ROOT / "plugins" / "monailabel" / "leaf_seg_app"
 HIPPOCAMPUS = ROOT.parent / "shared" / "data" / "msd_hippocampus"
 # Of the test split, so that Dice is a fair one.
 FIRST, SECOND = "hippocampus_003", "hippocampus_114"
-OBLIQUE = np.array([[0.9, -0.2, 0.1, 12], [0.25, 0.95, -0.1, -30], [-0.05, 0.15, 1.1, 7], [0, 0, 0, 1.0]])
+OBLIQUE = np.eye(4)
+OBLIQUE[:3, :3] = Rotation.from_euler("xyz", [10, -8, 15], degrees=True).as_matrix() * [0.9, 1.1, 1.3]
+OBLIQUE[:3, 3] = [12, -30, 7]
 
 
 class Server:

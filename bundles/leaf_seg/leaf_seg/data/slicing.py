@@ -75,7 +75,7 @@ def slice_channels(slices: torch.Tensor, indices: Sequence[int], num_slices: int
     """The three-channel network input of chosen slices.
 
     Grey slices are repeated three times, or with ``num_slices`` = 3 take their neighbours as channels ("2.5D": before,
-    itself, after; at the ends the slice itself stands in). RGB stays as it is.
+    itself, after; at the ends the slice itself stands in). RGB pictures have no neighbours, and stay as they are.
 
     Args:
         slices: all slices [S, C, H, W], C = 1 or 3.
@@ -91,11 +91,9 @@ def slice_channels(slices: torch.Tensor, indices: Sequence[int], num_slices: int
     channels = slices.shape[1]
     if channels not in (1, 3):
         raise InputError(f"Found an image with {channels} channels; expected 1 (grey) or 3 (RGB). Convert it first.")
-    if num_slices not in (1, 3) or (num_slices == 3 and channels == 3):
-        raise InputError(
-            f"num_slices is {num_slices} for an image with {channels} channel(s); expected 1, or 3 for grey volumes."
-        )
-    if num_slices == 1:
+    if num_slices not in (1, 3):
+        raise InputError(f"num_slices is {num_slices}; expected 1, or 3 for neighbouring slices as channels.")
+    if num_slices == 1 or channels == 3:
         return slices[list(indices)].expand(-1, 3, -1, -1)
     last = len(slices) - 1
     neighbours = torch.tensor([[max(i - 1, 0), i, min(i + 1, last)] for i in indices])

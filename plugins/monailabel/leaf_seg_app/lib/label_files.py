@@ -15,7 +15,7 @@ from monai.data import ITKReader
 from monai.transforms import LoadImage
 from PIL import Image
 
-from leaf_seg.data.files import is_picture
+from leaf_seg.data.files import is_picture, is_volume
 from leaf_seg.errors import InputError
 from leaf_seg.writers import write_label, write_map
 
@@ -133,6 +133,9 @@ def _read(file: str) -> tuple[np.ndarray, np.ndarray | None]:
     if is_picture(file):
         with Image.open(file) as picture:
             return np.asarray(picture).T[..., None], None
+    if is_volume(file):
+        volume: Any = nib.load(file)
+        return np.asarray(volume.dataobj), volume.affine
     label = LoadImage(reader=ITKReader(), image_only=True)(file)
     return label.numpy(), label.affine.numpy()
 
