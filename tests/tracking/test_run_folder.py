@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from monai.utils import path_to_sqlite_uri
 
 from leaf_seg.errors import InputError
-from leaf_seg.tracking import clear_run_folder, prepare_run_folder
+from leaf_seg.tracking import clear_run_folder, end_log, prepare_run_folder
 from leaf_seg.weights import CheckpointFolder
 
 
@@ -88,6 +88,14 @@ def test_what_is_logged_goes_into_the_folder_too(tmp_path: Path) -> None:
     logging.getLogger("somewhere").warning("a warning")
     text = (tmp_path / "train.log").read_text()
     assert text.count("WARNING somewhere: a warning") == 1
+
+
+def test_a_folder_can_be_moved_when_its_log_has_ended(tmp_path: Path) -> None:
+    folder = prepare_run_folder(tmp_path / "run")
+    end_log(folder)
+    folder.rename(tmp_path / "moved")
+    logging.getLogger("somewhere").warning("a warning")
+    assert "a warning" not in (tmp_path / "moved" / "train.log").read_text()
 
 
 @pytest.mark.parametrize(

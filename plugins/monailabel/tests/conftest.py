@@ -27,6 +27,7 @@ declare_missing_operators()  # before leaf_seg imports transformers, and that to
 ROOT = Path(__file__).resolve().parents[3]
 APP = ROOT / "plugins" / "monailabel" / "leaf_seg_app"
 HIPPOCAMPUS = ROOT.parent / "shared" / "data" / "msd_hippocampus"
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "MONAI_LABEL_AUTO_UPDATE_SCORING": "false"}
 # Of the test split, so that Dice is a fair one.
 FIRST, SECOND = "hippocampus_003", "hippocampus_114"
 OBLIQUE = np.eye(4)
@@ -52,7 +53,7 @@ class Server:
                 cwd=ROOT,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "HF_HUB_OFFLINE": "1", "MONAI_LABEL_AUTO_UPDATE_SCORING": "false"},
+                env={**os.environ, **ENVIRONMENT},
                 start_new_session=True,
             )
         self.client = MONAILabelClient(f"http://127.0.0.1:{self.port}", tmpdir=str(studies.parent))

@@ -2,7 +2,7 @@
 
 from leaf_seg.tracking.mlflow_results import MlflowResults
 from leaf_seg.tracking.mlflow_training import MlflowTraining
-from leaf_seg.tracking.run_folder import check_unoccupied, clear_run_folder, prepare_run_folder
+from leaf_seg.tracking.run_folder import check_unoccupied, clear_run_folder, end_log, prepare_run_folder
 from leaf_seg.tracking.run_manifest import RunManifest
 from leaf_seg.tracking.training_log import TrainingLog
 
@@ -13,5 +13,6 @@ __all__ = [
     "TrainingLog",
     "check_unoccupied",
     "clear_run_folder",
+    "end_log",
     "prepare_run_folder",
 ]

@@ -129,3 +129,14 @@ def _log_to(file: Path) -> None:
         handler = logging.handlers.WatchedFileHandler(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.addHandler(handler)
+
+
+def end_log(folder: str | os.PathLike[str]) -> None:
+    """Let what is logged from now on no longer go to the log file of a training; before its folder is moved."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, logging.FileHandler) and handler.baseFilename == os.path.abspath(
+            Path(folder) / LOG_NAME
+        ):
+            root.removeHandler(handler)
+            handler.close()

@@ -118,7 +118,7 @@ class LeafSegApp(MONAILabelApp):
         store = datastore or self.datastore()
         image = request.get("image")
         if isinstance(image, str) and not Path(image).exists() and not store.get_image_uri(image):
-            raise not_found("image", image, store.list_images())
+            raise not_found("image", image, sorted(store.list_images()))
         with bad_request():
             return super().infer(request, datastore)
 

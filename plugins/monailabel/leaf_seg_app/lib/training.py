@@ -24,6 +24,7 @@ from monailabel.utils.others.generic import device_list, name_to_device
 from leaf_seg import Segmenter, load
 from leaf_seg.data.files import ensure_writable_folder
 from leaf_seg.metrics import class_dice
+from leaf_seg.tracking import end_log
 from leaf_seg.transforms import LoadCased
 from lib import options
 from lib.progress import TrainingStats
@@ -133,11 +134,13 @@ class TrainingTask(TrainTask):
         try:
             datalist = write_dataset(datastore, self.versions.class_names, chosen.val_split, work / "data")
             self._train(work, datalist, chosen)
+            end_log(work)
             record = self._compare(work, datalist, chosen)
             for name in ("data", "checkpoints"):
                 shutil.rmtree(work / name)
             version = self.versions.publish(work, record)
         except BaseException:
+            end_log(work)
             shutil.rmtree(work, ignore_errors=True)
             raise
         if record["served"]:
