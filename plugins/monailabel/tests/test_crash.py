@@ -42,6 +42,8 @@ def test_killed_while_training(
     assert server.client.infer("leaf_seg", "oblique", {})[1]["version"] == "initial"
     assert list((studies / "leaf_seg_models").glob(".training_*"))  # of the killed one, until the next
     server.client.train_start("leaf_seg", {"max_epochs": 1})
+    while server.client.train_status()["status"] == "SUBMITTED":
+        time.sleep(0.1)
     assert server.client.train_stop()["status"] == "STOPPED"
     assert server.client.infer("leaf_seg", "oblique", {})[1]["version"] == "initial"
 
