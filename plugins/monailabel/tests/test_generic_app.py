@@ -50,8 +50,8 @@ def test_inference_and_training(
         assert itk.size(label) == itk.size(original)
         assert np.allclose(label.GetOrigin(), original.GetOrigin(), atol=1e-4)
         assert np.allclose(label.GetSpacing(), original.GetSpacing(), atol=1e-5)
-        directions = [itk.array_from_matrix(image.GetDirection()) for image in (label, original)]
-        assert np.allclose(*directions, atol=1e-5)
+        first, second = (itk.array_from_matrix(image.GetDirection()) for image in (label, original))
+        assert np.allclose(first, second, atol=1e-5)
         if case == FIRST:
             truth: Any = nib.load(hippocampus / "labels" / f"{case}.nii.gz")
             found = torch.from_numpy(itk.array_from_image(label).T.copy())

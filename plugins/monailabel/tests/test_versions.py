@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from leaf_seg.errors import InputError
+from lib.datastore import DurableDatastore
+from lib.scoring import AgreementScoring
+from lib.training import TrainingTask
+from lib.versions import ModelVersions
+from plugins.monailabel.tests.conftest import FIRST, ROOT
+
+BUNDLE = ROOT / "bundles" / "leaf_seg"
+MODEL = BUNDLE / "models"
+
+
+def finished_training(store: Path) -> Path:
+    """A folder as a training leaves it, of the shipped model."""
+    folder = store / ".training_1"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.pt"):
+        shutil.copy(MODEL / name, folder)
+    return folder
+
+
+def test_versions_are_published_served_and_switched_back(tmp_path: Path) -> None:
+    versions = ModelVersions(tmp_path / "store", MODEL)
+    assert (versions.names(), versions.served()) == (["initial"], "initial")
+    for number in (1, 2):
+        assert versions.publish(finished_training(versions.store), {"dice": 0.5}) == f"v00{number}"
+    assert versions.names() == ["v002", "v001", "initial"]
+    assert versions.served() == "initial"  # until one is served
+    versions.serve("v002")
+    assert ModelVersions(tmp_path / "store", MODEL).served() == "v002"  # of another process
+    assert versions.segmenter("v002", "cpu") is versions.segmenter("v002", "cpu")
+    versions.serve("initial")
+    assert versions.served() == "initial"
+
+
+def test_a_training_that_is_not_finished_is_no_version(tmp_path: Path) -> None:
+    versions = ModelVersions(tmp_path, MODEL)
+    finished_training(tmp_path)
+    (tmp_path / "v001").mkdir()  # without its record
+    assert versions.names() == ["initial"]
+
+
+def test_a_version_that_is_gone(tmp_path: Path) -> None:
+    versions = ModelVersions(tmp_path, MODEL)
+    versions.serve("v007")
+    with pytest.raises(InputError, match="names the version 'v007', which is not there"):
+        versions.served()
+
+
+def test_other_structures_have_no_model_yet(tmp_path: Path) -> None:
+    versions = ModelVersions(tmp_path, MODEL, ["tumour"])
+    assert versions.class_names == ("background", "tumour")
+    assert (versions.names(), versions.served()) == ([], None)
+    with pytest.raises(InputError, match="no model to score with"):
+        AgreementScoring(versions, "").check({})
+    with pytest.raises(InputError, match="different names"):
+        ModelVersions(tmp_path, MODEL, ["a", "a"])
+
+
+def test_a_training_that_fails_leaves_nothing(
+    make_studies: Callable[[Path], Path], hippocampus: Path, tmp_path: Path
+) -> None:
+    datastore = DurableDatastore(str(make_studies(tmp_path / "studies")), extensions=("*.nii.gz",))
+    versions = ModelVersions(tmp_path / "store", MODEL)
+    task = TrainingTask(versions, BUNDLE)
+    with pytest.raises(InputError, match="no label to train on"):
+        task({}, datastore)
+    wrong = {"label_info": [{"name": "anterior", "idx": 1}, {"name": "tumour", "idx": 2}]}
+    datastore.save_label(FIRST, str(hippocampus / "labels" / f"{FIRST}.nii.gz"), "final", wrong)
+    with pytest.raises(InputError, match=rf"{FIRST}: The label holds the value 2 \(tumour\); expected anterior, post"):
+        task({}, datastore)
+    assert versions.served() == "initial"
+    assert not list(versions.store.iterdir())
+
+
+def test_processes_do_not_overwrite_each_other(
+    make_studies: Callable[[Path], Path], hippocampus: Path, tmp_path: Path
+) -> None:
+    folder = str(make_studies(tmp_path / "studies"))
+    server, scoring = (DurableDatastore(folder, extensions=("*.nii.gz", "*.png")) for _ in range(2))
+    server.save_label(FIRST, str(hippocampus / "labels" / f"{FIRST}.nii.gz"), "final", {})
+    scoring.update_image_info("oblique", {"epistemic_entropy": 0.25})
+    server.update_image_info("picture", {"seen": True})
+    objects = json.loads((tmp_path / "studies" / "datastore_v2.json").read_text())["objects"]
+    assert list(objects[FIRST]["labels"]) == ["final"]
+    assert objects["oblique"]["image"]["info"]["epistemic_entropy"] == 0.25
+    assert server.get_image_info("oblique")["epistemic_entropy"] == 0.25
+    assert objects["picture"]["image"]["info"]["seen"] is True
