@@ -50,7 +50,7 @@ $(LABEL_VENV)/.installed: setup.cfg constraints-label.txt
 
 label-server: label-env ## Serve a folder to 3D Slicer: make label-server STUDIES=folder [PORT=8000] [CONF="--conf KEY VALUE"]
 	@test -n "$(STUDIES)" || { echo "STUDIES is empty: make label-server STUDIES=folder-of-images" >&2; exit 2; }
-	OMP_WAIT_POLICY=PASSIVE $(LABEL_BIN)/monailabel start_server --app $(LABEL_APP) --studies "$(STUDIES)" --host 127.0.0.1 --port $(PORT) $(CONF)
+	OMP_WAIT_POLICY=PASSIVE $(LABEL_BIN)/python -m monailabel.main start_server --app $(LABEL_APP) --studies "$(STUDIES)" --host 127.0.0.1 --port $(PORT) $(CONF)
 
 test-label: label-env ## Run the tests of the MONAI Label app, with real servers
 	$(LABEL_BIN)/pytest plugins/monailabel/tests

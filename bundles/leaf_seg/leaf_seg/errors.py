@@ -32,6 +32,14 @@ def check_number(value: Any, name: str, expected: str, is_fit: Callable[[float],
     return value
 
 
+def input_error_in(error: BaseException) -> InputError | None:
+    """The InputError that led to an error, as when MONAI has wrapped it; None where there is none."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
 def show_input_errors_plainly() -> None:
     """Let an InputError that ends the process show its message alone.
 
@@ -42,9 +50,7 @@ def show_input_errors_plainly() -> None:
 
 
 def _show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, InputError):
-        cause = cause.__cause__ or cause.__context__
+    cause = input_error_in(error)
     if cause is None:
         sys.__excepthook__(kind, error, traceback)
     else:

@@ -13,7 +13,7 @@ from monai.transforms import Compose, Invertd, Orientationd, Spacingd, Transform
 from monai.utils import convert_to_tensor
 
 from leaf_seg.devices import select_device
-from leaf_seg.errors import InputError
+from leaf_seg.errors import InputError, input_error_in
 from leaf_seg.inferers import SegmentationInferer, SegmentationMaps
 from leaf_seg.networks import SegmentationNetwork
 from leaf_seg.settings import ModelSettings
@@ -84,9 +84,11 @@ class Segmenter:
             InputError: When the file or the array cannot be segmented.
         """
         preprocessing = self._preprocessing(is_file=not isinstance(image, np.ndarray))
-        data = preprocessing(
-            {"image": _as_meta_tensor(image, affine) if isinstance(image, np.ndarray) else os.fspath(image)}
-        )
+        source = _as_meta_tensor(image, affine) if isinstance(image, np.ndarray) else os.fspath(image)
+        try:
+            data = preprocessing({"image": source})
+        except RuntimeError as error:  # MONAI wraps what a transform raises
+            raise input_error_in(error) or error from None
         settings = self.settings
         inferer = SegmentationInferer(
             settings.image_size,

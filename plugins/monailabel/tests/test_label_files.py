@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import itk
 import nibabel as nib
@@ -73,14 +74,12 @@ def test_labels_of_another_grid(volume: str, tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.full((5, 6, 7), 0.5, np.float32), OBLIQUE), file)
     with pytest.raises(InputError, match="no whole numbers"):
         read_label(str(file), volume)
+    nib.save(nib.Nifti1Image(np.full((5, 6, 7), np.inf, np.float32), OBLIQUE), file)
+    with pytest.raises(InputError, match="no whole numbers"):
+        read_label(str(file), volume)
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InputError, match="cannot be read"):
         read_label(str(file), volume)
-
-
-def test_other_extensions(volume: str) -> None:
-    with pytest.raises(InputError, match=r"result_extension is '\.jpg'"):
-        write_result(np.zeros((5, 6, 7), np.uint8), volume, ".jpg")
 
 
 def test_structures_are_told_apart_by_name() -> None:
@@ -94,8 +93,27 @@ def test_structures_are_told_apart_by_name() -> None:
     assert class_indices(np.array([0, 5]), [{"name": "tail", "idx": 5}], NAMES).tolist() == [0, 2]
 
 
+def test_other_programs_may_list_structures_in_any_order() -> None:
+    turned = [{"name": "tail", "idx": 2}, {"name": "head", "idx": 1}]
+    assert class_indices(np.array([0, 1, 2]), turned, NAMES).tolist() == [0, 1, 2]
+    with_background = [{"name": "background", "idx": 0}, {"name": "head", "idx": 1}]
+    assert class_indices(np.array([0, 1]), with_background, NAMES).tolist() == [0, 1]
+
+
+def test_structures_that_may_be_either() -> None:
+    shifted = [{"name": "head", "idx": 2}, {"name": "tail", "idx": 3}]  # by position the value 2 is the tail
+    with pytest.raises(InputError, match="not clear which structure is meant"):
+        class_indices(np.array([0, 2]), shifted, NAMES)
+
+
+@pytest.mark.parametrize("label_info", ["x", [{"idx": 1}], [{"name": "head"}], [1]])
+def test_label_info_of_another_form(label_info: Any) -> None:
+    with pytest.raises(InputError, match="expected a list of"):
+        class_indices(np.array([0, 1]), label_info, NAMES)
+
+
 def test_structures_without_a_class() -> None:
     with pytest.raises(InputError, match=r"value 2 \(tumour\); expected head, tail"):
-        class_indices(np.array([0, 2]), [{"name": "head"}, {"name": "tumour"}], NAMES)
+        class_indices(np.array([0, 2]), [{"name": "head", "idx": 1}, {"name": "tumour", "idx": 2}], NAMES)
     with pytest.raises(InputError, match=r"value 4 \(without a name\)"):
         class_indices(np.array([4]), [], NAMES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,15 @@ def test_confidence_map(client: MONAILabelClient) -> None:
         ("POST", "/infer/leaf_seg?image=oblique", {"params": '{"hypotheses": 0}'}, 400, "hypotheses is 0; expected"),
         ("POST", "/infer/leaf_seg?image=oblique", {"params": '{"threshold": "high"}'}, 400, "threshold is 'high'"),
         ("POST", "/infer/leaf_seg?image=oblique", {"params": '{"device": "abacus"}'}, 400, "'abacus' is no device"),
+        ("POST", "/infer/leaf_seg?image=oblique", {"params": '{"device": 5}'}, 400, "device is 5; expected a name"),
+        (
+            "POST",
+            "/infer/leaf_seg?image=oblique",
+            {"params": '{"result_extension": ".jpg"}'},
+            400,
+            "is '.jpg'; expected",
+        ),
+        ("POST", "/infer/leaf_seg?image=README.md", None, 404, "no image 'README.md'"),
         ("POST", "/activelearning/best", {}, 404, "no strategy 'best'; expected one of: epistemic_entropy"),
         ("POST", "/train/leaf", {}, 404, "no trainer 'leaf'"),
         ("POST", "/train/leaf_seg", {}, 400, "There is no label to train on: submit at least one"),
@@ -159,6 +169,41 @@ def test_labels_that_do_not_fit_are_refused(client: MONAILabelClient, server: Se
             error.value.msg if hasattr(error.value, "msg") else error.value.args
         )
     assert not list((server.studies / "labels" / "final").iterdir())
+
+
+def test_a_tag_is_no_path(server: Server, hippocampus: Path) -> None:
+    with (hippocampus / "labels" / f"{FIRST}.nii.gz").open("rb") as file:
+        answer = requests.put(
+            url(server, f"/datastore/label?image={FIRST}&tag=../../outside"),
+            files={"label": (f"{FIRST}.nii.gz", file)},
+            timeout=60,
+        )
+    assert answer.status_code == 400
+    assert "tag of the label is '../../outside'" in answer.json()["detail"]
+    assert not (server.studies.parent / "outside").exists()
+
+
+def test_images_that_cannot_be_read(client: MONAILabelClient, server: Server) -> None:
+    """They are told apart from what is wrong with the server, and keep nothing else from being done."""
+    damaged = server.studies / "damaged.nii.gz"
+    damaged.write_text("no volume")
+    for _ in range(20):
+        if client.info()["datastore"]["total"] == 4:
+            break
+        time.sleep(0.5)
+    answer = requests.post(url(server, "/infer/leaf_seg?image=damaged"), timeout=60)
+    assert answer.status_code == 400
+    assert "damaged.nii.gz: cannot be read" in answer.json()["detail"]
+    body = {"device": "cpu", "hypotheses": 2}
+    summary = requests.post(url(server, "/scoring/epistemic_entropy?run_sync=true"), json=body, timeout=300).json()
+    assert (summary["total"], summary["executed"], summary["failed"]) == (4, 3, 1)
+    again = requests.post(url(server, "/scoring/epistemic_entropy?run_sync=true"), json=body, timeout=300).json()
+    assert (again["executed"], again["failed"]) == (0, 0)  # nor is it tried again and again
+    damaged.unlink()
+    for _ in range(20):
+        if client.info()["datastore"]["total"] == 3:
+            break
+        time.sleep(0.5)
 
 
 def test_a_label_is_submitted(client: MONAILabelClient, server: Server, hippocampus: Path) -> None:

@@ -4,18 +4,23 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from leaf_seg.errors import InputError
 from lib.datastore import DurableDatastore
 from lib.scoring import AgreementScoring
 from lib.training import TrainingTask
+from lib.training_data import write_dataset
 from lib.versions import ModelVersions
 from plugins.monailabel.tests.conftest import FIRST, ROOT
 
 BUNDLE = ROOT / "bundles" / "leaf_seg"
 MODEL = BUNDLE / "models"
+NAMES = ("background", "anterior", "posterior")
 
 
 def finished_training(store: Path) -> Path:
@@ -48,6 +53,35 @@ def test_a_training_that_is_not_finished_is_no_version(tmp_path: Path) -> None:
     assert versions.names() == ["initial"]
 
 
+def test_what_people_put_into_the_store_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "v001_old").mkdir()
+    versions = ModelVersions(tmp_path, MODEL)
+    assert versions.publish(finished_training(tmp_path), {}) == "v001"
+    assert (tmp_path / "v001_old").is_dir()
+
+
+def test_a_served_version_of_other_structures(tmp_path: Path) -> None:
+    versions = ModelVersions(tmp_path, MODEL)
+    versions.serve(versions.publish(finished_training(tmp_path), {}))
+    assert ModelVersions(tmp_path, MODEL, ["tumour"]).served() is None
+
+
+def test_validation_is_first_of_all_on_what_the_served_model_has_not_seen(
+    make_studies: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    studies = make_studies(tmp_path / "studies")
+    datastore = DurableDatastore(str(studies), NAMES, extensions=("*.nii.gz",))
+    for image in (FIRST, "oblique"):
+        volume: Any = nib.load(studies / f"{image}.nii.gz")
+        nib.save(nib.Nifti1Image(np.zeros(volume.shape, np.uint8), volume.affine), tmp_path / "label.nii.gz")
+        datastore.save_label(image, str(tmp_path / "label.nii.gz"), "final", {})
+    for number, (seen, validated) in enumerate(((FIRST, "oblique"), ("oblique", FIRST))):
+        file = write_dataset(datastore, NAMES, 0.2, tmp_path / str(number), [seen])
+        splits = json.loads(file.read_text())
+        assert [Path(case["image"]).name for case in splits["validation"]] == [f"{validated}.nii.gz"]
+        assert [Path(case["image"]).name for case in splits["training"]] == [f"{seen}.nii.gz"]
+
+
 def test_a_version_that_is_gone(tmp_path: Path) -> None:
     versions = ModelVersions(tmp_path, MODEL)
     versions.serve("v007")
@@ -68,8 +102,9 @@ def test_other_structures_have_no_model_yet(tmp_path: Path) -> None:
 def test_a_training_that_fails_leaves_nothing(
     make_studies: Callable[[Path], Path], hippocampus: Path, tmp_path: Path
 ) -> None:
-    datastore = DurableDatastore(str(make_studies(tmp_path / "studies")), extensions=("*.nii.gz",))
     versions = ModelVersions(tmp_path / "store", MODEL)
+    names = ("background", "anterior", "tumour")  # as of another app on the same studies
+    datastore = DurableDatastore(str(make_studies(tmp_path / "studies")), names, extensions=("*.nii.gz",))
     task = TrainingTask(versions, BUNDLE)
     with pytest.raises(InputError, match="no label to train on"):
         task({}, datastore)
@@ -85,7 +120,7 @@ def test_processes_do_not_overwrite_each_other(
     make_studies: Callable[[Path], Path], hippocampus: Path, tmp_path: Path
 ) -> None:
     folder = str(make_studies(tmp_path / "studies"))
-    server, scoring = (DurableDatastore(folder, extensions=("*.nii.gz", "*.png")) for _ in range(2))
+    server, scoring = (DurableDatastore(folder, NAMES, extensions=("*.nii.gz", "*.png")) for _ in range(2))
     server.save_label(FIRST, str(hippocampus / "labels" / f"{FIRST}.nii.gz"), "final", {})
     scoring.update_image_info("oblique", {"epistemic_entropy": 0.25})
     server.update_image_info("picture", {"seen": True})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ class LeafSegApp(MONAILabelApp):
             initial=Path(conf.get("model") or bundle / "models"),
             labels=[name.strip() for name in conf["labels"].split(",")] if conf.get("labels") else None,
         )
+        self.versions.served()  # a store that is damaged is an error now
         self.max_samples = int(conf.get("max_samples", 20))
         super().__init__(
             app_dir,
@@ -82,6 +84,7 @@ class LeafSegApp(MONAILabelApp):
             return super().init_datastore()
         return DurableDatastore(
             self.studies,
+            self.versions.class_names,
             extensions=_EXTENSIONS,
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
@@ -114,10 +117,12 @@ class LeafSegApp(MONAILabelApp):
         Raises:
             HTTPException: 404 for an unknown model or image, 400 for what cannot be segmented.
         """
-        self._check_model(request.get("model"))
+        with bad_request():
+            self._check_model(request.get("model"))
         store = datastore or self.datastore()
         image = request.get("image")
-        if isinstance(image, str) and not Path(image).exists() and not store.get_image_uri(image):
+        uploaded = "session" in request or Path(str(image)).parent == Path(tempfile.gettempdir())
+        if not isinstance(image, str) or not (store.get_image_uri(image) or uploaded):
             raise not_found("image", image, sorted(store.list_images()))
         with bad_request():
             return super().infer(request, datastore)
@@ -144,6 +149,7 @@ class LeafSegApp(MONAILabelApp):
                 raise not_found("trainer", request.get("model"), list(self._trainers))
             with bad_request():
                 trainer.check(request, self.datastore())
+            trainer.forget_stats()
         elif method == "scoring":
             scoring = self._scoring_methods.get(request.get("method", ""))
             if not isinstance(scoring, AgreementScoring):

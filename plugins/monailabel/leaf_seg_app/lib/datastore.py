@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.datastore import DefaultLabelTag
 
+from leaf_seg.errors import InputError
 from lib.http_errors import bad_request, not_found
-from lib.label_files import read_label
+from lib.label_files import class_indices, read_label
 
 _UPLOAD_PREFIX = ".upload_"
 
@@ -27,12 +29,19 @@ class DurableDatastore(LocalDatastore):
 
     Labels and the datastore's own file are written beside the former ones and then take their place, so that whenever
     the server is killed each of them is whole. What changes is added to what is on disk, under the lock, since scoring
-    and batch inference write from processes of their own. And a label is checked against its image before it is kept.
+    and batch inference write from processes of their own. And a label is checked before it is kept: that it lies in the
+    grid of its image, and a final one, which is trained on, that it holds the app's structures.
+
+    Args:
+        datastore_path: the folder.
+        class_names: K names, background first.
+        arguments: of MONAI Label's LocalDatastore.
     """
 
     _config_ts: float
 
-    def __init__(self, datastore_path: str, **arguments: Any) -> None:
+    def __init__(self, datastore_path: str, class_names: Sequence[str], **arguments: Any) -> None:
+        self._class_names = class_names
         super().__init__(datastore_path, **arguments)
         for tag in (DefaultLabelTag.FINAL, DefaultLabelTag.ORIGINAL):
             _remove_abandoned(Path(self._datastore.label_path(tag)))
@@ -43,13 +52,18 @@ class DurableDatastore(LocalDatastore):
         """Keep a label.
 
         Raises:
-            HTTPException: 404 for an unknown image, 400 for a label that cannot be read or lies in another grid.
+            HTTPException: 404 for an unknown image, 400 for a label that cannot be read, lies in another grid or
+                holds other structures, and for a tag that is no word.
         """
         image = self.get_image_uri(image_id)
         if not image:
             raise not_found("image", image_id, self.list_images())
         with bad_request():
-            read_label(label_filename, image)
+            if not re.fullmatch(r"[\w-]+", label_tag):
+                raise InputError(f"The tag of the label is {label_tag!r}; expected letters, digits, _ and -.")
+            label = read_label(label_filename, image)
+            if label_tag == DefaultLabelTag.FINAL:
+                class_indices(label, (label_info or {}).get("label_info") or [], self._class_names)
         extension = self._to_id(os.path.basename(label_filename))[1]
         name = self._filename(image_id, extension)
         folder = Path(self._datastore.label_path(label_tag))

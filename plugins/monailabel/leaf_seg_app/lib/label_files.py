@@ -22,6 +22,7 @@ from leaf_seg.writers import write_label, write_map
 # 3D Slicer shows a picture as a volume of one slice, in ITK's coordinates; NIfTI's run the other way along x and y.
 _PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TOLERANCE = 1e-3  # mm
+EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
 
 
 def write_result(array: np.ndarray, source: str, extension: str = ".nii.gz") -> str:
@@ -30,16 +31,11 @@ def write_result(array: np.ndarray, source: str, extension: str = ".nii.gz") -> 
     Args:
         array: [X, Y, Z] of a volume, [H, W] of a picture.
         source: the image's file.
-        extension: ".nii.gz", ".nii" or ".nrrd".
+        extension: one of :data:`EXTENSIONS`.
 
     Returns:
         A new temporary file, which the caller removes.
-
-    Raises:
-        InputError: For another extension.
     """
-    if extension not in (".nii.gz", ".nii", ".nrrd"):
-        raise InputError(f"result_extension is {extension!r}; expected .nii.gz, .nii or .nrrd.")
     handle, name = tempfile.mkstemp(suffix=extension)
     os.close(handle)
     with tempfile.TemporaryDirectory() as folder:
@@ -67,8 +63,12 @@ def read_label(file: str, image: str) -> np.ndarray:
     try:
         label, affine = _read(file)
     except Exception as error:  # ITK and PIL raise many kinds
-        raise InputError(f"The label {file} cannot be read ({' '.join(str(error).split())}); save it again.") from error
-    shape, expected = _grid(image)
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"The label {file} cannot be read ({reason}); save it again, as NIfTI.") from error
+    try:
+        shape, expected = _grid(image)
+    except Exception as error:
+        raise InputError(f"The image {image} cannot be read ({error}); replace or remove it.") from error
     if label.shape != shape:
         raise InputError(
             f"The label {file} has the size {label.shape}, its image {image} {shape}; expected the same. Save the "
@@ -79,16 +79,13 @@ def read_label(file: str, image: str) -> np.ndarray:
             f"The label {file} lies elsewhere than its image {image}: their affines differ by up to "
             f"{np.abs(affine - expected).max():.3g}. Save the label in the image's geometry."
         )
-    if (label != np.rint(label)).any() or label.min() < 0:
+    if not np.isfinite(label).all() or (label != np.rint(label)).any() or label.min() < 0:
         raise InputError(f"The label {file} has values that are no whole numbers from 0; save it as a label map.")
     return label[..., 0].T if is_picture(image) else label
 
 
 def class_indices(label: np.ndarray, label_info: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> np.ndarray:
     """Renumber a label map by the names of its structures.
-
-    3D Slicer numbers the segments in the order in which they stand, and says their names: the value k is the k-th name,
-    or, where a value is larger than the number of names, the one whose "idx" it is.
 
     Args:
         label: whole numbers [*spatial].
@@ -99,14 +96,10 @@ def class_indices(label: np.ndarray, label_info: Sequence[Mapping[str, Any]], cl
         Class indices, uint8 [*spatial].
 
     Raises:
-        InputError: For a value without a name, and a name that is no class.
+        InputError: For a value without a name, a name that is no class, and where it is not clear which is meant.
     """
     values = [int(value) for value in np.unique(label) if value]
-    names = dict(enumerate((entry["name"] for entry in label_info), start=1))
-    if any(value > len(names) for value in values):
-        names = {int(entry.get("idx", 0)): entry["name"] for entry in label_info}
-    if not label_info:
-        names = dict(enumerate(class_names))
+    names = _names_of_values(values, label_info) if label_info else dict(enumerate(class_names))
     result = np.zeros(label.shape, np.uint8)
     for value in values:
         if names.get(value) not in class_names:
@@ -116,6 +109,27 @@ def class_indices(label: np.ndarray, label_info: Sequence[Mapping[str, Any]], cl
             )
         result[label == value] = list(class_names).index(names[value])
     return result
+
+
+def _names_of_values(values: Sequence[int], label_info: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """Names by value: by "idx", or by position, as 3D Slicer means it.
+
+    Slicer numbers the segments that it saves 1, 2, ... in order, but counts those that it leaves out in "idx", too.
+    """
+    try:
+        by_index = {int(entry["idx"]): str(entry["name"]) for entry in label_info}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f'label_info is {label_info!r}; expected a list of {{"name": ..., "idx": ...}}.') from error
+    by_position = dict(enumerate(by_index.values(), start=1))
+    if not set(values) <= set(by_index):
+        return by_position
+    may_be_slicer = list(by_index) == sorted(by_index) and min(by_index) > 1
+    if may_be_slicer and any(by_position.get(value, by_index[value]) != by_index[value] for value in values):
+        raise InputError(
+            f"label_info is {label_info!r}, and the label holds {values}: it is not clear which structure is meant. "
+            "Remove the segments that are no structures (such as background), and submit again."
+        )
+    return by_index
 
 
 def _write_nifti(array: np.ndarray, source: str, folder: str) -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monailabel.utils.others.generic import name_to_device
+
 from leaf_seg.errors import InputError
 from leaf_seg.overrides import parse_bool
 
@@ -56,6 +58,18 @@ def flag(request: Mapping[str, Any], key: str, default: bool) -> bool:
         InputError: For anything else.
     """
     return parse_bool(_value(request, key, default), key)
+
+
+def device(request: Mapping[str, Any]) -> str:
+    """A device as PyTorch names it; MONAI Label takes the CPU where a CUDA device is asked for and there is none.
+
+    Raises:
+        InputError: For what is no name.
+    """
+    value = _value(request, "device", None)
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"device is {value!r}; expected a name, such as cpu or cuda.")
+    return str(name_to_device(value))
 
 
 def _value(request: Mapping[str, Any], key: str, default: Any) -> Any:

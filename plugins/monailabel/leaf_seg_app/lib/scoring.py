@@ -9,7 +9,6 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
-from monailabel.utils.others.generic import name_to_device
 
 from leaf_seg import Segmenter
 from leaf_seg.errors import InputError
@@ -60,7 +59,7 @@ class AgreementScoring(ScoringMethod):
         return (
             options.whole_number(request, "max_samples", self.max_samples, 1, 1_000_000),
             options.whole_number(request, "hypotheses", self.hypotheses, 2, _MAX_HYPOTHESES),
-            name_to_device(request.get("device")),
+            options.device(request),
         )
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
@@ -82,9 +81,8 @@ class AgreementScoring(ScoringMethod):
             except InputError as error:
                 failed += 1
                 logger.warning("Left out: %s", error)
-                continue
+                scores = {}
             datastore.update_image_info(image, {**scores, _SCORED_BY: version})
-            logger.info("%s: %s", image, scores)
         total = len(datastore.get_unlabeled_images())
         return {
             "total": total,

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from monai.transforms import KeepLargestConnectedComponent
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
-from monailabel.utils.others.generic import device_list, name_to_device
+from monailabel.utils.others.generic import device_list
 
 from leaf_seg import Segmentation
 from leaf_seg.data.files import is_picture
 from leaf_seg.metrics import describe_structures
 from lib import options
-from lib.label_files import write_result
+from lib.label_files import EXTENSIONS, write_result
 from lib.versions import ModelVersions
 
 logger = logging.getLogger(__name__)
@@ -98,11 +98,11 @@ class SegmentationTask(InferTask):
             threshold = options.number(request, "threshold", 0.5, 0, 1)
         return SegmentationOptions(
             version=served if version == _SERVED and served else version,
-            device=name_to_device(request.get("device")),
+            device=options.device(request),
             hypotheses=options.whole_number(request, "hypotheses", 1, 1, _MAX_HYPOTHESES),
             threshold=threshold,
             largest_component=options.flag(request, "largest_component", False),
-            extension=request.get("result_extension") or ".nii.gz",
+            extension=options.choice(request, "result_extension", EXTENSIONS),
         )
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -19,10 +19,10 @@ from monai.bundle import ConfigWorkflow
 from monai.utils import path_to_sqlite_uri
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
-from monailabel.utils.others.generic import device_list, name_to_device
+from monailabel.utils.others.generic import device_list
 
 from leaf_seg import Segmenter, load
-from leaf_seg.data.files import ensure_writable_folder
+from leaf_seg.data.files import case_name, ensure_writable_folder
 from leaf_seg.metrics import class_dice
 from leaf_seg.tracking import end_log
 from leaf_seg.transforms import LoadCased
@@ -100,6 +100,10 @@ class TrainingTask(TrainTask):
         file = self.versions.store / STATS_NAME
         return json.loads(file.read_text()) if file.exists() else {}
 
+    def forget_stats(self) -> None:
+        """Remove the figures of the last training, before another one is submitted."""
+        (self.versions.store / STATS_NAME).unlink(missing_ok=True)
+
     def check(self, request: Mapping[str, Any], datastore: Datastore) -> TrainingOptions:
         """The options of a request.
 
@@ -111,7 +115,7 @@ class TrainingTask(TrainTask):
             max_epochs=options.whole_number(request, "max_epochs", 20, 1, 100_000),
             val_split=options.number(request, "val_split", 0.2, 0, 0.9),
             learning_rate=options.number(request, "learning_rate", 0.0002, 1e-7, 1),
-            device=name_to_device(request.get("device")),
+            device=options.device(request),
             tracking=options.choice(request, "tracking", _TRACKING),
         )
         labelled_cases(datastore)
@@ -129,10 +133,11 @@ class TrainingTask(TrainTask):
         chosen = self.check(request, datastore)
         store = ensure_writable_folder(self.versions.store)
         _remove_abandoned(store)
-        (store / STATS_NAME).unlink(missing_ok=True)
         work = store / f"{_WORK_PREFIX}{os.getpid()}"
         try:
-            datalist = write_dataset(datastore, self.versions.class_names, chosen.val_split, work / "data")
+            served = self.versions.served()
+            seen = self.versions.record(served).get("training", []) if served else []
+            datalist = write_dataset(datastore, self.versions.class_names, chosen.val_split, work / "data", seen)
             self._train(work, datalist, chosen)
             end_log(work)
             record = self._compare(work, datalist, chosen)
@@ -206,8 +211,8 @@ class TrainingTask(TrainTask):
             "served": former_dice is None or new_dice >= former_dice,
             "start_from": chosen.start_from,
             "max_epochs": chosen.max_epochs,
-            "num_training": len(splits["training"]),
-            "num_validation": len(splits["validation"]),
+            "training": [case_name(case["image"]) for case in splits["training"]],
+            "validation": [case_name(case["image"]) for case in splits["validation"]],
         }
 
 

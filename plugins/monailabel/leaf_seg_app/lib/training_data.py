@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
@@ -31,17 +31,21 @@ def labelled_cases(datastore: Datastore) -> list[Case]:
     return cases
 
 
-def write_dataset(datastore: Datastore, class_names: Sequence[str], val_split: float, folder: Path) -> Path:
+def write_dataset(
+    datastore: Datastore, class_names: Sequence[str], val_split: float, folder: Path, seen: Collection[str] = ()
+) -> Path:
     """Write a datalist with the labels renumbered to classes; the images are linked.
 
-    The split goes by a hash of the names, so that it changes little as labels are added. With one label, or a
-    ``val_split`` of 0, validation is on the training cases: the metric then says how well they were learnt.
+    Cases that the served model was not trained on are the first to be for validation, so that it can be compared with
+    the new one; else the split goes by a hash of the names. With one label, or a ``val_split`` of 0, validation is on
+    the training cases: the metric then says how well they were learnt.
 
     Args:
         datastore: of the server.
         class_names: K names, background first.
         val_split: share of the cases that are for validation, at least one where there are two.
         folder: to write to; made where needed.
+        seen: names of the cases that the served model was trained on.
 
     Returns:
         The datalist, a JSON file.
@@ -49,9 +53,12 @@ def write_dataset(datastore: Datastore, class_names: Sequence[str], val_split: f
     Raises:
         InputError: When there is no label, or one cannot be used.
     """
-    cases = sorted(
-        labelled_cases(datastore), key=lambda case: hashlib.sha256(case_name(case["image"]).encode()).digest()
-    )
+
+    def order(case: Case) -> tuple[bool, bytes]:
+        name = case_name(case["image"])
+        return name in seen, hashlib.sha256(name.encode()).digest()
+
+    cases = sorted(labelled_cases(datastore), key=order)
     number = min(max(1, round(val_split * len(cases))), len(cases) - 1) if val_split > 0 else 0
     splits = {"training": cases[number:], "validation": cases[:number] or cases}
     for split, members in splits.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,7 +52,7 @@ class ModelVersions:
 
     def names(self) -> list[str]:
         """Versions that segment the app's structures, the newest first."""
-        trained = sorted((path.parent.name for path in self.store.glob(f"v*/{RECORD_NAME}")), reverse=True)
+        trained = sorted((path.parent.name for path in self.store.glob(f"v[0-9]*/{RECORD_NAME}")), reverse=True)
         return [name for name in [*trained, INITIAL] if self.settings(name).class_names == self.class_names]
 
     def served(self) -> str | None:
@@ -62,19 +63,24 @@ class ModelVersions:
         """
         names = self.names()
         file = self.store / _SERVED_NAME
-        if not file.exists():
-            return INITIAL if INITIAL in names else None
-        name = json.loads(file.read_text())["version"]
-        if name not in names:
+        name = json.loads(file.read_text())["version"] if file.exists() else INITIAL
+        if not self.folder(name).is_dir():
             raise InputError(
-                f"{file} names the version {name!r}, which is not there or has other labels than {self.class_names}; "
-                f"there are {', '.join(names) or 'none'}. Restore it, or write the name of another one."
+                f"{file} names the version {name!r}, which is not there; there are {', '.join(names) or 'none'}. "
+                "Restore it, or write the name of another one."
             )
-        return str(name)
+        if name in names:
+            return str(name)
+        return INITIAL if INITIAL in names else None  # it was trained for other structures
 
     def folder(self, name: str) -> Path:
         """The model folder of a version."""
         return self.initial if name == INITIAL else self.store / name
+
+    def record(self, name: str) -> dict[str, Any]:
+        """What is kept with a version; {} of the initial one."""
+        file = self.folder(name) / RECORD_NAME
+        return json.loads(file.read_text()) if file.exists() else {}
 
     def settings(self, name: str) -> ModelSettings:
         """How images are prepared for a version."""
@@ -103,7 +109,8 @@ class ModelVersions:
         """
         with replacing(folder / RECORD_NAME) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n")
-        number = 1 + max((int(path.name[1:]) for path in self.store.glob("v[0-9]*")), default=0)
+        numbers = (re.fullmatch(r"v(\d+)", path.name) for path in self.store.iterdir())
+        number = 1 + max((int(match[1]) for match in numbers if match), default=0)
         name = f"v{number:03d}"
         os.rename(folder, self.store / name)
         return name
