@@ -29,7 +29,7 @@ APP = ROOT / "plugins" / "monailabel" / "leaf_seg_app"
 HIPPOCAMPUS = ROOT.parent / "shared" / "data" / "msd_hippocampus"
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "MONAI_LABEL_AUTO_UPDATE_SCORING": "false"}
 # Of the test split, so that Dice is a fair one.
-FIRST, SECOND = "hippocampus_003", "hippocampus_114"
+FIRST, SECOND = "hippocampus_003", "hippocampus_007"
 OBLIQUE = np.eye(4)
 OBLIQUE[:3, :3] = Rotation.from_euler("xyz", [10, -8, 15], degrees=True).as_matrix() * [0.9, 1.1, 1.3]
 OBLIQUE[:3, 3] = [12, -30, 7]
