@@ -20,7 +20,7 @@ from leaf_seg.data.files import is_picture
 from leaf_seg.metrics import describe_structures
 from lib import options
 from lib.label_files import EXTENSIONS, write_result
-from lib.versions import ModelVersions
+from lib.versions import SERVED, ModelVersions
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,6 @@ _HYPOTHESES = ("1", "3", "5", "10")
 _MAX_HYPOTHESES = 100
 _MOST_PROBABLE = "most probable"
 _THRESHOLDS = (_MOST_PROBABLE, *(f"0.{digit}" for digit in range(1, 10)))
-_SERVED = "served"
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class SegmentationTask(InferTask):
         """Options as 3D Slicer shows them: lists as menus, of which the first entry is the default."""
         return {
             "device": device_list(),
-            "version": [_SERVED, *self.versions.names()],
+            "version": [SERVED, *self.versions.names()],
             "hypotheses": list(_HYPOTHESES),
             "threshold": list(_THRESHOLDS),
             "largest_component": False,
@@ -91,13 +90,13 @@ class SegmentationTask(InferTask):
         Raises:
             InputError: For values that do not fit.
         """
-        version = options.choice(request, "version", [_SERVED, *self.versions.names()])
+        version = options.choice(request, "version", [SERVED, *self.versions.names()])
         served = self.versions.served()
         threshold: float | None = None
         if request.get("threshold") not in (None, "", _MOST_PROBABLE, list(_THRESHOLDS)):
             threshold = options.number(request, "threshold", 0.5, 0, 1)
         return SegmentationOptions(
-            version=served if version == _SERVED and served else version,
+            version=served if version == SERVED and served else version,
             device=options.device(request),
             hypotheses=options.whole_number(request, "hypotheses", 1, 1, _MAX_HYPOTHESES),
             threshold=threshold,

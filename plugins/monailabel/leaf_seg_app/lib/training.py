@@ -29,13 +29,14 @@ from leaf_seg.transforms import LoadCased
 from lib import options
 from lib.progress import TrainingStats
 from lib.training_data import labelled_cases, write_dataset
-from lib.versions import ModelVersions
+from lib.versions import INITIAL, SERVED, ModelVersions
 
 logger = logging.getLogger(__name__)
 
 STATS_NAME = "training_stats.json"
 _WORK_PREFIX = ".training_"
-_SERVED, _INITIAL, _SCRATCH = "served", "initial", "scratch"
+_SCRATCH = "scratch"
+_MAX_EPOCHS, _VAL_SPLIT, _LEARNING_RATE = 20, 0.2, 0.0002  # unless the client says otherwise
 _TRACKING = ("mlflow", "None")
 
 # The recipe of the shipped model, whose labels are as few: what inference uses is what is trained.
@@ -88,9 +89,9 @@ class TrainingTask(TrainTask):
         """Options as 3D Slicer shows them."""
         return {
             "start_from": self._starts(),
-            "max_epochs": 20,
-            "val_split": 0.2,
-            "learning_rate": 0.0002,
+            "max_epochs": _MAX_EPOCHS,
+            "val_split": _VAL_SPLIT,
+            "learning_rate": _LEARNING_RATE,
             "device": device_list(),
             "tracking": list(_TRACKING),
         }
@@ -112,9 +113,9 @@ class TrainingTask(TrainTask):
         """
         chosen = TrainingOptions(
             start_from=options.choice(request, "start_from", self._starts()),
-            max_epochs=options.whole_number(request, "max_epochs", 20, 1, 100_000),
-            val_split=options.number(request, "val_split", 0.2, 0, 0.9),
-            learning_rate=options.number(request, "learning_rate", 0.0002, 1e-7, 1),
+            max_epochs=options.whole_number(request, "max_epochs", _MAX_EPOCHS, 1, 100_000),
+            val_split=options.number(request, "val_split", _VAL_SPLIT, 0, 0.9),
+            learning_rate=options.number(request, "learning_rate", _LEARNING_RATE, 1e-7, 1),
             device=options.device(request),
             tracking=options.choice(request, "tracking", _TRACKING),
         )
@@ -154,11 +155,11 @@ class TrainingTask(TrainTask):
         return {"version": version, **record}
 
     def _starts(self) -> list[str]:
-        return [*([_SERVED] if self.versions.served() else []), _INITIAL, _SCRATCH]
+        return [*([SERVED] if self.versions.served() else []), INITIAL, _SCRATCH]
 
     def _train(self, work: Path, datalist: Path, chosen: TrainingOptions) -> None:
         """Run the bundle's training."""
-        base = self.versions.served() if chosen.start_from == _SERVED else _INITIAL
+        base = self.versions.served() if chosen.start_from == SERVED else INITIAL
         assert base is not None  # _starts offers it only where there is one
         settings = self.versions.settings(base).to_dict()
         keys = ("image_size", "axis", "num_slices", "window", "spacing", "mirror_axes")

@@ -21,6 +21,7 @@ from leaf_seg.writers import replacing
 logger = logging.getLogger(__name__)
 
 INITIAL = "initial"  # the model that the server began with
+SERVED = "served"  # what clients ask for when they want the one that is served
 RECORD_NAME = "version.json"
 _SERVED_NAME = "served.json"
 _LOADED = 2  # models kept in memory
