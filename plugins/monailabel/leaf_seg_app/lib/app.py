@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,8 +28,6 @@ from lib.scoring import SCORES, AgreementScoring, unscored
 from lib.segmentation import ConfidenceTask, SegmentationTask
 from lib.training import TrainingTask
 from lib.versions import ModelVersions
-
-logger = logging.getLogger(__name__)
 
 MODEL = "leaf_seg"
 CONFIDENCE_MODEL = "leaf_seg_confidence"
