@@ -117,3 +117,9 @@ def test_structures_without_a_class() -> None:
         class_indices(np.array([0, 2]), [{"name": "head", "idx": 1}, {"name": "tumour", "idx": 2}], NAMES)
     with pytest.raises(InputError, match=r"value 4 \(without a name\)"):
         class_indices(np.array([4]), [], NAMES)
+
+
+def test_two_structures_of_one_value() -> None:
+    label_info = [{"name": "head", "idx": 1}, {"name": "tail", "idx": 1}]
+    with pytest.raises(InputError, match="expected another idx for each structure"):
+        class_indices(np.array([0, 1]), label_info, NAMES)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from leaf_seg.errors import InputError
 from lib import options
@@ -31,3 +32,12 @@ def test_other_values_that_do_not_fit() -> None:
         options.choice({"version": "v9"}, "version", ["served", "v001"])
     with pytest.raises(InputError, match="largest is 'perhaps'"):
         options.flag({"largest": "perhaps"}, "largest", default=False)
+
+
+def test_cuda_without_one_is_the_cpu_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    assert options.device({}) == options.device({"device": "cpu"}) == "cpu"
+    assert not caplog.records
+    assert options.device({"device": "cuda"}) == "cpu"  # the default of MONAI Label's batch inference
+    assert "cuda was asked for" in caplog.text

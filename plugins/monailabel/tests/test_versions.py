@@ -129,3 +129,10 @@ def test_processes_do_not_overwrite_each_other(
     assert objects["oblique"]["image"]["info"]["epistemic_entropy"] == 0.25
     assert server.get_image_info("oblique")["epistemic_entropy"] == 0.25
     assert objects["picture"]["image"]["info"]["seen"] is True
+
+
+def test_two_images_of_one_name(make_studies: Callable[[Path], Path], tmp_path: Path) -> None:
+    studies = make_studies(tmp_path / "studies")
+    shutil.copy(studies / "picture.png", studies / f"{FIRST}.png")
+    with pytest.raises(InputError, match=rf"holds {FIRST}.nii.gz and {FIRST}.png; .* Rename one"):
+        DurableDatastore(str(studies), NAMES, extensions=("*.nii.gz", "*.png"))

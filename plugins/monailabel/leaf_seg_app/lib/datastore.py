@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.datastore import DefaultLabelTag
 
+from leaf_seg.data.files import case_name
 from leaf_seg.errors import InputError
+from leaf_seg.writers import replacing
+from lib.abandoned import remove_abandoned
 from lib.http_errors import bad_request, not_found
 from lib.label_files import class_indices, read_label
 
@@ -36,15 +38,19 @@ class DurableDatastore(LocalDatastore):
         datastore_path: the folder.
         class_names: K names, background first.
         arguments: of MONAI Label's LocalDatastore.
+
+    Raises:
+        InputError: When two images have the same name but for their extension: MONAI Label would show one of them.
     """
 
     _config_ts: float
 
     def __init__(self, datastore_path: str, class_names: Sequence[str], **arguments: Any) -> None:
         self._class_names = class_names
+        _check_different_names(Path(datastore_path), arguments.get("extensions", ()))
         super().__init__(datastore_path, **arguments)
         for tag in (DefaultLabelTag.FINAL, DefaultLabelTag.ORIGINAL):
-            _remove_abandoned(Path(self._datastore.label_path(tag)))
+            remove_abandoned(Path(self._datastore.label_path(tag)), _UPLOAD_PREFIX)
         if self._auto_reload:
             self._handler.on_moved = self._on_moved
 
@@ -113,12 +119,9 @@ class DurableDatastore(LocalDatastore):
                 self._update_datastore_file(lock=False)
             return
         file = Path(self._datastore_config_path)
-        temporary = file.with_name(f".{os.getpid()}_{time.monotonic_ns()}.tmp")
-        with temporary.open("w") as stream:
-            json.dump(self._datastore.model_dump(exclude={"base_path"}), stream, indent=2, default=str)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
+        with replacing(file) as temporary:
+            text = json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str)
+            temporary.write_text(text)
         self._config_ts = file.stat().st_mtime
 
     def _on_moved(self, event: Any) -> None:
@@ -129,8 +132,12 @@ class DurableDatastore(LocalDatastore):
             self.refresh()
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what uploads that were killed have left."""
-    for file in folder.glob(f"{_UPLOAD_PREFIX}*"):
-        if not psutil.pid_exists(int(file.name.removeprefix(_UPLOAD_PREFIX).split("_")[0])):
-            file.unlink()
+def _check_different_names(folder: Path, patterns: Sequence[str]) -> None:
+    images: dict[str, str] = {}
+    for file in sorted(file for pattern in patterns for file in folder.glob(pattern)):
+        other = images.setdefault(case_name(file), file.name)
+        if other != file.name:
+            raise InputError(
+                f"{folder} holds {other} and {file.name}; expected names that differ without the extension, by which "
+                "the server knows images. Rename one."
+            )

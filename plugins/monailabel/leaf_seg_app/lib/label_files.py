@@ -120,6 +120,8 @@ def _names_of_values(values: Sequence[int], label_info: Sequence[Mapping[str, An
         by_index = {int(entry["idx"]): str(entry["name"]) for entry in label_info}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f'label_info is {label_info!r}; expected a list of {{"name": ..., "idx": ...}}.') from error
+    if len(by_index) < len(label_info):
+        raise InputError(f"label_info is {label_info!r}; expected another idx for each structure.")
     by_position = dict(enumerate(by_index.values(), start=1))
     if not set(values) <= set(by_index):
         return by_position

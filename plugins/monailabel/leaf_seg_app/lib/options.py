@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from monailabel.utils.others.generic import name_to_device
 
 from leaf_seg.errors import InputError
 from leaf_seg.overrides import parse_bool
+
+logger = logging.getLogger(__name__)
 
 
 def choice(request: Mapping[str, Any], key: str, choices: Sequence[str]) -> str:
@@ -61,7 +64,10 @@ def flag(request: Mapping[str, Any], key: str, default: bool) -> bool:
 
 
 def device(request: Mapping[str, Any]) -> str:
-    """A device as PyTorch names it; MONAI Label takes the CPU where a CUDA device is asked for and there is none.
+    """A device as PyTorch names it.
+
+    "cuda" is what MONAI Label's batch inference asks for unless it is told otherwise: without one it is the CPU, which
+    is logged.
 
     Raises:
         InputError: For what is no name.
@@ -69,7 +75,10 @@ def device(request: Mapping[str, Any]) -> str:
     value = _value(request, "device", None)
     if value is not None and not isinstance(value, str):
         raise InputError(f"device is {value!r}; expected a name, such as cpu or cuda.")
-    return str(name_to_device(value))
+    found = str(name_to_device(value))
+    if value and value.startswith("cuda") and found == "cpu":
+        logger.warning("The device %s was asked for and this server has none: computing on the CPU.", value)
+    return found
 
 
 def _value(request: Mapping[str, Any], key: str, default: Any) -> Any:

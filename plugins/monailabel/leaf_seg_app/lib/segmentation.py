@@ -125,6 +125,7 @@ class SegmentationTask(InferTask):
         return file, {
             "label_names": self.labels,
             "version": chosen.version,
+            "device": chosen.device,
             "hypotheses": chosen.hypotheses,
             "structures": _structures(label, result, source),
             "latencies": {"total": seconds},

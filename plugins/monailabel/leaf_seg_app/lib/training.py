@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from monai.bundle import ConfigWorkflow
 from monai.utils import path_to_sqlite_uri
@@ -27,6 +26,7 @@ from leaf_seg.metrics import class_dice
 from leaf_seg.tracking import end_log
 from leaf_seg.transforms import LoadCased
 from lib import options
+from lib.abandoned import remove_abandoned
 from lib.progress import TrainingStats
 from lib.training_data import labelled_cases, write_dataset
 from lib.versions import INITIAL, SERVED, ModelVersions
@@ -133,7 +133,7 @@ class TrainingTask(TrainTask):
         """
         chosen = self.check(request, datastore)
         store = ensure_writable_folder(self.versions.store)
-        _remove_abandoned(store)
+        remove_abandoned(store, _WORK_PREFIX)
         work = store / f"{_WORK_PREFIX}{os.getpid()}"
         try:
             served = self.versions.served()
@@ -225,10 +225,3 @@ def _mean_dice(segmenter: Segmenter, cases: list[dict[str, str]]) -> float:
         pred = torch.from_numpy(segmenter(case["image"]).label)
         dice.append(class_dice(pred, truth, len(segmenter.settings.class_names)))
     return float(np.mean(dice))
-
-
-def _remove_abandoned(store: Path) -> None:
-    """Remove what trainings that were killed have left."""
-    for folder in store.glob(f"{_WORK_PREFIX}*"):
-        if not psutil.pid_exists(int(folder.name.removeprefix(_WORK_PREFIX))):
-            shutil.rmtree(folder)
