@@ -205,6 +205,14 @@ def test_decoder_is_frozen_and_stays_in_evaluation_mode(autoencoder: str, make_s
     assert not any(module.training for module in network.eval().modules())
 
 
+@pytest.mark.parametrize("autoencoder", ["kl", "tiny"])
+def test_decoder_that_is_trained(autoencoder: str, make_segmenter: Make) -> None:
+    network = make_segmenter(autoencoder=autoencoder, train_decoder=True).train()
+    assert all(module.training for module in network.modules())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert LatentSegmenter.from_config(network.config).train_decoder
+
+
 def test_parts_are_copies_of_the_autoencoder(
     make_segmenter: Make, make_autoencoder: Callable[..., Autoencoder]
 ) -> None:

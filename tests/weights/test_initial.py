@@ -13,7 +13,7 @@ from leaf_seg.errors import InputError
 from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, build_unet
 from leaf_seg.networks.autoencoder import WEIGHTS_NAME, Autoencoder
 from leaf_seg.settings import ModelSettings
-from leaf_seg.weights import initial_segmenter, own_autoencoder, save_model
+from leaf_seg.weights import initial_segmenter, own_autoencoder, save_model, trained_with
 from tests.conftest import TINY_UNET
 
 
@@ -152,6 +152,38 @@ def test_a_model_of_another_autoencoder_is_refused(
     rescaled.register_to_config(scaling_factor=0.9)
     with pytest.raises(InputError, match="another autoencoder"):
         start(init_dir=folder, autoencoder=rescaled)
+
+
+def test_a_model_whose_decoder_was_trained(
+    start: Callable[..., LatentSegmenter],
+    make_segmenter: Callable[..., LatentSegmenter],
+    make_autoencoder: Callable[..., Autoencoder],
+    tmp_path: Path,
+) -> None:
+    model = make_segmenter(train_decoder=True)
+    torch.nn.init.normal_(model.mask_decoder.decoder.conv_out.weight)  # not the autoencoder's any more
+    folder = saved(model, tmp_path, 3)
+    network = start(init_dir=folder, train_decoder=True).eval()
+    assert network.train_decoder
+    image = torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(network(image), model(image))
+    with pytest.raises(InputError, match="train_decoder is false, and the decoder of the model in"):
+        start(init_dir=folder)
+    with pytest.raises(InputError, match="another autoencoder"):
+        start(init_dir=folder, train_decoder=True, autoencoder=make_autoencoder("tiny"))
+
+
+def test_training_goes_on_as_the_model_was_trained(
+    make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path
+) -> None:
+    settings = ModelSettings(("background", "a", "b"), (16, 16))
+    save_model(make_segmenter(), settings, tmp_path, {"image_loss_weight": 5.0})
+    assert trained_with(tmp_path, "image_loss_weight", 0.0) == 5.0
+    assert trained_with(tmp_path, "terminal_probability", 0.0) == 0.0  # a model of before does not say
+    assert trained_with(None, "image_loss_weight", 0.0) == 0.0
+    with pytest.raises(InputError, match=r"No folder .*: --init_dir"):
+        trained_with(tmp_path / "nowhere", "image_loss_weight", 0.0)
 
 
 def test_a_model_of_another_kind_is_refused(start: Callable[..., LatentSegmenter], tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class LatentSegmenter(nn.Module):
     """Latent-diffusion segmentation in one denoising step (LEAF, Huang et al., MICCAI 2025).
 
     ``forward(image)`` segments. ``forward(image, mask_latent, timesteps)`` returns the U-Net's output for the training
-    loss; training calls nothing else, so that DDP, autocast and hooks work. The frozen decoder stays in evaluation mode
+    loss; training calls nothing else, so that DDP, autocast and hooks work. A frozen decoder stays in evaluation mode
     in ``train()``.
 
     Args:
@@ -49,6 +49,7 @@ class LatentSegmenter(nn.Module):
         image_latent_first: order of the U-Net's input; SDSeg's is [noisy mask latents, image latent].
         scale_image_latent: multiply the image latent by the autoencoder's scaling factor; SDSeg does not.
         ldm_schedule: constants of the schedule as LDM and SDSeg round them, not as diffusers does.
+        train_decoder: train the decoder of the masks, too; the paper's is frozen.
 
     Raises:
         InputError: When image size or parameterization is unfit.
@@ -70,6 +71,7 @@ class LatentSegmenter(nn.Module):
         image_latent_first: bool = True,
         scale_image_latent: bool = True,
         ldm_schedule: bool = False,
+        train_decoder: bool = False,
     ) -> None:
         super().__init__()
         self.codec = MaskCodec(num_classes)
@@ -81,11 +83,13 @@ class LatentSegmenter(nn.Module):
         self.schedule = (LdmNoiseSchedule if ldm_schedule else NoiseSchedule)(scheduler)
         self._scheduler_config = _plain(scheduler.config)
         self._encoder_dropout = encoder_dropout
+        self.train_decoder = train_decoder
 
         self.image_encoder = encoder_part(autoencoder).requires_grad_(True)
         set_dropout(self.image_encoder, encoder_dropout)
         self.unet = unet
-        self.mask_decoder = freeze(decoder_part(autoencoder))
+        decoder = decoder_part(autoencoder)
+        self.mask_decoder = decoder.requires_grad_(True) if train_decoder else freeze(decoder)
 
         self.latent_channels = int(autoencoder.config["latent_channels"])
         factor = downsampling_factor(autoencoder)
@@ -121,6 +125,7 @@ class LatentSegmenter(nn.Module):
             "image_latent_first": self.image_latent_first,
             "scale_image_latent": self.scale_image_latent,
             "ldm_schedule": isinstance(self.schedule, LdmNoiseSchedule),
+            "train_decoder": self.train_decoder,
         }
 
     @classmethod
@@ -135,9 +140,9 @@ class LatentSegmenter(nn.Module):
         return cls(**(config | parts | {"scheduler": scheduler}))
 
     def train(self, mode: bool = True) -> LatentSegmenter:
-        """Set the training mode of the trainable parts; the frozen decoder stays in evaluation mode."""
+        """Set the training mode of the trainable parts; a frozen decoder stays in evaluation mode."""
         super().train(mode)
-        self.mask_decoder.eval()
+        self.mask_decoder.train(mode and self.train_decoder)
         return self
 
     def initial_noise(self, seed: int) -> torch.Tensor:
@@ -210,8 +215,12 @@ class LatentSegmenter(nn.Module):
 
     def decode_mask(self, mask_latent: torch.Tensor) -> torch.Tensor:
         """Class probabilities [B, K, H, W] of a clean mask latent [B, 4n, h, w]."""
+        return self.codec.decode(self.decode_images(mask_latent))
+
+    def decode_images(self, mask_latent: torch.Tensor) -> torch.Tensor:
+        """Mask images [B * n, 3, H, W], nominally in [-1, 1], of a clean mask latent [B, 4n, h, w]."""
         latents = mask_latent.reshape(-1, self.latent_channels, *mask_latent.shape[2:])  # [B * n, 4, h, w]
-        return self.codec.decode(decode_latent(self.mask_decoder, latents))
+        return decode_latent(self.mask_decoder, latents)
 
 
 def set_dropout(module: nn.Module, probability: float) -> None:

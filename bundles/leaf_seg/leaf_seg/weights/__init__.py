@@ -1,7 +1,7 @@
 """Weights: reading and writing model folders and checkpoints."""
 
 from leaf_seg.weights.checkpoint_folder import CheckpointFolder
-from leaf_seg.weights.initial import check_start, initial_segmenter, own_autoencoder
+from leaf_seg.weights.initial import check_start, initial_segmenter, own_autoencoder, trained_with
 from leaf_seg.weights.model_folder import (
     check_dataset,
     load_network,
@@ -18,4 +18,5 @@ __all__ = [
     "load_settings",
     "own_autoencoder",
     "save_model",
+    "trained_with",
 ]

@@ -16,7 +16,7 @@ from leaf_seg.networks import LatentSegmenter, MaskCodec, build_conditional_unet
 from leaf_seg.networks.autoencoder import Autoencoder, decoder_part
 from leaf_seg.networks.unet import change_mask_latents
 from leaf_seg.overrides import check_not_overridden
-from leaf_seg.weights.model_folder import AUTOENCODER_NAME, load_network
+from leaf_seg.weights.model_folder import AUTOENCODER_NAME, load_network, training_record
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,23 @@ def own_autoencoder(init_dir: str | os.PathLike[str] | None) -> str | None:
     """Folder of the frozen autoencoder that a converted model brings with it; None where it brings none."""
     folder = None if init_dir is None else Path(init_dir) / AUTOENCODER_NAME
     return str(folder) if folder is not None and folder.is_dir() else None
+
+
+def trained_with(init_dir: str | os.PathLike[str] | None, key: str, default: Any) -> Any:
+    """How the model to train on from was trained, so that by default it goes on so.
+
+    Args:
+        init_dir: folder of the model; None without one.
+        key: "terminal_probability", "image_loss_weight" or "train_decoder".
+        default: without a model, and where it does not say.
+
+    Raises:
+        InputError: When the folder holds no model.
+    """
+    if init_dir is None:
+        return default
+    _check_is_there(init_dir)
+    return training_record(init_dir).get(key, default)
 
 
 def check_start(init_dir: str | os.PathLike[str] | None) -> None:
@@ -51,6 +68,7 @@ def initial_segmenter(
     parameterization: str = "x0",
     noise_seed: int = 0,
     encoder_dropout: float = 0.0,
+    train_decoder: bool = False,
     unet_dir: str | os.PathLike[str] | None = None,
     init_dir: str | os.PathLike[str] | None = None,
 ) -> LatentSegmenter:
@@ -70,21 +88,31 @@ def initial_segmenter(
         parameterization: "x0", "v" or "eps".
         noise_seed: of the initial noise.
         encoder_dropout: of the trainable image encoder.
+        train_decoder: train the decoder of the masks, too.
         unet_dir: folder of an unconditional U-Net to start from, as ``python -m leaf_seg convert`` writes it.
         init_dir: folder of a model to train on, trained here or converted.
 
     Raises:
-        InputError: When weights do not fit, or the scheduler clips.
+        InputError: When weights do not fit, the scheduler clips, or a decoder that was trained is to be frozen.
     """
     if init_dir is not None:
-        if not Path(init_dir).is_dir():
-            raise InputError(f"No folder {Path(init_dir).resolve()}; expected a model's, to train on from: --init_dir.")
+        _check_is_there(init_dir)
         model = load_network(init_dir)
         if not isinstance(model, LatentSegmenter):
             raise InputError(f"init_dir {init_dir} holds a {type(model).__name__}; expected a LatentSegmenter.")
         logger.info("Training on from %s: U-Net, parameterisation and noise schedule are its own.", init_dir)
-        dropout = unet_config.get("dropout", 0.0)
-        return _continued(model, autoencoder, num_classes, image_size, noise_seed, encoder_dropout, dropout)
+        if model.train_decoder and not train_decoder:
+            raise InputError(
+                f"train_decoder is false, and the decoder of the model in {init_dir} was trained with it; expected true."
+            )
+        changed = {
+            "num_classes": num_classes,
+            "image_size": image_size,
+            "noise_seed": noise_seed,
+            "encoder_dropout": encoder_dropout,
+            "train_decoder": train_decoder,
+        }
+        return _continued(model, autoencoder, changed, unet_config.get("dropout", 0.0))
     if scheduler.config["clip_sample"]:
         raise InputError(
             "The noise scheduler has clip_sample on, which cuts latents at +-1, a standard deviation of theirs; set "
@@ -99,33 +127,28 @@ def initial_segmenter(
         parameterization,
         noise_seed,
         encoder_dropout,
+        train_decoder=train_decoder,
     )
 
 
+def _check_is_there(init_dir: str | os.PathLike[str]) -> None:
+    if not Path(init_dir).is_dir():
+        raise InputError(f"No folder {Path(init_dir).resolve()}; expected a model's, to train on from: --init_dir.")
+
+
 def _continued(
-    model: LatentSegmenter,
-    autoencoder: Autoencoder,
-    num_classes: int,
-    image_size: Sequence[int],
-    noise_seed: int,
-    encoder_dropout: float,
-    dropout: float,
+    model: LatentSegmenter, autoencoder: Autoencoder, changed: Mapping[str, Any], dropout: float
 ) -> LatentSegmenter:
-    """A network like the model, for these classes and this size, with its weights."""
-    _check_same_decoder(model, autoencoder)
-    unet = _unet_for(model, MaskCodec(num_classes).num_images, dropout)
-    changed = {
-        "num_classes": num_classes,
-        "image_size": image_size,
-        "noise_seed": noise_seed,
-        "encoder_dropout": encoder_dropout,
-    }
+    """A network like the model, for other classes or another size, with its weights."""
+    _check_same_autoencoder(model, autoencoder)
+    unet = _unet_for(model, MaskCodec(changed["num_classes"]).num_images, dropout)
     rest = {key: value for key, value in model.config.items() if key not in ("autoencoder", "unet", "scheduler")}
     scheduler = DDIMScheduler.from_config(model.config["scheduler"], clip_sample=False)
     if model.schedule.clip_range is not None:
         logger.info("The model clipped predicted latents; trained on, it does not: the loss is of the whole latent.")
     network = LatentSegmenter(autoencoder, unet, scheduler, **(rest | changed))
     network.image_encoder.load_state_dict(model.image_encoder.state_dict())
+    network.mask_decoder.load_state_dict(model.mask_decoder.state_dict())
     return network
 
 
@@ -137,10 +160,12 @@ def _unet_for(model: LatentSegmenter, num_mask_latents: int, dropout: float) -> 
     return unet
 
 
-def _check_same_decoder(model: LatentSegmenter, autoencoder: Autoencoder) -> None:
-    """The mask latents that the model knows are those of its own autoencoder."""
+def _check_same_autoencoder(model: LatentSegmenter, autoencoder: Autoencoder) -> None:
+    """The mask latents that the model knows are those of its own autoencoder, of which it has the decoder."""
     own, given = model.mask_decoder.state_dict(), decoder_part(autoencoder).state_dict()
-    same = own.keys() == given.keys() and all(torch.equal(own[key], given[key]) for key in own)
+    same = own.keys() == given.keys() and all(own[key].shape == given[key].shape for key in own)
+    if same and not model.train_decoder:
+        same = all(torch.equal(own[key], given[key]) for key in own)
     if not same or model.config["autoencoder"]["scaling_factor"] != autoencoder.config["scaling_factor"]:
         raise InputError(
             "The model of init_dir decodes masks by another autoencoder than that of autoencoder_dir; expected the "

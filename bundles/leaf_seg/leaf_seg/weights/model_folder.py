@@ -100,7 +100,7 @@ def check_dataset(folder: str | os.PathLike[str], datalist: Datalist) -> None:
             f"The dataset's classes are {datalist.class_names}, the model's in {folder} are {names}; expected the "
             "same. Evaluate on a dataset with the model's classes in the model's order."
         )
-    trained_on = config.get("training", {}).get("datalist_sha256")
+    trained_on = training_record(folder).get("datalist_sha256")
     if trained_on is not None and trained_on != datalist.sha256:
         logger.warning(
             "The dataset or its split is not the one that the model was trained on: if it shares cases with the "
@@ -123,6 +123,16 @@ def load_settings(folder: str | os.PathLike[str]) -> ModelSettings:
         return ModelSettings(**config["settings"])
     except TypeError as error:
         raise InputError(_unfit_config(Path(folder), error)) from error
+
+
+def training_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What is kept of the training that a model folder comes from.
+
+    Raises:
+        InputError: When the folder has no readable ``config.json``.
+    """
+    record = _read_config(Path(folder)).get("training", {})
+    return dict(record)
 
 
 def load_network(folder: str | os.PathLike[str], weights_name: str | None = None) -> SegmentationNetwork:

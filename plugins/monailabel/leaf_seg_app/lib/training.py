@@ -42,7 +42,8 @@ _TRACKING = ("mlflow", "None")
 # The recipe of the shipped model, whose labels are as few: what inference uses is what is trained.
 _RECIPE: dict[str, Any] = {
     "terminal_probability": 1.0,
-    "image_loss_weight": 0.5,
+    "image_loss_weight": 5.0,
+    "train_decoder": True,
     "empty_slice_rate": 0.2,
     "batch_size": 16,
 }
