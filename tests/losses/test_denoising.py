@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F
 
+from leaf_seg.errors import InputError
 from leaf_seg.losses import DenoisingLoss
 from leaf_seg.losses.denoising import mask_loss
-from leaf_seg.networks import LatentSegmenter
+from leaf_seg.networks import LatentSegmenter, MaskCodec
 from leaf_seg.networks.autoencoder import decode_latent
 
 Make = Callable[..., LatentSegmenter]
@@ -21,10 +21,6 @@ def make_targets(num_latents: int = 1) -> dict[str, torch.Tensor]:
         "timesteps": torch.tensor([300, 999]),
         "label": torch.randint(0, 3, (2, 1, 16, 16), dtype=torch.uint8),
     }
-
-
-def one_hot(label: torch.Tensor, num_classes: int) -> torch.Tensor:
-    return F.one_hot(label[:, 0].long(), num_classes).movedim(-1, 1).float()
 
 
 def test_l1_of_the_output_and_its_target(make_segmenter: Make) -> None:
@@ -52,8 +48,8 @@ def test_image_loss_is_that_of_the_decoded_estimate(parameterization: str, make_
         "v": alpha * targets["noisy"] - sigma * output,
         "eps": (targets["noisy"] - sigma * output) / alpha,
     }[parameterization]
-    decoded = network.codec.decode(decode_latent(network.mask_decoder, clean))
-    torch.testing.assert_close(loss, prediction + 0.3 * mask_loss(decoded, targets["label"]))
+    decoded = decode_latent(network.mask_decoder, clean)
+    torch.testing.assert_close(loss, prediction + 0.3 * mask_loss(decoded, targets["label"], network.codec))
 
 
 def test_gradient_of_the_image_loss_reaches_the_output_and_not_the_decoder(make_segmenter: Make) -> None:
@@ -68,45 +64,57 @@ def test_gradient_of_the_image_loss_reaches_the_output_and_not_the_decoder(make_
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+def test_gradient_of_the_image_loss_reaches_a_decoder_that_is_trained(make_segmenter: Make) -> None:
+    network = make_segmenter(train_decoder=True).train()
+    output, targets = torch.randn(2, 4, 4, 4, requires_grad=True), make_targets()
+    DenoisingLoss(network, image_loss_weight=1.0)(output, targets).backward()
+    assert all(parameter.grad is not None for parameter in network.mask_decoder.parameters())
+
+
+def test_a_decoder_cannot_be_trained_in_latent_space(make_segmenter: Make) -> None:
+    with pytest.raises(InputError, match="set image_loss_weight above 0"):
+        DenoisingLoss(make_segmenter(train_decoder=True))
+
+
 def test_loss_owns_no_parameters(make_segmenter: Make) -> None:
     loss = DenoisingLoss(make_segmenter(), image_loss_weight=1.0)
     assert not list(loss.parameters())
     assert not loss.state_dict()
 
 
-@pytest.mark.parametrize("num_classes", [2, 4])
+@pytest.mark.parametrize("num_classes", [2, 4, 6])
 def test_mask_loss_is_zero_for_a_perfect_answer(num_classes: int) -> None:
-    label = torch.randint(0, num_classes, (2, 1, 16, 16))
-    assert mask_loss(one_hot(label, num_classes), label).item() == pytest.approx(0, abs=1e-6)
+    label, codec = torch.randint(0, num_classes, (2, 1, 16, 16)), MaskCodec(num_classes)
+    assert mask_loss(codec.encode(label), label, codec).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_mask_loss_of_an_empty_label() -> None:
-    label = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
-    assert mask_loss(one_hot(label, 3), label).item() == pytest.approx(0, abs=1e-6)
+    label, codec = torch.zeros(2, 1, 16, 16, dtype=torch.uint8), MaskCodec(3)
+    assert mask_loss(codec.encode(label), label, codec).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_mask_loss_grows_with_the_error() -> None:
-    label = torch.randint(0, 3, (2, 1, 16, 16))
-    perfect, wrong = one_hot(label, 3), one_hot((label + 1) % 3, 3)
-    losses = [mask_loss((1 - share) * perfect + share * wrong, label).item() for share in torch.linspace(0, 1, 6)]
+    label, codec = torch.randint(0, 3, (2, 1, 16, 16)), MaskCodec(3)
+    perfect, wrong = codec.encode(label), codec.encode((label + 1) % 3)
+    losses = [mask_loss(torch.lerp(perfect, wrong, share), label, codec).item() for share in torch.linspace(0, 1, 6)]
     assert losses == sorted(losses)
     assert len(set(losses)) == 6
-    assert losses[-1] > 5
+    assert losses[-1] > 2
 
 
 def test_mask_loss_by_hand() -> None:
-    p = torch.tensor([[0.7, 0.1, 0.5], [0.3, 0.9, 0.5]])  # [K, 3]
-    label = torch.tensor([[[[0, 1, 1]]]])
-    cross_entropy = -(p[0, 0].log() + p[1, 1].log() + p[1, 2].log()) / 3
-    dice = (2 * (p[1, 1] + p[1, 2]) + 1) / (p[1].sum() + 2 + 1)
-    torch.testing.assert_close(mask_loss(p.view(1, 2, 1, 3), label), cross_entropy + 1 - dice)
+    images = torch.tensor([[0.5, -1.0, 3.0], [-0.5, 1.0, -1.0], [-1.0, -1.0, -0.8]]).view(1, 3, 1, 3)
+    label = torch.tensor([[[[1, 2, 0]]]])
+    squared_error = (0.5**2 + 0 + 4**2 + 0.5**2 + 0 + 0 + 0 + 0 + 0.2**2) / 9
+    # Probabilities of the structures, pixel by pixel: (0.75, 0.25) / 1.1875, (0, 1), (1, 0).
+    first, second = 0.75 / 1.1875, 0.25 / 1.1875
+    dice = ((2 * first + 1) / (first + 1 + 1 + 1) + (2 * 1 + 1) / (second + 1 + 1 + 1)) / 2
+    torch.testing.assert_close(mask_loss(images, label, MaskCodec(3)), torch.tensor(1 - dice + squared_error))
 
 
-def test_mask_loss_is_finite_at_exact_zeros() -> None:
-    label = torch.randint(0, 3, (1, 1, 8, 8))
-    probabilities = one_hot((label + 1) % 3, 3).requires_grad_()
-    loss = mask_loss(probabilities, label)
-    loss.backward()
-    assert loss.isfinite()
-    assert probabilities.grad is not None
-    assert probabilities.grad.isfinite().all()
+def test_a_pixel_that_is_wrong_beyond_doubt_has_a_gradient() -> None:
+    label, codec = torch.randint(0, 3, (1, 1, 8, 8)), MaskCodec(3)
+    images = (-2 * codec.encode(label)).requires_grad_()
+    mask_loss(images, label, codec).backward()
+    assert images.grad is not None
+    assert (images.grad * codec.encode(label) < 0).all()  # descent goes towards the truth

@@ -54,8 +54,8 @@ class DenoisingLoss(nn.Module):
 def mask_loss(images: torch.Tensor, label: torch.Tensor, codec: MaskCodec) -> torch.Tensor:
     """Soft Dice loss (mean over the foreground classes of the whole batch) plus the mean squared error.
 
-    The squared error is of the mask images as they are decoded, before they are cut to [-1, 1]: so a pixel that is wrong
-    beyond doubt still has a gradient, which Dice or cross-entropy of its probability, exactly 0 there, would not give.
+    The squared error is of the mask images as they are decoded, before they are cut to [-1, 1]: so a pixel that is
+    wrong beyond doubt still has a gradient, which Dice and cross-entropy of its probability, exactly 0, do not give.
 
     Args:
         images: decoded mask images, [B * n, 3, H, W].

@@ -103,7 +103,7 @@ def initial_segmenter(
         logger.info("Training on from %s: U-Net, parameterisation and noise schedule are its own.", init_dir)
         if model.train_decoder and not train_decoder:
             raise InputError(
-                f"train_decoder is false, and the decoder of the model in {init_dir} was trained with it; expected true."
+                f"train_decoder is false, and the decoder of the model in {init_dir} was trained; expected true."
             )
         changed = {
             "num_classes": num_classes,

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from leaf_seg.losses import DenoisingLoss
+from leaf_seg.networks import LatentSegmenter, build_conditional_unet
+from tests.conftest import TINY_UNET
+
+ROOT = Path(__file__).resolve().parents[2]
+Gradients = dict[str, torch.Tensor]
+
+
+def gradients(rank: int, *, distributed_data_parallel: bool) -> Gradients:
+    """Of one batch, another one for each rank."""
+    torch.manual_seed(0)
+    autoencoder = AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * 3,
+        up_block_types=["UpDecoderBlock2D"] * 3,
+        block_out_channels=[8, 8, 8],
+        norm_num_groups=4,
+    )
+    unet = build_conditional_unet(TINY_UNET, num_mask_latents=1)
+    scheduler = DDIMScheduler(clip_sample=False)
+    network = LatentSegmenter(autoencoder, unet, scheduler, num_classes=3, image_size=(16, 16), train_decoder=True)
+    loss = DenoisingLoss(network, image_loss_weight=5.0)
+    torch.manual_seed(1 + rank)
+    noisy, timesteps = torch.randn(2, 4, 4, 4), torch.tensor([500, 999])
+    targets = {"target": torch.randn(2, 4, 4, 4), "noisy": noisy, "timesteps": timesteps}
+    targets["label"] = torch.randint(0, 3, (2, 1, 16, 16))
+    model = DistributedDataParallel(network) if distributed_data_parallel else network
+    loss(model(torch.rand(2, 3, 16, 16), noisy, timesteps), targets).backward()
+    return {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
+
+
+@pytest.mark.dist
+def test_decoder_is_trained_by_all_processes(tmp_path: Path) -> None:
+    """The loss decodes outside of DistributedDataParallel's forward; gradients are averaged all the same."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.losses.test_denoising_distributed"]
+    processes = [subprocess.Popen([*command, str(rank), str(tmp_path)], env=environment, cwd=ROOT) for rank in (0, 1)]
+    try:
+        alone = [gradients(rank, distributed_data_parallel=False) for rank in range(2)]
+        assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+    assert any(name.startswith("mask_decoder") for name in alone[0])
+    mean = {name: (alone[0][name] + alone[1][name]) / 2 for name in alone[0]}
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        torch.testing.assert_close(found, mean, rtol=1e-4, atol=1e-6)
+
+
+if __name__ == "__main__":
+    process_rank, folder = int(sys.argv[1]), Path(sys.argv[2])
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=process_rank, world_size=2, timeout=timedelta(seconds=60)
+    )
+    torch.save(gradients(process_rank, distributed_data_parallel=True), folder / f"{process_rank}.pt")
