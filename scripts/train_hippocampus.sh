@@ -6,7 +6,8 @@ set -euo pipefail
 usage="usage: $0 DATASET_DIR [OUTPUT_DIR]
   DATASET_DIR  Task04_Hippocampus as MONAI's DecathlonDataset leaves it (the split of the shipped model is copied into
                it as split.json, unless there is one), or a folder with images/, labels/ and split.json
-  OUTPUT_DIR   of the model and its evaluations (without: runs/hippocampus_model)"
+  OUTPUT_DIR   of the model and its evaluations (without: runs/hippocampus_model); OUTPUT_DIR_stage1 beside it is the
+               first stage's"
 case "${1:-}" in
     -h | --help) echo "$usage"; exit 0 ;;
     "") echo "$usage" >&2; exit 2 ;;
@@ -29,8 +30,18 @@ if [ -e "$dataset/imagesTr/hippocampus_001.nii.gz" ] && [ ! -e "$dataset/split.j
     cp "$bundle/configs/profiles/hippocampus_split.json" "$dataset/split.json"
 fi
 
-"$python" -m monai.bundle run training --config_file "[$recipe]" --bundle_root "$bundle" \
-    --dataset_dir "$dataset" --output_dir "$output" --resume true
+train() {
+    "$python" -m monai.bundle run training --config_file "[$recipe]" --bundle_root "$bundle" --dataset_dir "$dataset" \
+        --resume true "$@"
+}
+# First at a smaller size, along three directions, from the autoencoder: 36 minutes of a schedule of 8 epochs.
+stage1=${output}_stage1
+if [ ! -e "$stage1/ended" ]; then
+    train --output_dir "$stage1" --image_size "[64,64]" --axis "['coronal','axial','sagittal']" --learning_rate 4e-4 \
+        --warmup_steps 100 --max_epochs 8 --val_interval 1 --max_minutes 36
+    touch "$stage1/ended"
+fi
+train --output_dir "$output" --init_dir "$stage1"
 
 for split in validation testing; do
     "$python" -m monai.bundle run evaluating --config_file "[$recipe,'$bundle/configs/evaluate.json']" \

@@ -15,6 +15,8 @@ import torch
 
 import leaf_seg
 from leaf_seg.data import make_phantoms
+from leaf_seg.networks import load_autoencoder
+from leaf_seg.networks.autoencoder import decoder_part
 
 CONFIGS = "bundles/leaf_seg/configs"
 RECIPE = f"'{CONFIGS}/train.json','{CONFIGS}/profiles/hippocampus.json'"
@@ -31,21 +33,32 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(bundle_run: Run, small: list[str], volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the recipe's training leaves, one epoch and a small network."""
-    folder = tmp_path_factory.mktemp("model")
-    bundle_run("training", *TRAIN, *small, "--batch_size", 16, "--dataset_dir", volumes, "--output_dir", folder)
-    return folder
+def model(
+    bundle_run: Run,
+    small: list[str],
+    small_run: list[str],
+    volumes: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """What the recipe's two stages leave, one epoch each and a small network."""
+    first, second = tmp_path_factory.mktemp("stage1"), tmp_path_factory.mktemp("model")
+    train = ["training", *TRAIN, "--batch_size", 16, "--dataset_dir", volumes]
+    bundle_run(*train, *small, "--output_dir", first, "--axis", "['coronal','axial','sagittal']")
+    assert json.loads((first / "config.json").read_text())["settings"]["axis"] == ["coronal", "axial", "sagittal"]
+    bundle_run(*train, *small_run, "--output_dir", second, "--init_dir", first)
+    return second
 
 
 def test_model_knows_the_recipe(model: Path) -> None:
     settings = json.loads((model / "config.json").read_text())["settings"]
     assert settings["class_names"] == ["background", "anterior", "posterior"]
-    assert settings["axis"] == ["coronal", "axial", "sagittal"]
+    assert settings["axis"] == "coronal"
     assert settings["num_slices"] == 3
     state = torch.load(model / "model.pt", weights_only=True)["model"]
-    assert {value.dtype for name, value in state.items() if name.startswith("unet.")} == {torch.float16}
-    assert {value.dtype for name, value in state.items() if name.startswith("mask_decoder.")} == {torch.float32}
+    for part in ("image_encoder.", "unet.", "mask_decoder."):  # the decoder was trained, too
+        assert {value.dtype for name, value in state.items() if name.startswith(part)} == {torch.float16}
+    shipped = decoder_part(load_autoencoder("bundles/leaf_seg/models/autoencoder")).state_dict()
+    assert not all(torch.equal(state[f"mask_decoder.{name}"], value.half()) for name, value in shipped.items())
 
 
 @pytest.fixture(scope="module")
