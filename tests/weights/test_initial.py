@@ -161,7 +161,8 @@ def test_a_model_whose_decoder_was_trained(
     tmp_path: Path,
 ) -> None:
     model = make_segmenter(train_decoder=True)
-    torch.nn.init.normal_(model.mask_decoder.decoder.conv_out.weight)  # not the autoencoder's any more
+    for parameter in model.mask_decoder.parameters():  # not the autoencoder's any more
+        torch.nn.init.normal_(parameter)
     folder = saved(model, tmp_path, 3)
     network = start(init_dir=folder, train_decoder=True).eval()
     assert network.train_decoder

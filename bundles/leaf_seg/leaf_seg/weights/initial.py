@@ -137,7 +137,7 @@ def _check_is_there(init_dir: str | os.PathLike[str]) -> None:
 
 
 def _continued(
-    model: LatentSegmenter, autoencoder: Autoencoder, changed: Mapping[str, Any], dropout: float
+    model: LatentSegmenter, autoencoder: Autoencoder, changed: dict[str, Any], dropout: float
 ) -> LatentSegmenter:
     """A network like the model, for other classes or another size, with its weights."""
     _check_same_autoencoder(model, autoencoder)
