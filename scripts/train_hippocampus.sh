@@ -34,13 +34,10 @@ train() {
     "$python" -m monai.bundle run training --config_file "[$recipe]" --bundle_root "$bundle" --dataset_dir "$dataset" \
         --resume true "$@"
 }
-# First at a smaller size, along three directions, from the autoencoder: 36 minutes of a schedule of 8 epochs.
+# First at a smaller size, along three directions, from the autoencoder: 4 epochs of a schedule of 8.
 stage1=${output}_stage1
-if [ ! -e "$stage1/ended" ]; then
-    train --output_dir "$stage1" --image_size "[64,64]" --axis "['coronal','axial','sagittal']" --learning_rate 4e-4 \
-        --warmup_steps 100 --max_epochs 8 --val_interval 1 --max_minutes 36
-    touch "$stage1/ended"
-fi
+train --output_dir "$stage1" --image_size "[64,64]" --axis "['coronal','axial','sagittal']" --learning_rate 4e-4 \
+    --warmup_steps 100 --max_epochs 4 --schedule_epochs 8 --val_interval 1
 train --output_dir "$output" --init_dir "$stage1"
 
 for split in validation testing; do

@@ -152,6 +152,17 @@ def test_schedule_spans_the_optimizer_steps_of_the_run(make_segmenter: Make) -> 
     assert trainer.optimizer.param_groups[0]["lr"] == 0
 
 
+def test_schedule_that_is_longer_than_the_run(make_segmenter: Make) -> None:
+    linear = partial(get_scheduler, "linear", num_warmup_steps=0)
+    trainer = make_trainer(
+        make_segmenter(), batch_size=1, number=3, max_epochs=2, lr_scheduler=linear, schedule_epochs=4
+    )
+    trainer.run()
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
+    with pytest.raises(InputError, match="schedule_epochs is 1; expected at least max_epochs, 2"):
+        make_trainer(make_segmenter(), max_epochs=2, lr_scheduler=linear, schedule_epochs=1)
+
+
 def test_rate_stays_without_a_schedule(make_segmenter: Make) -> None:
     trainer = make_trainer(make_segmenter(), max_epochs=1)
     trainer.run()

@@ -42,6 +42,7 @@ class LeafTrainer(SupervisedTrainer):
         max_grad_norm: clip the norm of all gradients to this; None does not clip.
         lr_scheduler: makes the schedule from ``optimizer`` and ``num_training_steps`` (optimiser steps of the whole
             run); called after all parameter groups are in the optimiser. None keeps the rate.
+        schedule_epochs: length of that schedule, for a training that ends before it does; max_epochs unless given.
         ema: average to update after every step.
         precision: "fp32", "bf16" or "fp16"; fp16 scales the loss and needs CUDA. Autocast itself is the inferer's.
         data_id: what tells the training data from others, such as the hash of their split; a checkpoint of others is
@@ -49,7 +50,8 @@ class LeafTrainer(SupervisedTrainer):
         **kwargs: as for ``monai.engines.SupervisedTrainer``.
 
     Raises:
-        InputError: When fp16 is asked of a device other than CUDA; while training, when the loss is not finite.
+        InputError: When fp16 is asked of a device other than CUDA, or the schedule ends before the training; while
+            training, when the loss is not finite.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class LeafTrainer(SupervisedTrainer):
         *,
         max_grad_norm: float | None = None,
         lr_scheduler: Callable[..., LRScheduler] | None = None,
+        schedule_epochs: int | None = None,
         ema: WeightAverage | None = None,
         precision: str = "fp32",
         data_id: str | None = None,
@@ -73,7 +76,7 @@ class LeafTrainer(SupervisedTrainer):
         self.lr_scheduler = None
         if lr_scheduler is not None:
             steps_per_epoch = math.ceil(self.state.epoch_length / self.accumulation_steps)
-            num_steps = steps_per_epoch * self.state.max_epochs
+            num_steps = steps_per_epoch * _schedule_epochs(schedule_epochs, self.state.max_epochs)
             if getattr(lr_scheduler, "keywords", {}).get("num_warmup_steps", 0) >= num_steps:
                 self.logger.warning("The warm-up takes all %d steps: lower warmup_steps.", num_steps)
             self.lr_scheduler = lr_scheduler(optimizer=self.optimizer, num_training_steps=num_steps)
@@ -136,3 +139,10 @@ def _check_loss(engine: Engine) -> None:
 
 def _reraise(engine: Engine, error: BaseException) -> None:
     raise error
+
+
+def _schedule_epochs(schedule_epochs: int | None, max_epochs: int) -> int:
+    """Length of the schedule of the learning rate."""
+    if schedule_epochs is not None and schedule_epochs < max_epochs:
+        raise InputError(f"schedule_epochs is {schedule_epochs}; expected at least max_epochs, {max_epochs}, or null.")
+    return max_epochs if schedule_epochs is None else schedule_epochs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import psutil
 def remove_abandoned(folder: Path, prefix: str) -> None:
     """Remove files and folders named ``<prefix><process id>`` or ``<prefix><process id>_...`` whose process is gone."""
     for path in folder.glob(f"{prefix}*"):
-        if psutil.pid_exists(int(path.name.removeprefix(prefix).split("_")[0])):
+        process = path.name.removeprefix(prefix).split("_")[0]
+        if not process.isdecimal() or (int(process) != os.getpid() and psutil.pid_exists(int(process))):
             continue
         if path.is_dir():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)  # another process may be at it, too
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)

@@ -39,14 +39,9 @@ _SCRATCH = "scratch"
 _MAX_EPOCHS, _VAL_SPLIT, _LEARNING_RATE = 20, 0.2, 0.0002  # unless the client says otherwise
 _TRACKING = ("mlflow", "None")
 
-# The recipe of the shipped model, whose labels are as few: what inference uses is what is trained.
-_RECIPE: dict[str, Any] = {
-    "terminal_probability": 1.0,
-    "image_loss_weight": 5.0,
-    "train_decoder": True,
-    "empty_slice_rate": 0.2,
-    "batch_size": 16,
-}
+_RECIPE: dict[str, Any] = {"empty_slice_rate": 0.2, "batch_size": 16}
+# Those of the shipped model; a model to start from goes on with its own.
+_LOSSES: dict[str, Any] = {"terminal_probability": 1.0, "image_loss_weight": 5.0, "train_decoder": True}
 
 
 @dataclass(frozen=True)
@@ -190,6 +185,7 @@ class TrainingTask(TrainTask):
             warmup_steps=10,
             **{key: settings[key] for key in keys},
             **_RECIPE,
+            **(_LOSSES if chosen.start_from == _SCRATCH else {}),
             **tracked,
         )
         workflow.initialize()
