@@ -1,4 +1,4 @@
-"""Copies the bundle as MONAI Label's generic ``monaibundle`` app wants it: with one train.json for its labels."""
+"""Copies the bundle as MONAI Label's generic ``monaibundle`` app wants it: configs merged, the shipped weights kept."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from pathlib import Path
 from monai.bundle import ConfigParser
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "leaf_seg"
-OVERLAYS = ("train.json", "profiles/hippocampus.json", "profiles/monailabel.json")
+CONFIGS = {
+    "train.json": ("train.json", "profiles/hippocampus.json", "profiles/monailabel_train.json"),
+    "inference.json": ("inference.json", "profiles/monailabel_inference.json"),
+}
 
 
 def main() -> int:
-    """Copy, and merge the training configs; the exit code is 0, or 2 for a folder that is in the way."""
+    """Copy, and merge the configs; the exit code is 0, or 2 for a folder that is in the way."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="to make: model/leaf_seg in the folder of the app")
     folder = parser.parse_args().folder
@@ -22,9 +25,12 @@ def main() -> int:
         sys.stderr.write(f"label_bundle: {folder} exists; expected a new folder. Remove it, or choose another.\n")
         return 2
     shutil.copytree(BUNDLE, folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "runs", "evaluation"))
-    config = ConfigParser()
-    config.read_config([folder / "configs" / name for name in OVERLAYS])
-    ConfigParser.export_config_file(config.get(), str(folder / "configs" / "train.json"), indent=4)
+    for name, parts in CONFIGS.items():
+        config = ConfigParser()
+        config.read_config([BUNDLE / "configs" / part for part in parts])
+        ConfigParser.export_config_file(config.get(), str(folder / "configs" / name), indent=4)
+    # Training in the app replaces model.pt, the shortest name and so the default; this one stays to choose.
+    shutil.copy(folder / "models" / "model.pt", folder / "models" / "model_initial.pt")
     return 0
 
 

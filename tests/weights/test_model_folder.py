@@ -105,6 +105,15 @@ def test_bare_state_in_another_file(folder: Path) -> None:
     assert all(map(torch.equal, one.state_dict().values(), other.state_dict().values()))
 
 
+def test_dropout_acts_in_training_mode_alone(folder: Path) -> None:
+    image, network = torch.rand(1, 3, 16, 16), load_network(folder, dropout=0.3)
+    with torch.no_grad():
+        assert torch.equal(network(image), load_network(folder)(image))
+        network.train()
+        assert not torch.equal(network(image), network(image))
+        assert torch.equal(network.eval()(image), load_network(folder)(image))
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.pt"])
 def test_missing_file(name: str, folder: Path) -> None:
     (folder / name).unlink()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import itk
 import nibabel as nib
 import numpy as np
 import pytest
@@ -92,6 +93,25 @@ def wait_until_ended(status_of: Callable[[], dict[str, Any]], seconds: int = 300
             return status
         time.sleep(1)
     pytest.fail(f"It did not end: {status}")
+
+
+def url(server: Server, path: str) -> str:
+    """Address of one of its requests."""
+    return f"http://127.0.0.1:{server.port}{path}"
+
+
+def infer(client: MONAILabelClient, image: str, model: str = "leaf_seg", **params: Any) -> tuple[Any, dict[str, Any]]:
+    """The returned image, as ITK reads it, and the JSON."""
+    file, result = client.infer(model, image, params)
+    image_out = itk.imread(file)
+    Path(file).unlink()
+    return image_out, result
+
+
+def geometry(image: Any) -> list[float]:
+    """Size, origin, spacing and direction of an ITK image."""
+    direction = itk.array_from_matrix(image.GetDirection())
+    return [*itk.size(image), *image.GetOrigin(), *image.GetSpacing(), *direction.flatten()]
 
 
 @pytest.fixture(scope="session")

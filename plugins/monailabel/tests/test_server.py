@@ -17,7 +17,7 @@ import torch
 from monailabel.client.client import MONAILabelClient, MONAILabelClientException
 
 from leaf_seg.metrics import class_dice
-from plugins.monailabel.tests.conftest import FIRST, SECOND, Server, wait_until_ended
+from plugins.monailabel.tests.conftest import FIRST, SECOND, Server, geometry, infer, url, wait_until_ended
 
 STRATEGIES = ["epistemic_entropy", "epistemic_variance", "epistemic_disagreement", "first", "random"]
 
@@ -33,23 +33,6 @@ def server(make_studies: Callable[[Path], Path], tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="module")
 def client(server: Server) -> MONAILabelClient:
     return server.client
-
-
-def url(server: Server, path: str) -> str:
-    return f"http://127.0.0.1:{server.port}{path}"
-
-
-def infer(client: MONAILabelClient, image: str, model: str = "leaf_seg", **params: Any) -> tuple[Any, dict[str, Any]]:
-    """The returned image, as ITK reads it, and the JSON."""
-    file, result = client.infer(model, image, params)
-    image_out = itk.imread(file)
-    Path(file).unlink()
-    return image_out, result
-
-
-def geometry(image: Any) -> list[float]:
-    direction = itk.array_from_matrix(image.GetDirection())
-    return [*itk.size(image), *image.GetOrigin(), *image.GetSpacing(), *direction.flatten()]
 
 
 def test_info(client: MONAILabelClient) -> None:

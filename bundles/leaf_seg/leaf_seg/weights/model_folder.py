@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from leaf_seg.data.datalists import Datalist
 from leaf_seg.data.files import ensure_writable_folder
@@ -135,13 +136,16 @@ def training_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return dict(record)
 
 
-def load_network(folder: str | os.PathLike[str], weights_name: str | None = None) -> SegmentationNetwork:
+def load_network(
+    folder: str | os.PathLike[str], weights_name: str | None = None, dropout: float | None = None
+) -> SegmentationNetwork:
     """Build the network of a model folder and load its weights, strictly, in evaluation mode.
 
     Args:
         folder: as training leaves it.
         weights_name: file with the state dictionary, alone or under the key "model"; ``model.pt`` or else
             ``model.safetensors`` unless given.
+        dropout: probability, 0 to 1, of all dropout layers, which act in training mode alone; without: the model's.
 
     Raises:
         InputError: When a file is missing or damaged, or the weights do not fit the configuration.
@@ -162,6 +166,9 @@ def load_network(folder: str | os.PathLike[str], weights_name: str | None = None
             f"{file} does not fit {path / CONFIG_NAME}: {len(missing)} keys missing {_first(missing)}, "
             f"{len(unexpected)} unexpected {_first(unexpected)}. Use the config.json saved by the same training."
         )
+    for layer in network.modules():
+        if isinstance(layer, nn.Dropout) and dropout is not None:
+            layer.p = dropout
     return network.eval()
 
 
