@@ -1,4 +1,7 @@
-"""Copies the bundle as MONAI Label's generic ``monaibundle`` app wants it: configs merged, the shipped weights kept."""
+"""Copies the bundle as MONAI Label's generic ``monaibundle`` app wants it, and for that app alone.
+
+Its train.json and inference.json are merged with their overlays, and the shipped weights are there twice.
+"""
 
 from __future__ import annotations
 

@@ -126,15 +126,16 @@ def hippocampus() -> Path:
 
 @pytest.fixture(scope="session")
 def make_studies(hippocampus: Path) -> Callable[[Path], Path]:
-    """Writes three images to a folder: a volume, one that lies obliquely, and a colour picture."""
+    """Writes three images to a folder: a volume, one that lies obliquely, and a colour picture of a coronal slice."""
 
     def make(folder: Path) -> Path:
         folder.mkdir(parents=True)
         shutil.copy(hippocampus / "images" / f"{FIRST}.nii.gz", folder)
         volume: Any = nib.load(hippocampus / "images" / f"{SECOND}.nii.gz")
         nib.save(nib.Nifti1Image(np.asarray(volume.dataobj), OBLIQUE), folder / "oblique.nii.gz")
-        colours = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
-        Image.fromarray(colours).save(folder / "picture.png")
+        coronal = np.asarray(volume.dataobj)[:, volume.shape[1] // 2]
+        grey = (255 * np.clip(coronal / np.percentile(coronal, 99.5), 0, 1)).astype(np.uint8)
+        Image.fromarray(grey).convert("RGB").save(folder / "picture.png")
         return folder
 
     return make

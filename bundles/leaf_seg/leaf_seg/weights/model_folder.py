@@ -31,6 +31,7 @@ WEIGHTS_NAME = "model.pt"
 SAFE_WEIGHTS_NAME = "model.safetensors"
 AUTOENCODER_NAME = "autoencoder"  # folder of the whole frozen autoencoder, where the model brings its own
 CLASS_KEY = "_class_name"
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 def save_model(
@@ -145,7 +146,7 @@ def load_network(
         folder: as training leaves it.
         weights_name: file with the state dictionary, alone or under the key "model"; ``model.pt`` or else
             ``model.safetensors`` unless given.
-        dropout: probability, 0 to 1, of all dropout layers, which act in training mode alone; without: the model's.
+        dropout: probability, 0 to 1, of the dropout layers, which act in training mode alone; without: as saved.
 
     Raises:
         InputError: When a file is missing or damaged, or the weights do not fit the configuration.
@@ -167,7 +168,7 @@ def load_network(
             f"{len(unexpected)} unexpected {_first(unexpected)}. Use the config.json saved by the same training."
         )
     for layer in network.modules():
-        if isinstance(layer, nn.Dropout) and dropout is not None:
+        if isinstance(layer, _DROPOUTS) and dropout is not None:
             layer.p = dropout
     return network.eval()
 
