@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, Invertd, Orientationd
+from monai.transforms import Compose, Orientationd
 from PIL import Image
 
 from leaf_seg.monai_label import LabelMapd
@@ -53,7 +53,3 @@ def test_label_of_a_picture_is_one_slice(request_: dict[str, Any], extension: st
     assert found["result_extension"] == extension
     assert found["image"].meta["spatial_shape"].tolist() == [6, 4, 1]
     assert np.array_equal(found["image"].meta["original_affine"], np.diag([-1, -1, 1, 1]))
-
-
-def test_scoring_leaves_it_out() -> None:
-    assert issubclass(LabelMapd, Invertd)
