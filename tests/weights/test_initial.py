@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from monai.bundle import ConfigParser
 from safetensors.torch import save_file
 
 from leaf_seg.errors import InputError
@@ -15,6 +16,8 @@ from leaf_seg.networks.autoencoder import WEIGHTS_NAME, Autoencoder
 from leaf_seg.settings import ModelSettings
 from leaf_seg.weights import initial_segmenter, own_autoencoder, save_model, trained_with
 from tests.conftest import TINY_UNET
+
+TRAIN_CONFIG = Path(__file__).parents[2] / "bundles" / "leaf_seg" / "configs" / "train.json"
 
 
 @pytest.fixture
@@ -185,6 +188,14 @@ def test_training_goes_on_as_the_model_was_trained(
     assert trained_with(None, "image_loss_weight", 0.0) == 0.0
     with pytest.raises(InputError, match=r"No folder .*: --init_dir"):
         trained_with(tmp_path / "nowhere", "image_loss_weight", 0.0)
+
+
+@pytest.mark.parametrize(("init_dir", "steps"), [(None, 100), ("runs/model", 20)])
+def test_a_trained_model_needs_a_shorter_warm_up(init_dir: str | None, steps: int) -> None:
+    config = ConfigParser()
+    config.read_config(TRAIN_CONFIG)
+    config["init_dir"] = init_dir
+    assert config.get_parsed_content("warmup_steps") == steps
 
 
 def test_a_model_of_another_kind_is_refused(start: Callable[..., LatentSegmenter], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What MONAI Label's generic app ``monaibundle`` needs of the bundle's answers."""
+"""How MONAI Label wants label maps: its generic app ``monaibundle`` of the bundle, and pictures of every app."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Invertd, InvertibleTransform
 
-# NIfTI's x and y run the other way than ITK's, in which 3D Slicer shows pictures.
-_PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+# 3D Slicer shows a picture as a volume of one slice, in ITK's coordinates; NIfTI's run the other way along x and y.
+PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 class LabelMapd(Invertd):
@@ -40,7 +40,7 @@ class LabelMapd(Invertd):
             image: MetaTensor = answer[image_key]
             if image.ndim == 3:
                 label = label.transpose(1, 2)[..., None]
-                image.meta.update(spatial_shape=np.array(label.shape[1:]), original_affine=_PICTURE_AFFINE)
+                image.meta.update(spatial_shape=np.array(label.shape[1:]), original_affine=PICTURE_AFFINE)
                 answer["result_extension"] = answer.get("result_extension") or ".nii.gz"
             answer[key] = label
         return answer

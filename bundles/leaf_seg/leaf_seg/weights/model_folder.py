@@ -167,9 +167,10 @@ def load_network(
             f"{file} does not fit {path / CONFIG_NAME}: {len(missing)} keys missing {_first(missing)}, "
             f"{len(unexpected)} unexpected {_first(unexpected)}. Use the config.json saved by the same training."
         )
-    for layer in network.modules():
-        if isinstance(layer, _DROPOUTS) and dropout is not None:
-            layer.p = dropout
+    if dropout is not None:
+        for layer in network.modules():
+            if isinstance(layer, _DROPOUTS):
+                layer.p = dropout
     return network.eval()
 
 

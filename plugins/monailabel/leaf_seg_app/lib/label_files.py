@@ -17,10 +17,9 @@ from PIL import Image
 
 from leaf_seg.data.files import is_picture, is_volume
 from leaf_seg.errors import InputError
+from leaf_seg.monai_label import PICTURE_AFFINE
 from leaf_seg.writers import write_label, write_map
 
-# 3D Slicer shows a picture as a volume of one slice, in ITK's coordinates; NIfTI's run the other way along x and y.
-_PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TOLERANCE = 1e-3  # mm
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
 
@@ -140,7 +139,7 @@ def _write_nifti(array: np.ndarray, source: str, folder: str) -> Path:
     if not is_picture(source):
         return write_label(array, source, folder) if is_label else write_map(array, source, folder, "map")
     file = Path(folder) / "picture.nii.gz"
-    nib.save(nib.Nifti1Image(array.astype(np.uint8 if is_label else np.float32).T[..., None], _PICTURE_AFFINE), file)
+    nib.save(nib.Nifti1Image(array.astype(np.uint8 if is_label else np.float32).T[..., None], PICTURE_AFFINE), file)
     return file
 
 
@@ -160,6 +159,6 @@ def _grid(image: str) -> tuple[tuple[int, ...], np.ndarray]:
     """Shape and affine that the label of an image has; of a picture as a volume of one slice."""
     if is_picture(image):
         with Image.open(image) as picture:
-            return (picture.width, picture.height, 1), _PICTURE_AFFINE
+            return (picture.width, picture.height, 1), PICTURE_AFFINE
     volume: Any = nib.load(image)
     return volume.shape, volume.affine
