@@ -171,7 +171,11 @@ def test_cases_given_by_a_program() -> None:
     datalist = given_cases(cases[:2], cases[2:])
     assert _cases(datalist) == {"training": ["x.png", "y.png"], "validation": ["z.png"], "testing": []}
     assert datalist.sha256 == given_cases(cases[1::-1], cases[2:]).sha256 != given_cases(cases[:1], cases[2:]).sha256
-    with pytest.raises(InputError, match="no validation cases"):
-        given_cases(cases, [])
     with pytest.raises(InputError, match="no training cases"):
         given_cases([], cases)
+
+
+def test_without_validation_cases_the_training_cases_are_validated_on(caplog: pytest.LogCaptureFixture) -> None:
+    cases = [{"image": "/a/x.png", "label": "/b/x.png"}]
+    assert _cases(given_cases(cases, [])) == {"training": ["x.png"], "validation": ["x.png"], "testing": []}
+    assert "no validation cases" in caplog.text

@@ -141,17 +141,14 @@ def test_scoring(client: MONAILabelClient, server: Server) -> None:
     assert len(set(scores.values())) == len(IMAGES)
 
 
-def test_training_and_the_weights_before_it(
-    client: MONAILabelClient, app: Path, hippocampus: Path, tmp_path: Path
+def test_training_with_one_label_and_the_weights_before_it(
+    client: MONAILabelClient, app: Path, hippocampus: Path
 ) -> None:
     models = app / "model" / "leaf_seg" / "models"
     weights = (models / "model.pt").read_bytes()
     before = segment(client, "oblique")
     client.save_label(FIRST, str(hippocampus / "labels" / f"{FIRST}.nii.gz"), params={})
-    # The model's own answer is a label of the other image: there to be trained on, not to be right.
-    itk.imwrite(before, str(tmp_path / "label.nii.gz"))
-    client.save_label("oblique", str(tmp_path / "label.nii.gz"), params={})
-    client.train_start("leaf_seg", {"max_epochs": 1, "val_split": 0.5, "multi_gpu": False, "device": "cpu"})
+    client.train_start("leaf_seg", {"max_epochs": 1, "multi_gpu": False, "device": "cpu"})
     status = wait_until_ended(client.train_status)
     assert status["status"] == "DONE", "\n".join(status["details"])
     assert (models / "model.pt").read_bytes() != weights
@@ -161,7 +158,8 @@ def test_training_and_the_weights_before_it(
     assert geometry(after) == pytest.approx(geometry(before), abs=1e-5)
     assert np.array_equal(itk.array_from_image(initial), itk.array_from_image(before))
     assert not np.array_equal(itk.array_from_image(after), itk.array_from_image(before))
-    assert client.next_sample("first", {})["id"] == client.next_sample("random", {})["id"] == "picture"
+    assert client.next_sample("first", {})["id"] == "oblique"
+    assert client.next_sample("random", {})["id"] in ("oblique", "picture")
 
 
 def test_batch_inference(client: MONAILabelClient, server: Server) -> None:
@@ -170,7 +168,7 @@ def test_batch_inference(client: MONAILabelClient, server: Server) -> None:
     assert answer.status_code == 200, answer.text
     status = wait_until_ended(lambda: requests.get(url(server, "/batch/infer"), timeout=60).json())
     assert status["status"] == "DONE", "\n".join(status["details"])
-    assert client.info()["datastore"]["label_tags"] == {"final": 2, "original": 3}
+    assert client.info()["datastore"]["label_tags"] == {"final": 1, "original": 3}
 
 
 def test_logs(server: Server) -> None:

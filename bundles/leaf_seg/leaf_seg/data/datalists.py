@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from leaf_seg.data.layouts import read_layout
 from leaf_seg.data.splits import Case, digest, kept_split
 from leaf_seg.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 _DATALIST_NAME = "leaf_seg_datalist.json"
 
@@ -68,17 +71,19 @@ def given_cases(training: Sequence[Case], validation: Sequence[Case]) -> Datalis
 
     Args:
         training: cases with the absolute paths "image" and "label".
-        validation: the same.
+        validation: the same. With none, validation is on the training cases, which is logged: the metric then says how
+            well they were learnt.
 
     Raises:
-        InputError: When either has no cases.
+        InputError: When there are no training cases.
     """
-    splits = {"training": list(training), "validation": list(validation), "testing": []}
-    for split in ("training", "validation"):
-        if not splits[split]:
-            raise InputError(
-                f"There are no {split} cases; expected at least one. Give more labels, or another share for validation."
-            )
+    if not training:
+        raise InputError(
+            "There are no training cases; expected at least one. Give more labels, or a smaller share for validation."
+        )
+    if not validation:
+        logger.warning("There are no validation cases: the validation metric is of the training cases.")
+    splits = {"training": list(training), "validation": list(validation or training), "testing": []}
     return Datalist(**splits, class_names=None, sha256=digest(splits, Path("/")))
 
 
