@@ -128,6 +128,13 @@ def test_training_of_an_unknown_model_fails(client: MONAILabelClient) -> None:
     assert wait_until_ended(client.train_status)["status"] == "ERROR"
 
 
+def test_training_without_labels_fails(client: MONAILabelClient) -> None:
+    client.train_start("leaf_seg", {"max_epochs": 1, "multi_gpu": False, "device": "cpu"})
+    status = wait_until_ended(client.train_status)
+    assert status["status"] == "ERROR"
+    assert "There are no training cases" in "\n".join(status["details"])
+
+
 def test_scoring(client: MONAILabelClient, server: Server) -> None:
     """Entropy of several answers with dropout: without it, it would be that of the one answer."""
     answer = requests.post(url(server, "/scoring/leaf_seg?run_sync=true"), json={"device": "cpu"}, timeout=300)
