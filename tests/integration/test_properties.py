@@ -52,6 +52,21 @@ def test_check_properties(
     workflow.finalize()
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_cases_that_monai_label_hands_over(bundle: Path, pictures: Path, number: int) -> None:
+    """Its generic app sets the two lists; without cases for validation, those trained on are validated on."""
+    images = sorted((pictures / "images").iterdir())[:3]
+    cases = [{"image": str(image), "label": str(pictures / "labels" / image.name)} for image in images]
+    overrides: dict[str, Any] = {"num_classes": 3, "train#dataset#data": cases[1:]}
+    overrides["validate#dataset#data"] = cases[:number]
+    files = ["configs/train.json", "configs/profiles/monailabel_train.json"]
+    workflow = ConfigWorkflow(files, logging_file=False, workflow_type="train", **overrides)
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    found = workflow.parser.get_parsed_content("validate#dataloader").dataset.data
+    assert found == (cases[:1] if number else cases[1:])
+
+
 def test_paper_profile_is_the_paper_s_network(bundle: Path) -> None:
     files = ["configs/train.json", "configs/profiles/ldm_kl8.json"]
     workflow = ConfigWorkflow(files, logging_file=False, workflow_type="train")

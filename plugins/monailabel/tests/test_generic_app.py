@@ -128,11 +128,12 @@ def test_training_of_an_unknown_model_fails(client: MONAILabelClient) -> None:
     assert wait_until_ended(client.train_status)["status"] == "ERROR"
 
 
-def test_training_without_labels_fails(client: MONAILabelClient) -> None:
+def test_training_without_labels_fails(client: MONAILabelClient, app: Path) -> None:
     client.train_start("leaf_seg", {"max_epochs": 1, "multi_gpu": False, "device": "cpu"})
     status = wait_until_ended(client.train_status)
     assert status["status"] == "ERROR"
     assert "There are no training cases" in "\n".join(status["details"])
+    assert (app / "model" / "leaf_seg" / "models" / "model.pt").read_bytes() == (MODEL / "model.pt").read_bytes()
 
 
 def test_scoring(client: MONAILabelClient, server: Server) -> None:
