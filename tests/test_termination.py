@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,16 +14,28 @@ from leaf_seg.termination import interrupt_on_sigterm
 
 
 @pytest.fixture(autouse=True)
-def default_handler() -> Iterator[None]:
-    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def default_handlers() -> Iterator[None]:
+    of_term, of_child = signal.signal(signal.SIGTERM, signal.SIG_DFL), signal.getsignal(signal.SIGCHLD)
     yield
-    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGTERM, of_term)
+    signal.signal(signal.SIGCHLD, of_child)
 
 
 def test_interrupts() -> None:
     interrupt_on_sigterm()
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_no_error_of_workers_takes_its_place() -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a worker was killed")
+
+    signal.signal(signal.SIGCHLD, fail)
+    interrupt_on_sigterm()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGCHLD)
 
 
 def test_leaves_the_handler_of_a_program() -> None:

@@ -45,6 +45,28 @@ def test_an_ended_run_runs_again(handler: MLFlowHandler, uri: str) -> None:
     assert status() == "FINISHED"
 
 
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), "KILLED"), (ValueError("bad"), "FAILED")])
+def test_stopped_by_an_error(
+    error: BaseException, status: str, handler: MLFlowHandler, uri: str, tmp_path: Path
+) -> None:
+    (tmp_path / "train.log").write_text("what was logged")
+    run = MlflowRun(handler, "abc", "name")
+    run.stop(error, [(7, {"loss": 0.5})], tmp_path / "train.log")
+    client = MlflowClient(uri)
+    assert client.get_run(run.id).info.status == status
+    assert client.get_metric_history(run.id, "loss")[0].step == 7
+    assert [file.path for file in client.list_artifacts(run.id)] == ["train.log"]
+
+
+def test_a_failure_of_mlflow_does_not_hide_what_stopped_a_training(
+    handler: MLFlowHandler, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = MlflowRun(handler, "abc", "name")
+    run.client.delete_run(run.id)
+    run.stop(ValueError("bad"), [], tmp_path / "train.log")
+    assert "MLflow does not know that the training has stopped" in caplog.text
+
+
 @pytest.mark.parametrize("former", [None, "RUNNING", "FAILED", "FINISHED"])
 def test_results_leave_the_status_of_the_training(former: str | None, handler: MLFlowHandler, uri: str) -> None:
     if former is not None:

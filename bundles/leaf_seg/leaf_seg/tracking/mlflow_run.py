@@ -12,6 +12,7 @@ from typing import Any
 from ignite.engine import Engine
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from monai.handlers import MLFlowHandler
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,18 @@ class MlflowRun:
     def end(self, status: str = "FINISHED") -> None:
         """End the run; it can be continued."""
         self.client.set_terminated(self.id, status)
+
+    def stop(self, error: BaseException, rows: Sequence[tuple[int, Mapping[str, float]]], log: Path) -> None:
+        """End the run of a training that an error has stopped, with the metrics not yet logged and its log.
+
+        MLflow may fail, too, as when its store was being written to; the training's own error stays the one shown.
+        """
+        try:
+            self.log_metrics(rows)
+            self.log_files([log])
+            self.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        except MlflowException as failure:
+            logger.error("MLflow does not know that the training has stopped: %s", failure)
 
 
 def metric_key(name: str) -> str:

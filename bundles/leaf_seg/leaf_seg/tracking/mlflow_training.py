@@ -128,9 +128,7 @@ class MlflowTraining:
 
     def _fail(self, engine: Engine, error: BaseException) -> None:
         if self._run is not None:
-            self._flush()
-            self._run.log_files([self.folder / LOG_NAME])
-            self._run.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            self._run.stop(error, self._rows, self.folder / LOG_NAME)
 
     @property
     def _live_run(self) -> MlflowRun:
