@@ -28,6 +28,7 @@ from leaf_seg.ablation import (
     write_report,
 )
 from leaf_seg.errors import InputError
+from leaf_seg.termination import interrupt_on_sigterm
 
 logger = logging.getLogger("ablate")
 
@@ -36,7 +37,8 @@ BUNDLE = Path(os.path.relpath(Path(__file__).resolve().parents[1] / "bundles" / 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the ablation; the exit code is 0, 1 when a row failed, or 2 for bad input."""
+    """Run the ablation; the exit code is 0, 1 when a row failed, 2 for bad input, or 130 when it was interrupted."""
+    interrupt_on_sigterm()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # says much when MLflow makes its data base
     options = _parser().parse_args(arguments)
@@ -45,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         logger.error("ablate: %s", error)
         return 2
+    except KeyboardInterrupt:
+        logger.error("ablate: interrupted; the same command again goes on.")
+        return 130
 
 
 def ablate(options: argparse.Namespace) -> int:

@@ -6,13 +6,13 @@ import argparse
 import json
 import logging
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from leaf_seg.data import make_phantoms
 from leaf_seg.handlers import CASES_NAME, SUMMARY_NAME
+from leaf_seg.termination import run_python
 
 logger = logging.getLogger("demo")
 
@@ -72,9 +72,9 @@ def command(*arguments: object) -> None:
     """Show a ``python -m`` command, run it from the repository root, and stop the demo where it fails."""
     words = ["-m", *map(str, arguments)]
     logger.info("\n$ %s\n", shlex.join(["python", *words]))
-    result = subprocess.run([sys.executable, *words], cwd=ROOT, check=False)
-    if result.returncode:
-        sys.exit(f"The demo stopped: the command above failed with exit code {result.returncode}.")
+    code = run_python(words, cwd=ROOT)
+    if code:
+        sys.exit(f"The demo stopped: the command above failed with exit code {code}.")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,40 @@
-"""SIGTERM as Ctrl-C, where nothing else handles it; what it ends is in integration/test_resume.py."""
+"""SIGTERM as Ctrl-C, where nothing else handles it; of a training, see integration/test_resume.py."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from leaf_seg.termination import interrupt_on_sigterm, run_python
+
+PARENT = """
+import sys
+from leaf_seg import termination
+termination._GRACE_SECONDS = float(sys.argv[1])
+termination.interrupt_on_sigterm()
+termination.run_python(sys.argv[2:])
+"""
+CHILD = """
+import sys, time
+from pathlib import Path
 from leaf_seg.termination import interrupt_on_sigterm
+interrupt_on_sigterm()
+Path("started").touch()
+try:
+    time.sleep(60)
+finally:
+    time.sleep(1)
+    Path("tidied").touch()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +84,31 @@ def test_does_nothing_in_another_thread() -> None:
     thread.join()
     assert not errors
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(("number", "whole_group"), [("SIGINT", True), ("SIGTERM", True), ("SIGTERM", False)])
+def test_a_process_may_end_before_the_one_that_runs_it(tmp_path: Path, number: str, whole_group: bool) -> None:
+    """Ctrl-C and most schedulers reach both; a SIGTERM of the outer one alone is passed on."""
+    grace = 30 if whole_group else 0.1
+    outer = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(grace), "-c", CHILD],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "started").exists():
+            assert outer.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        (os.killpg if whole_group else os.kill)(outer.pid, getattr(signal, number))
+        _, errors = outer.communicate(timeout=60)
+        assert b"KeyboardInterrupt" in errors
+        assert (tmp_path / "tidied").exists()
+    finally:
+        outer.kill()
+
+
+def test_exit_code_of_a_process() -> None:
+    assert run_python(["-c", "import sys; sys.exit(3)"]) == 3

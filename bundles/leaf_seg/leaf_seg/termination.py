@@ -1,10 +1,17 @@
-"""A job scheduler's end of a training is as Ctrl-C."""
+"""What is to end with an interruption ends tidily: by Ctrl-C or a job scheduler, here or in a process started here."""
 
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
+
+_GRACE_SECONDS = (
+    10.0  # for a process that has had the same Ctrl-C; schedulers kill half a minute after SIGTERM or later
+)
 
 
 def interrupt_on_sigterm() -> None:
@@ -16,6 +23,35 @@ def interrupt_on_sigterm() -> None:
     in_main_thread = threading.current_thread() is threading.main_thread()
     if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _interrupt)
+
+
+def run_python(words: Sequence[str], **kwargs: Any) -> int:
+    """Run ``python`` with these words in a process of its own, and return its exit code.
+
+    When this process is interrupted, that one is given the time to remove its temporary slices and to tell its tracker,
+    which ``subprocess.run`` would not: by itself, as Ctrl-C reaches both, or at a SIGTERM that is passed on.
+
+    Args:
+        words: after ``python``.
+        **kwargs: as for ``subprocess.Popen``.
+
+    Raises:
+        KeyboardInterrupt: After the process has ended.
+    """
+    process = subprocess.Popen([sys.executable, *words], **kwargs)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        _let_end(process)
+        raise
+
+
+def _let_end(process: subprocess.Popen[Any]) -> None:
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait()
 
 
 def _interrupt(*_: Any) -> None:

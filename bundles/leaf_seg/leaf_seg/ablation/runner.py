@@ -6,7 +6,6 @@ import json
 import logging
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from leaf_seg.ablation.grid import Row
 from leaf_seg.ablation.tracking import ParentRun
 from leaf_seg.errors import InputError
+from leaf_seg.termination import run_python
 from leaf_seg.writers import replacing
 
 logger = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ def run_command(words: Sequence[str], log: Path) -> None:
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {line}\n")
         file.flush()
-        code = subprocess.run([sys.executable, *words], stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+        code = run_python(words, stdout=file, stderr=subprocess.STDOUT)
     if code:
         raise CommandFailed(f"The command failed with exit code {code}. The end of {log}:\n{_end_of(log)}")
 
