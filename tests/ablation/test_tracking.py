@@ -41,10 +41,11 @@ def test_the_run_is_the_same_when_called_again(tmp_path: Path) -> None:
     assert len(client.search_runs([experiment.experiment_id])) == 1
 
 
-def test_an_error_ends_the_run_as_failed(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), parent_run(tmp_path) as parent:
-        raise KeyboardInterrupt
-    assert MlflowClient(parent.tracking_uri).get_run(parent.run_id).info.status == "FAILED"
+@pytest.mark.parametrize(("error", "status"), [(RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_an_error_or_an_interruption_ends_the_run(tmp_path: Path, error: type[BaseException], status: str) -> None:
+    with pytest.raises(error), parent_run(tmp_path) as parent:
+        raise error
+    assert MlflowClient(parent.tracking_uri).get_run(parent.run_id).info.status == status
 
 
 def test_another_store_is_an_error(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class ParentRun:
         run_id: of the run.
         tracking_uri: its MLflow store.
         experiment_name: its experiment.
-        status: what the run ends as: FAILED, unless it is set to FINISHED.
+        status: what the run ends as: FAILED, or KILLED when it is interrupted, unless it is set to FINISHED.
         artifacts: files that are logged when the run ends.
     """
 
@@ -64,6 +64,9 @@ def parent_run(output_dir: Path, tracking_uri: str | None = None) -> Iterator[Pa
     client.update_run(parent.run_id, status="RUNNING")
     try:
         yield parent
+    except KeyboardInterrupt:
+        parent.status = "KILLED"
+        raise
     finally:
         for artifact in parent.artifacts:
             client.log_artifact(parent.run_id, str(artifact))
