@@ -7,11 +7,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
-_GRACE_SECONDS = (
-    10.0  # for a process that has had the same Ctrl-C; schedulers kill half a minute after SIGTERM or later
-)
+_GRACE_SECONDS = 30.0  # to end by a Ctrl-C that has reached it, before it is told once more
+_BY_SIGTERM = ("SIGTERM",)  # arguments of the KeyboardInterrupt
 
 
 def interrupt_on_sigterm() -> None:
@@ -29,7 +29,8 @@ def run_python(words: Sequence[str], **kwargs: Any) -> int:
     """Run ``python`` with these words in a process of its own, and return its exit code.
 
     When this process is interrupted, that one is given the time to remove its temporary slices and to tell its tracker,
-    which ``subprocess.run`` would not: by itself, as Ctrl-C reaches both, or at a SIGTERM that is passed on.
+    which ``subprocess.run`` would not. Ctrl-C reaches both; SIGTERM, if :func:`interrupt_on_sigterm` was called, is
+    passed on.
 
     Args:
         words: after ``python``.
@@ -41,23 +42,26 @@ def run_python(words: Sequence[str], **kwargs: Any) -> int:
     process = subprocess.Popen([sys.executable, *words], **kwargs)
     try:
         return process.wait()
-    except KeyboardInterrupt:
-        _let_end(process)
+    except KeyboardInterrupt as interruption:
+        _let_end(process, knows=interruption.args != _BY_SIGTERM)
         raise
 
 
-def _let_end(process: subprocess.Popen[Any]) -> None:
-    try:
-        process.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.terminate()
-        process.wait()
+def _let_end(process: subprocess.Popen[Any], knows: bool) -> None:
+    """Wait for the end, whatever comes; ``knows``: whether the process has had the interruption, too."""
+    while process.poll() is None:
+        if not knows:
+            process.terminate()
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.wait(_GRACE_SECONDS)
+        knows = False
 
 
 def _interrupt(*_: Any) -> None:
     # Schedulers end the loader's workers, too, of which PyTorch's handler would make an error in place of this one.
     signal.signal(signal.SIGCHLD, _pass)
-    raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, _pass)  # a second one does not break the tidying up after the first
+    raise KeyboardInterrupt(*_BY_SIGTERM)
 
 
 def _pass(*_: Any) -> None:
