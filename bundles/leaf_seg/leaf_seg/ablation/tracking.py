@@ -27,7 +27,7 @@ class ParentRun:
         run_id: of the run.
         tracking_uri: its MLflow store.
         experiment_name: its experiment.
-        status: what the run ends as: FAILED, or KILLED when it is interrupted, unless it is set to FINISHED.
+        status: what the run ends as: FAILED, unless it is set to FINISHED; KILLED when it is interrupted.
         artifacts: files that are logged when the run ends.
     """
 
