@@ -71,6 +71,7 @@ class Segmenter:
         image: str | os.PathLike[str] | np.ndarray,
         affine: np.ndarray | None = None,
         num_samples: int = 1,
+        noise_seed: int | None = None,
     ) -> Segmentation:
         """Segment one image.
 
@@ -80,6 +81,7 @@ class Segmenter:
             affine: voxel-to-world matrix of a volume array, 4 x 4 in mm, RAS+ as nibabel gives it; without meaning for
                 files and pictures.
             num_samples: hypotheses; from 2 on the result has variance and entropy.
+            noise_seed: of the first hypothesis; the model's own unless given.
 
         Raises:
             InputError: When the file or the array cannot be segmented.
@@ -100,6 +102,7 @@ class Segmenter:
             uncertainty=num_samples > 1,
             precision=self.precision,
             mirror_axes=settings.mirror_axes,
+            noise_seed=noise_seed,
         )
         with torch.inference_mode():
             result = inferer(data["image"][None].to(self.device), self.network)
