@@ -16,8 +16,8 @@ from leaf_seg.runtime.overrides import (
     check_without_effect,
     command_line_config,
     command_line_settings,
-    parse_bool,
 )
+from leaf_seg.runtime.values import parse_bool
 
 PROGRAM = str(Path(monai.bundle.__file__).with_name("__main__.py"))
 

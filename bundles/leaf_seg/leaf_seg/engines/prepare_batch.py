@@ -44,7 +44,7 @@ class PrepareDenoisingBatch(PrepareBatch):
         """
         image, label = _image_and_label(batchdata, device=device, non_blocking=non_blocking, **kwargs)
         clean = self.mask_encoder(label)  # [B, 4n, h, w] fp32
-        timesteps = self.timestep_sampler(len(clean), clean.device)
+        timesteps = self.timestep_sampler(len(clean), self.schedule.last + 1, clean.device)
         noise = torch.randn_like(clean)
         noisy = self.schedule.add_noise(clean, noise, timesteps)
         target = self.schedule.target(clean, noise, timesteps)

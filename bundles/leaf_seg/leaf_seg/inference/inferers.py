@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer, SimpleInferer
 from monai.utils import convert_to_tensor
 
+from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.data.slicing import (
     check_mirror_axes,
     from_slices,
@@ -24,6 +25,7 @@ from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.runtime.distributed import bare
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import autocast
+from leaf_seg.runtime.values import parse_bool
 
 
 class AutocastInferer(SimpleInferer):
@@ -175,6 +177,32 @@ class SegmentationInferer(Inferer):
             return mean
         variance = resized.var(dim=0, correction=0).sum(dim=1, keepdim=True)
         return torch.cat([mean, variance], dim=1)
+
+
+def inferer_for(
+    settings: ModelSettings,
+    batch_size: int = 16,
+    num_samples: int = 1,
+    uncertainty: bool | str = False,
+    precision: str = "fp32",
+    noise_seed: int | None = None,
+) -> SegmentationInferer:
+    """The inferer of a model; arguments as of :class:`SegmentationInferer`.
+
+    Raises:
+        InputError: When they do not fit.
+    """
+    return SegmentationInferer(
+        settings.image_size,
+        axis=settings.axis,
+        num_slices=settings.num_slices,
+        batch_size=batch_size,
+        num_samples=num_samples,
+        uncertainty=parse_bool(uncertainty, "uncertainty"),
+        precision=precision,
+        mirror_axes=settings.mirror_axes,
+        noise_seed=noise_seed,
+    )
 
 
 def _like(maps: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ from leaf_seg.networks.latents import LatentDecoder, LatentEncoder
 from leaf_seg.networks.mask_codec import Codec
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.overrides import check_not_overridden
+from leaf_seg.runtime.values import parse_bool
 from leaf_seg.weights.model_folder import AUTOENCODER_NAME, load_network, training_record
 from leaf_seg.weights.unet_channels import change_mask_latents, make_conditional
 from leaf_seg.weights.unet_folder import load_unet
@@ -52,17 +53,6 @@ def trained_with(init_dir: str | os.PathLike[str] | None, key: str, default: Any
     return training_record(init_dir).get(key, default)
 
 
-def check_start(init_dir: str | os.PathLike[str] | None) -> None:
-    """Refuse settings on the command line that a saved model to start from has of its own.
-
-    Raises:
-        InputError: Names them.
-    """
-    if init_dir is not None:
-        reason = f"init_dir is {init_dir}, and the model there has its own"
-        check_not_overridden(_OF_THE_MODEL, reason, but=("unet_config#dropout", "unet_config::dropout"))
-
-
 def initial_segmenter(
     *,
     autoencoder: Autoencoder,
@@ -73,7 +63,7 @@ def initial_segmenter(
     noise_seed: int = 0,
     sampler: Sampler | None = None,
     encoder_dropout: float = 0.0,
-    train_decoder: bool = False,
+    train_decoder: bool | str = False,
     unet_dir: str | os.PathLike[str] | None = None,
     init_dir: str | os.PathLike[str] | None = None,
 ) -> LatentSegmenter:
@@ -99,8 +89,10 @@ def initial_segmenter(
         init_dir: folder of a model to train on, trained here or converted.
 
     Raises:
-        InputError: When weights do not fit, the scheduler clips, or a decoder that was trained is to be frozen.
+        InputError: When weights do not fit, the scheduler clips, a decoder that was trained is to be frozen, or the
+            command line sets what a saved model has of its own.
     """
+    train_decoder = parse_bool(train_decoder, "train_decoder")
     model = None if init_dir is None else _model_of(init_dir, train_decoder)
     if model is not None:
         _check_same_autoencoder(model, autoencoder)
@@ -127,6 +119,8 @@ def _check_is_there(init_dir: str | os.PathLike[str]) -> None:
 def _model_of(init_dir: str | os.PathLike[str], train_decoder: bool) -> LatentSegmenter:
     """The model to train on."""
     _check_is_there(init_dir)
+    reason = f"init_dir is {init_dir}, and the model there has its own"
+    check_not_overridden(_OF_THE_MODEL, reason, but=("unet_config#dropout", "unet_config::dropout"))
     model = load_network(init_dir)
     if not isinstance(model, LatentSegmenter):
         raise InputError(f"init_dir {init_dir} holds a {type(model).__name__}; expected a LatentSegmenter.")

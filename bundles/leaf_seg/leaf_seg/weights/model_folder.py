@@ -114,15 +114,25 @@ def _folded(names: Sequence[str]) -> list[str]:
     return [name.casefold() for name in names]
 
 
-def load_settings(folder: str | os.PathLike[str]) -> ModelSettings:
+def load_settings(
+    folder: str | os.PathLike[str],
+    axis: str | Sequence[str] | None = None,
+    mirror_axes: Sequence[int] | None = None,
+) -> ModelSettings:
     """Read the settings of a model folder.
+
+    Args:
+        folder: of the model.
+        axis: slicing directions to use instead of the model's.
+        mirror_axes: mirror images to use instead of the model's.
 
     Raises:
         InputError: When the folder has no readable ``config.json``.
     """
     config = _read_config(Path(folder))
     try:
-        return ModelSettings(**config["settings"])
+        chosen = {key: value for key, value in (("axis", axis), ("mirror_axes", mirror_axes)) if value is not None}
+        return ModelSettings(**(config["settings"] | chosen))
     except TypeError as error:
         raise InputError(_unfit_config(Path(folder), error)) from error
 
