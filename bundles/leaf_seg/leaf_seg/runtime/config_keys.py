@@ -9,7 +9,7 @@ from monai.bundle import ConfigParser
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.overrides import command_line_config, overridden_keys, root_key
+from leaf_seg.runtime.overrides import config_of_files, overridden_keys, root_key
 
 # MONAI's own: of the run, of its logging, and of the handlers that --tracking adds.
 _OF_MONAI = {"imports", "initialize", "finalize", "run", ConfigParser.meta_key}
@@ -42,7 +42,7 @@ def check_effect(run_id: str = "training", argv: Sequence[str] | None = None) ->
     Raises:
         InputError: Names the settings.
     """
-    config = command_line_config(argv)
+    config = config_of_files(argv)  # an override may well replace what would use another one
     if config is None:
         return
     unused = unused_keys(config, run_id)

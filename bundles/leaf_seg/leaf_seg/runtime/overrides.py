@@ -80,15 +80,24 @@ def command_line_config(argv: Sequence[str] | None = None) -> dict[str, Any] | N
     Returns:
         The config, its expressions unevaluated; None in a process that was not started so.
     """
+    config = config_of_files(argv)
+    if config is None:
+        return None
+    parser = ConfigParser(config)
+    parser.update(overridden_keys(argv))
+    config = dict(parser.get())
+    config.pop(ConfigParser.meta_key, None)
+    return config
+
+
+def config_of_files(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
+    """As :func:`command_line_config`, without the overrides."""
     arguments = _command_line_arguments(argv)
     if not arguments or not arguments.get("config_file"):
         return None
     parser = ConfigParser()
     parser.read_config(arguments["config_file"])
-    parser.update(overridden_keys(argv))
-    config = dict(parser.get())
-    config.pop(ConfigParser.meta_key, None)
-    return config
+    return dict(parser.get())
 
 
 def command_line_settings(argv: Sequence[str] | None = None) -> dict[str, Any]:

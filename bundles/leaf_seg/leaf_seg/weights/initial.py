@@ -154,7 +154,8 @@ def _new_unet(
     """A U-Net with random weights, or with those of an unconditional one."""
     if unet_dir is None:
         return build_conditional_unet(config, latent_channels, num_mask_latents)
-    return make_conditional(load_unet(config, latent_channels, unet_dir), num_mask_latents)
+    one_latent = {**config, "in_channels": latent_channels, "out_channels": latent_channels}
+    return make_conditional(load_unet(one_latent, unet_dir), num_mask_latents)
 
 
 def _unet_for(model: LatentSegmenter, num_mask_latents: int, dropout: float) -> UNet2DModel:

@@ -19,14 +19,13 @@ from leaf_seg.weights.tensor_file import read_tensors
 _FREE_KEYS = ("sample_size", "dropout")  # of a configuration: the weights do for any value
 
 
-def load_unet(config: Mapping[str, Any], latent_channels: int, folder: str | os.PathLike[str]) -> UNet2DModel:
-    """Build an unconditional U-Net of one latent and load what ``python -m leaf_seg convert`` wrote, strictly.
+def load_unet(config: Mapping[str, Any], folder: str | os.PathLike[str]) -> UNet2DModel:
+    """Build a U-Net and load what ``python -m leaf_seg convert`` wrote, strictly.
 
     diffusers' own ``from_pretrained`` would lose the number of heads.
 
     Args:
-        config: as for :func:`~leaf_seg.networks.build_unet`, without channels.
-        latent_channels: channels of the latent (4).
+        config: as for :func:`~leaf_seg.networks.build_unet`.
         folder: of the weights.
 
     Raises:
@@ -39,7 +38,7 @@ def load_unet(config: Mapping[str, Any], latent_channels: int, folder: str | os.
                 f"No {path.name} in the U-Net's folder {Path(folder).resolve()}; expected what python -m leaf_seg "
                 "convert makes of LDM's checkpoint. Set --unet_dir, or --unet_dir '$None' to start from random weights."
             )
-    unet = build_unet({**config, "in_channels": latent_channels, "out_channels": latent_channels})
+    unet = build_unet(config)
     _check_config(unet, file.with_name("config.json"))
     state = read_tensors(file)
     try:
