@@ -30,7 +30,7 @@ def test_scaled_latents_side_by_side(kind: str, num_classes: int, make_autoencod
 def test_frozen_and_apart_from_the_autoencoder(make_autoencoder: Callable[..., Autoencoder]) -> None:
     autoencoder = make_autoencoder()
     encoder = MaskEncoder(autoencoder, MaskCodec(2)).train()
-    assert not any(module.training for module in encoder.modules())
+    assert not any(module.training for module in encoder.encoder.modules())
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
     assert all(parameter.requires_grad for parameter in autoencoder.parameters())  # that of the caller stays as it was
     assert not any(name.startswith(("encoder.decoder", "encoder.post_quant")) for name in encoder.state_dict())

@@ -40,8 +40,8 @@ def build(description: Mapping[str, Any], kinds: Mapping[str, type[T]]) -> T:
     Raises:
         InputError: When the class is not one of them.
     """
-    name = str(description.get(CLASS_KEY))
-    if name not in kinds:
+    name = description.get(CLASS_KEY)
+    if not isinstance(name, str) or name not in kinds:
         raise InputError(
             f"The class {name!r} is not known; this version of leaf_seg has {', '.join(kinds)}. Use the version that "
             "trained the model, or train again."
