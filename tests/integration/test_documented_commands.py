@@ -27,6 +27,7 @@ from PIL import Image
 
 from leaf_seg import __main__ as leaf_seg_program
 from leaf_seg.ablation import plan_tables
+from leaf_seg.runtime.config_keys import check_effect
 from leaf_seg.runtime.overrides import check_command_line, command_line_config
 from tests.integration.markdown import Page
 
@@ -143,6 +144,8 @@ def _check_bundle_command(arguments: Sequence[str]) -> None:
     assert config is not None, "no --config_file"
     run_id = "run" if arguments[1].startswith("-") else arguments[1]
     assert run_id in config, f"the config files have no {run_id!r}"
+    if run_id == "training":
+        check_effect(run_id, argv)
 
 
 def _check_script(script: str, *arguments: str) -> None:
@@ -282,6 +285,10 @@ def test_the_commands_that_people_need_are_documented() -> None:
         ("python -m monai.bundle run training --config_file \"['{train}','{train}x']\"", "train.jsonx"),
         ("python -m monai.bundle run training --config_file {train} --num_classes None", "passed over"),
         ("python -m monai.bundle run training --config_file {train} --bundle_root bundles/leaf", "no bundles/leaf"),
+        (
+            "python -m monai.bundle run training --config_file {train},{baselines/unet} --alignment_weight 1",
+            "no part that uses it",
+        ),
         ("python -m monai.bundle run training", "no --config_file"),
         ("python -m leaf_seg segmnt a.png out --model runs/wbc", "segmnt"),
         ("python -m leaf_seg segment a.png --model runs/wbc", "output"),
@@ -304,7 +311,7 @@ def test_the_commands_that_people_need_are_documented() -> None:
 )
 def test_a_wrong_command_is_found(command: str, problem: str) -> None:
     with pytest.raises(AssertionError, match=re.escape(problem)):
-        check(command.replace("{train}", "bundles/leaf_seg/configs/train.json"))
+        check(command.replace("{", "bundles/leaf_seg/configs/").replace("}", ".json"))
 
 
 @pytest.mark.parametrize(
