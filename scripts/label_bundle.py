@@ -21,9 +21,7 @@ CONFIGS = {
 
 def main() -> int:
     """Copy, and merge the configs; the exit code is 0, or 2 for a folder that is in the way."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="to make: model/leaf_seg in the folder of the app")
-    folder = parser.parse_args().folder
+    folder = _parser().parse_args().folder
     if folder.exists():
         sys.stderr.write(f"label_bundle: {folder} exists; expected a new folder. Remove it, or choose another.\n")
         return 2
@@ -35,6 +33,12 @@ def main() -> int:
     # Training in the app replaces model.pt, the shortest name and so the default; this one stays to choose.
     shutil.copy(folder / "models" / "model.pt", folder / "models" / "model_initial.pt")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="to make: model/leaf_seg in the folder of the app")
+    return parser
 
 
 if __name__ == "__main__":
