@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from leaf_seg import networks, weights
+from leaf_seg.runtime.config_keys import unused_keys
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "leaf_seg" / "configs"
 
@@ -107,12 +109,44 @@ def _noting(built: list[str], package: ModuleType, name: str) -> Callable[..., A
     return build
 
 
-@pytest.mark.parametrize("overlays", [[], *([f"baselines/{name}.json"] for name in BASELINES)])
-def test_no_key_is_ignored(overlays: list[str]) -> None:
-    """Training uses every key that a user may set, or refuses it by ``keys_without_effect``."""
-    parser = ConfigParser()
-    parser.read_config([str(CONFIGS / file) for file in ("train.json", *overlays)])
-    parser.get_parsed_content("training", instantiate=False, eval_expr=False)
-    used = {identity.split("::")[0] for identity in parser.ref_resolver.resolved_content}
-    of_tracking = {"tracking_uri", "experiment_name", "save_execute_config"}  # for the handlers that it adds
-    assert set(parser.get()) - used == {"initialize", "run", "_meta_"} | of_tracking
+# Settings of parts that a baseline does without; a value for one is an error there.
+OF_LEAF = {
+    *(
+        "alignment_layer",
+        "alignment_weight",
+        "autoencoder",
+        "autoencoder_dir",
+        "codec",
+        "diffusion",
+        "image_loss_weight",
+    ),
+    *(
+        "image_loss_weight",
+        "init_dir",
+        "mask_encoder",
+        "noise_seed",
+        "parameterization",
+        "sampler",
+        "scheduler",
+        "teacher",
+    ),
+    *("terminal_probability", "train_decoder", "unet_config", "unet_dir"),
+}
+
+
+@pytest.mark.parametrize("baseline", [None, *BASELINES])
+def test_no_key_is_ignored(baseline: str | None) -> None:
+    """Training uses every key that a user may set, or refuses it."""
+    files = ["train.json", *([f"baselines/{baseline}.json"] if baseline else [])]
+    config = ConfigParser.load_config_files([str(CONFIGS / file) for file in files])
+    assert unused_keys(config) == (OF_LEAF if baseline else set())
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_a_baseline_replaces_the_slots_of_the_method(baseline: str) -> None:
+    """And nothing else: what an overlay has to name is what distinguishes a method."""
+    overlay = json.loads((CONFIGS / "baselines" / f"{baseline}.json").read_text())
+    slots = {"network_def", "prepare_batch", "loss", "alignment", "training_record"}
+    assert slots <= set(overlay)
+    own = set(overlay) - slots - {"warmup_steps"}
+    assert own == {key for key in own if f"@{key}" in json.dumps(overlay["network_def"])}

@@ -49,7 +49,7 @@ def test_decoder_is_named_as_its_own(network: LatentSegmenter) -> None:
     shipped = LatentDecoder(load_autoencoder(MODEL / "autoencoder")).state_dict()
     own = network.mask_decoder.state_dict()
     assert own.keys() == shipped.keys()
-    assert network.train_decoder
+    assert network.mask_decoder.trainable
     assert not all(torch.equal(own[name], shipped[name]) for name in own)
     card = (BUNDLE / "docs" / "README.md").read_text()
     assert "The decoder of the masks is the model's own" in card

@@ -111,11 +111,11 @@ def test_sdseg(sdseg: State, tmp_path: Path) -> None:
     assert convert(tmp_path / "sdseg.ckpt", tmp_path / "model", "--image-size", 128, 128) == 0
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     network = config["network"]
-    assert network["parameterization"] == "eps"
-    assert not network["image_latent_first"]
-    assert not network["scale_image_latent"]
-    assert network["scheduler"]["beta_schedule"] == "scaled_linear"
-    assert network["autoencoder"]["scaling_factor"] == pytest.approx(0.2)
+    assert network["diffusion"]["parameterization"] == "eps"
+    assert not network["diffusion"]["image_latent_first"]
+    assert not network["image_encoder"]["scaled"]
+    assert network["diffusion"]["scheduler"]["beta_schedule"] == "scaled_linear"
+    assert network["mask_decoder"]["autoencoder"]["scaling_factor"] == pytest.approx(0.2)
     assert "averaged" in config["training"]["converted_from"]
     assert leaf_seg.load(tmp_path / "model", device="cpu").network.num_classes == 2
 

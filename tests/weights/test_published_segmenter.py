@@ -206,7 +206,7 @@ def test_sdseg_segments_as_the_published_one(
     record = records["sdseg_small"]
     segmenter = sdseg_model(sdseg_source, (128, 128)).segmenter
     found = steps_of(segmenter, 128, dtype)
-    scale = segmenter.config["autoencoder"]["scaling_factor"]
+    scale = segmenter.mask_decoder.config["autoencoder"]["scaling_factor"]
     assert scale == pytest.approx(0.2)
     assert_record(found["image latent"], record["c"], tolerance)
     assert_record(found["output"], record["eps"], tolerance)
