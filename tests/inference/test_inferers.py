@@ -168,7 +168,7 @@ def test_mean_alone_without_uncertainty(
 def test_image_is_encoded_once_per_batch(num_samples: int, make_segmenter: Make) -> None:
     network = make_segmenter()
     encoded, denoised = [], []
-    network.image_encoder.encoder.register_forward_hook(lambda module, inputs, _: encoded.append(len(inputs[0])))
+    network.image_encoder.register_forward_hook(lambda module, inputs, _: encoded.append(len(inputs[0])))
     network.unet.register_forward_hook(lambda module, inputs, _: denoised.append(len(inputs[0])))
     segment(network, torch.rand(1, 1, 16, 16, 6), num_samples=num_samples, batch_size=4)
     assert encoded == [4, 2]

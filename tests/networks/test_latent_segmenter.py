@@ -85,8 +85,10 @@ def test_training_forward_returns_the_unet_output(make_segmenter: Make) -> None:
     joined = torch.cat([network.encode_image(image), latent], dim=1)
     torch.testing.assert_close(output, network.unet(joined, timesteps).sample)
     output.square().mean().backward()
-    assert network.image_encoder.encoder.conv_in.weight.grad.abs().max() > 0
-    assert network.unet.conv_in.weight.grad.abs().max() > 0
+    for name in ("image_encoder.encoder.conv_in.weight", "unet.conv_in.weight"):
+        gradient = network.get_parameter(name).grad
+        assert gradient is not None
+        assert gradient.abs().max() > 0
 
 
 def test_mask_latent_and_timesteps_go_together(make_segmenter: Make) -> None:

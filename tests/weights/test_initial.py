@@ -103,7 +103,9 @@ def test_from_a_saved_model(
 ) -> None:
     """The same classes and size: the same network, whatever the config says of the rest."""
     model = make_segmenter(seed=0, parameterization="eps", ldm_schedule=True, image_latent_first=False)
-    torch.nn.init.normal_(model.image_encoder.encoder.conv_in.weight)  # trained on: not the autoencoder's any more
+    torch.nn.init.normal_(
+        model.get_parameter("image_encoder.encoder.conv_in.weight")
+    )  # trained on: not the autoencoder's any more
     network = start(init_dir=saved(model, tmp_path, 3), unet_config={"dropout": 0.3}).eval()
     assert network.unet.down_blocks[0].resnets[0].dropout.p == 0.3
     assert network.diffusion.parameterization == "eps"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
@@ -11,9 +11,7 @@ from torch import nn
 
 from leaf_seg.runtime.errors import InputError
 
-# What the U-Net predicts: the clean latent (x0), velocity (v) or noise (eps).
-Parameterization = Literal["x0", "v", "eps"]
-PARAMETERIZATIONS: tuple[str, ...] = get_args(Parameterization)
+PARAMETERIZATIONS = ("x0", "v", "eps")  # what the U-Net predicts: the clean latent, velocity or noise
 
 
 class NoiseSchedule(nn.Module):
@@ -40,9 +38,8 @@ class NoiseSchedule(nn.Module):
     def __init__(self, scheduler: DDIMScheduler, parameterization: str = "x0") -> None:
         super().__init__()
         if parameterization not in PARAMETERIZATIONS:
-            raise InputError(
-                f"parameterization is {parameterization!r}; expected one of {', '.join(PARAMETERIZATIONS)}."
-            )
+            known = ", ".join(PARAMETERIZATIONS)
+            raise InputError(f"parameterization is {parameterization!r}; expected one of {known}.")
         self.parameterization = parameterization
         config = scheduler.config
         self.clip_range: float | None = config["clip_sample_range"] if config["clip_sample"] else None

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from leaf_seg.diffusion import NoiseSchedule
-from leaf_seg.networks.latents import LatentDecoder
+from leaf_seg.networks.latents import LatentPart
 from leaf_seg.networks.mask_codec import Codec
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import autocast
@@ -32,7 +32,7 @@ class DenoisingLoss:
     def __init__(
         self,
         schedule: NoiseSchedule,
-        mask_decoder: LatentDecoder,
+        mask_decoder: LatentPart,
         codec: Codec,
         image_loss_weight: float = 0.0,
         precision: str = "fp32",

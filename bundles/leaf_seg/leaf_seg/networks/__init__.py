@@ -7,7 +7,7 @@ from leaf_seg.networks.autoencoder import initial_autoencoder, load_autoencoder
 from leaf_seg.networks.basic_unet import BasicUNetSegmenter
 from leaf_seg.networks.dynunet import DynUNetSegmenter
 from leaf_seg.networks.latent_segmenter import LatentSegmenter
-from leaf_seg.networks.latents import LatentDecoder, LatentEncoder
+from leaf_seg.networks.latents import LatentDecoder, LatentEncoder, LatentPart
 from leaf_seg.networks.mask_codec import Codec, MaskCodec
 from leaf_seg.networks.mask_encoder import MaskEncoder
 from leaf_seg.networks.registry import NETWORKS, SavedNetwork
@@ -24,6 +24,7 @@ __all__ = [
     "DynUNetSegmenter",
     "LatentDecoder",
     "LatentEncoder",
+    "LatentPart",
     "LatentSegmenter",
     "MaskCodec",
     "MaskEncoder",

@@ -93,7 +93,5 @@ def initial_autoencoder(config: dict[str, Any], init_dir: str | os.PathLike[str]
 
 def downsampling_factor(autoencoder: Autoencoder) -> int:
     """Image pixels per latent pixel along one side, f."""
-    blocks = autoencoder.config[
-        "block_out_channels" if isinstance(autoencoder, AutoencoderKL) else "encoder_block_out_channels"
-    ]
-    return 2 ** (len(blocks) - 1)
+    is_tiny = isinstance(autoencoder, AutoencoderTiny)
+    return 2 ** (len(autoencoder.config["encoder_block_out_channels" if is_tiny else "block_out_channels"]) - 1)

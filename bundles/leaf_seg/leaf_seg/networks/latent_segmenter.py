@@ -11,7 +11,7 @@ from diffusers import UNet2DModel
 
 from leaf_seg.diffusion.sampling import SAMPLERS, OneStep, Sampler
 from leaf_seg.diffusion.schedule import DiffusionSettings
-from leaf_seg.networks.latents import IMAGE_ENCODERS, MASK_DECODERS, LatentDecoder, LatentEncoder
+from leaf_seg.networks.latents import IMAGE_ENCODERS, MASK_DECODERS, LatentPart
 from leaf_seg.networks.mask_codec import CODECS, Codec
 from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.networks.unet import build_unet
@@ -46,9 +46,9 @@ class LatentSegmenter(SavedNetwork):
 
     def __init__(
         self,
-        image_encoder: LatentEncoder,
+        image_encoder: LatentPart,
         unet: UNet2DModel,
-        mask_decoder: LatentDecoder,
+        mask_decoder: LatentPart,
         codec: Codec,
         diffusion: DiffusionSettings,
         image_size: Sequence[int],

@@ -18,18 +18,34 @@ from leaf_seg.networks.autoencoder import (
 )
 
 
-class AutoencoderHalf(nn.Module):
+class LatentPart(nn.Module):
+    """Base class of what leads from images [B, 3, H, W] in [-1, 1] to latents [B, C, H / f, W / f], or back.
+
+    Attributes:
+        config: plain values from which :meth:`from_config` builds the same module, with random weights.
+        channels: C, of one latent.
+        factor: f.
+        trainable: whether training changes it.
+    """
+
+    config: dict[str, Any]
+    channels: int
+    factor: int
+    trainable: bool = False
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build the module from :attr:`config`."""
+        return cls(**config)
+
+
+class AutoencoderHalf(LatentPart):
     """Base class of the two; a frozen one has no gradients and stays in evaluation mode in ``train()``.
 
     Args:
         autoencoder: whose half is copied.
         trainable: train it.
         **options: further arguments of the subclass's constructor.
-
-    Attributes:
-        config: plain values from which :meth:`from_config` builds the same module.
-        channels: C, of one latent.
-        factor: f, image pixels per latent pixel along one side.
     """
 
     def __init__(self, autoencoder: Autoencoder, trainable: bool, **options: Any) -> None:
@@ -46,7 +62,7 @@ class AutoencoderHalf(nn.Module):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Build the module, with random weights, from :attr:`config`."""
+        """Build the module, with random weights, from :attr:`config`, which describes the autoencoder."""
         return cls(**(config | {"autoencoder": autoencoder_from_config(config["autoencoder"])}))
 
     def train(self, mode: bool = True) -> Self:
@@ -111,5 +127,5 @@ class LatentDecoder(AutoencoderHalf):
 
 
 # A part of another kind, such as one without an autoencoder, is one class more here.
-IMAGE_ENCODERS: dict[str, type[LatentEncoder]] = {"LatentEncoder": LatentEncoder}
-MASK_DECODERS: dict[str, type[LatentDecoder]] = {"LatentDecoder": LatentDecoder}
+IMAGE_ENCODERS: dict[str, type[LatentPart]] = {"LatentEncoder": LatentEncoder}
+MASK_DECODERS: dict[str, type[LatentPart]] = {"LatentDecoder": LatentDecoder}

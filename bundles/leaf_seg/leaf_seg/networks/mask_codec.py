@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 
@@ -51,7 +51,7 @@ class MaskCodec:
         return {"num_classes": self.num_classes}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> MaskCodec:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the codec from :attr:`config`."""
         return cls(**config)
 
