@@ -12,8 +12,8 @@ from typing import Any, cast
 from ignite.engine import Engine, Events
 from monai.utils import convert_to_numpy
 
-from leaf_seg.image_io.files import case_name
-from leaf_seg.image_io.writers import write_label, write_map, write_probabilities
+from leaf_seg.image_io.listing import case_name
+from leaf_seg.image_io.writing import write_label, write_map, write_probabilities
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder
 from leaf_seg.visual.case_overlay import CaseOverlay
