@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from leaf_seg.image_io.formats import format_names
 from leaf_seg.runtime.errors import InputError
 
 
@@ -33,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Segment an image, or every image in a folder, and write label maps and overlays.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    segment.add_argument("input", help="image file (PNG, JPEG, TIFF, NIfTI) or folder of images")
+    segment.add_argument("input", help=f"image file ({', '.join(format_names())}) or folder of images")
     segment.add_argument("output", help="folder to write to; made where needed")
     segment.add_argument("--model", required=True, help="folder with config.json and weights")
     segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
@@ -93,30 +94,28 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _segment(options: argparse.Namespace) -> None:
     # Imported here: the help text need not wait for PyTorch.
-    from leaf_seg.handlers import SegmentationSaver
-    from leaf_seg.image_io import list_images
+    from leaf_seg.image_io.listing import list_images
+    from leaf_seg.inference.segmentation_writer import SegmentationWriter
     from leaf_seg.inference.segmenter import load
-    from leaf_seg.runtime.files import ensure_writable_folder
 
     sources = [case["image"] for case in list_images(options.input)]
     segmenter = load(options.model, options.device, options.precision, options.batch_size)
-    saver = SegmentationSaver(
-        ensure_writable_folder(options.output),
+    writer = SegmentationWriter(
+        options.output,
         segmenter.settings.class_names,
         save_probabilities=options.probabilities,
         save_overlays=not options.no_overlays,
         axis=segmenter.settings.axis,
         window=segmenter.settings.window,
     )
-    for source in sources:
-        saver.claim(source)
+    writer.begin(sources)
     for source in tqdm(sources, desc="Segmenting", unit="image"):
         result = segmenter(source, num_samples=options.num_samples)
         item = {"pred": result.label[None], "probabilities": result.probabilities}
         if result.variance is not None and result.entropy is not None:
             item |= {"variance": result.variance[None], "entropy": result.entropy[None]}
-        saver.save(source, item)
-    saver.tell()
+        writer.save(source, item)
+    writer.tell()
 
 
 if __name__ == "__main__":

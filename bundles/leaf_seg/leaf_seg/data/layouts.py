@@ -11,16 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from leaf_seg.data.splits import SPLITS, Case, Splits, check_unique, is_case, load_json
-from leaf_seg.image_io.files import case_name, is_picture, is_volume
+from leaf_seg.image_io.formats import image_suffix, suffixes
+from leaf_seg.image_io.listing import case_name, image_files
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.text import shortened
 
 logger = logging.getLogger(__name__)
-
-_LAYOUTS = (
-    "one of: a datalist .json file with the lists training, validation, testing of {image, label}; a Decathlon folder "
-    "with dataset.json; a folder with images/ and labels/ whose case names match (.png, .jpg, .tif, .nii, .nii.gz)"
-)
 
 
 @dataclass(frozen=True)
@@ -56,14 +52,16 @@ def read_layout(dataset_dir: str) -> Layout:
     elif (path / "images").is_dir() and (path / "labels").is_dir():
         layout = _read_folders(path)
     else:
-        raise InputError(f"{dataset_dir}: no data set there, but {_found(path)}. Expected {_LAYOUTS}.")
+        raise InputError(f"{dataset_dir}: no data set there, but {_found(path)}. Expected {_layouts()}.")
     split_file = path / "split.json"
     if split_file.is_file() and layout.is_split:
         logger.warning("%s is not used: the data set's own list has a split already.", split_file)
     elif split_file.is_file() and layout.splits["training"]:
         layout = replace(layout, splits=_read_split_file(split_file, layout.splits["training"]), is_split=True)
     if not any(layout.splits.values()):
-        raise InputError(f"{dataset_dir}: no pairs of image and label there, but {_found(path)}. Expected {_LAYOUTS}.")
+        raise InputError(
+            f"{dataset_dir}: no pairs of image and label there, but {_found(path)}. Expected {_layouts()}."
+        )
     check_unique(layout.splits, path)
     return layout
 
@@ -133,9 +131,7 @@ def _read_folders(root: Path) -> Layout:
 def _files_by_case(folder: Path) -> dict[str, Path]:
     """Images of a folder by case name, sorted; hidden files and files of other kinds do not count."""
     files: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        if file.name.startswith(".") or not (is_picture(file) or is_volume(file)):
-            continue
+    for file in image_files(folder):
         name = case_name(file)
         if name in files:
             raise InputError(f"{file} and {files[name].name} are the same case; expected one file. Remove one.")
@@ -183,6 +179,15 @@ def _read_split_file(path: Path, all_cases: Sequence[Case]) -> Splits:
     return {split: [cases[name] for name in content.get(split, [])] for split in SPLITS}
 
 
+def _layouts() -> str:
+    """The layouts, in words."""
+    return (
+        "one of: a datalist .json file with the lists training, validation, testing of {image, label}; a Decathlon "
+        "folder with dataset.json; a folder with images/ and labels/ whose case names match "
+        f"({', '.join(suffixes())})"
+    )
+
+
 def _found(path: Path) -> str:
     """What there is at ``path``, in words."""
     if not path.is_dir():
@@ -194,6 +199,6 @@ def _found(path: Path) -> str:
 def _contents(folder: Path) -> str:
     """Kinds of entries of a folder with their numbers."""
     entries = list(folder.iterdir())
-    kinds = Counter(entry.name.removeprefix(case_name(entry)) or entry.suffix for entry in entries if entry.is_file())
+    kinds = Counter(image_suffix(entry) or entry.suffix for entry in entries if entry.is_file())
     names = [f"{entry.name}/" for entry in entries if entry.is_dir()]
     return shortened([f"{count} {kind or 'file'}" for kind, count in kinds.most_common()] + names) or "nothing"

@@ -8,14 +8,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from leaf_seg.image_io.writing import write_image
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder
 
@@ -230,17 +229,13 @@ def _affine(shape: tuple[int, ...], index: int, rng: np.random.Generator) -> Flo
 def _save_picture(image: NDArray[np.float32], label: NDArray[np.uint8], root: Path, name: str) -> None:
     """Write an image [C, H, W] in [0, 1] and its label [H, W] as 8-bit PNG files."""
     pixels = np.round(255 * image).astype(np.uint8)
-    Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)).save(root / "images" / name)
-    Image.fromarray(label).save(root / "labels" / name)
+    write_image(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1), root / "images" / name)
+    write_image(label, root / "labels" / name)
 
 
 def _save_volume(
     image: NDArray[np.float32], label: NDArray[np.uint8], affine: FloatArray, root: Path, name: str
 ) -> None:
     """Write an image [1, X, Y, Z] in [0, 1], as int16 up to 1000, and its label [X, Y, Z] as NIfTI files."""
-    for folder, voxels in (("images", np.round(1000 * image[0]).astype(np.int16)), ("labels", label)):
-        nifti = nib.Nifti1Image(voxels, affine)
-        nifti.header.set_xyzt_units("mm")
-        nifti.set_sform(affine, "scanner")
-        nifti.set_qform(affine, "scanner")
-        nib.save(nifti, root / folder / name)
+    write_image(np.round(1000 * image[0]).astype(np.int16), root / "images" / name, affine)
+    write_image(label, root / "labels" / name, affine)

@@ -15,7 +15,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
-from leaf_seg.image_io.files import case_name, is_picture
+from leaf_seg.image_io.listing import case_name
 from leaf_seg.metrics import CONVENTIONS, METRICS, case_metrics, summarize
 from leaf_seg.runtime.files import ensure_writable_folder, replacing
 from leaf_seg.runtime.text import aligned
@@ -75,7 +75,7 @@ class CaseReport:
             path = str(case["image"].meta["filename_or_obj"])
             pred, label = item["pred"][0], item["label"][0]
             self._cases[path] = case_metrics(
-                pred, label, len(self.class_names), _spacing(item["label"], path), self.tolerance
+                pred, label, len(self.class_names), _spacing(item["label"]), self.tolerance
             )
 
     def _report(self) -> None:
@@ -102,9 +102,9 @@ class CaseReport:
         logger.info("%s\nmetrics of each case and summary: %s", _as_text(summary), folder.resolve())
 
 
-def _spacing(label: torch.Tensor, path: str) -> list[float]:
-    """Pixel or voxel size along each axis: 1 for pictures, millimetres for volumes."""
-    if is_picture(path) or not isinstance(label, MetaTensor):
+def _spacing(label: torch.Tensor) -> list[float]:
+    """Pixel or voxel size along each axis of a label map [1, *spatial]: 1 for pictures, millimetres for volumes."""
+    if label.ndim == 3 or not isinstance(label, MetaTensor):
         return [1.0] * (label.ndim - 1)
     # An oblique affine in single precision gives 0.70000003 for 0.7 mm, which a tolerance of 0.7 mm would not pass.
     return [float(f"{size:.5g}") for size in label.pixdim.tolist()]

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ignite.engine import Engine, Events
 
-from leaf_seg.image_io.files import case_name
+from leaf_seg.image_io.listing import case_name
 from leaf_seg.visual.case_overlay import CaseOverlay
 
 

@@ -1,13 +1,23 @@
-"""Images as files: what kinds there are, reading and writing them."""
+"""Images as files: which formats there are, listing, reading and writing images in them."""
 
-from leaf_seg.image_io.files import case_name, is_picture, is_volume, list_images
-from leaf_seg.image_io.writers import write_label, write_map, write_probabilities
+from leaf_seg.image_io.formats import format_names, format_of, image_suffix, suffixes
+from leaf_seg.image_io.grid import Grid
+from leaf_seg.image_io.listing import case_name, image_files, list_images
+from leaf_seg.image_io.reading import read_grid, read_image
+from leaf_seg.image_io.writing import write_image, write_label, write_map, write_probabilities
 
 __all__ = [
+    "Grid",
     "case_name",
-    "is_picture",
-    "is_volume",
+    "format_names",
+    "format_of",
+    "image_files",
+    "image_suffix",
     "list_images",
+    "read_grid",
+    "read_image",
+    "suffixes",
+    "write_image",
     "write_label",
     "write_map",
     "write_probabilities",

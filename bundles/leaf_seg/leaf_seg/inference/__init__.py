@@ -7,5 +7,13 @@ from leaf_seg.inference.inferers import (
     SegmentationInferer,
     inferer_for,
 )
+from leaf_seg.inference.segmentation_writer import SegmentationWriter
 
-__all__ = ["AutocastInferer", "HypothesisMaps", "RoundTripInferer", "SegmentationInferer", "inferer_for"]
+__all__ = [
+    "AutocastInferer",
+    "HypothesisMaps",
+    "RoundTripInferer",
+    "SegmentationInferer",
+    "SegmentationWriter",
+    "inferer_for",
+]

@@ -11,10 +11,9 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.transforms.utils_pytorch_numpy_unification import percentile
 
+from leaf_seg.image_io.meta_tensor import MAXIMUM
 from leaf_seg.runtime.errors import InputError
 
-# Greatest value that a pixel of a PIL mode can have. PNG files of 16 bits are read as one of the last four.
-MODE_MAXIMA = {"L": 255, "RGB": 255, "I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535}
 _DTYPE_MAXIMA = {torch.uint8: 255, torch.uint16: 65535}
 
 _PERCENTILES = (0.5, 99.5)
@@ -66,9 +65,8 @@ class ScaleImage(MapTransform):
 
 def _picture_maximum(image: torch.Tensor) -> float:
     """Greatest value that the picture's file, or its dtype in memory, can hold."""
-    mode = image.meta.get("mode") if isinstance(image, MetaTensor) else None
-    if mode in MODE_MAXIMA:
-        return MODE_MAXIMA[mode]
+    if isinstance(image, MetaTensor) and MAXIMUM in image.meta:
+        return float(image.meta[MAXIMUM])
     if image.dtype in _DTYPE_MAXIMA:
         return _DTYPE_MAXIMA[image.dtype]
     low, high = float(image.min()), float(image.max())

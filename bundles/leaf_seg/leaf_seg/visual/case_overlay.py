@@ -11,7 +11,6 @@ from monai.transforms import Compose, Orientation
 from monai.utils import convert_to_numpy
 
 from leaf_seg.data.slicing import slice_directions
-from leaf_seg.image_io.files import is_volume
 from leaf_seg.runtime.files import ensure_writable_folder
 from leaf_seg.transforms.load_case import LoadCase
 from leaf_seg.transforms.scale_image import ScaleImage
@@ -51,7 +50,7 @@ class CaseOverlay:
         image = self._load({"image": source})["image"]
         arrays = {name: item[name] for name in ("pred", "label", "entropy") if item.get(name) is not None}
         spacing = None
-        if is_volume(source):
+        if image.ndim == 4:  # a volume
             orient = Orientation("RAS", labels=None)
             arrays = {n: orient(MetaTensor(convert_to_numpy(a), affine=image.affine)) for n, a in arrays.items()}
             image = orient(image)

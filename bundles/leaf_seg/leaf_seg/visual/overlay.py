@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from leaf_seg.data.slicing import slice_axis
-from leaf_seg.image_io.files import case_name
+from leaf_seg.image_io.listing import case_name
 from leaf_seg.runtime.files import PathLike, replacing
 
 # Okabe and Ito's palette, which colour-blind readers tell apart; brightest on grey and stained images first.

@@ -19,6 +19,7 @@ from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
 import leaf_seg
+from leaf_seg.image_io import suffixes
 from leaf_seg.runtime.errors import InputError
 from lib.background import check_before_background_tasks
 from lib.batch import BatchInference
@@ -32,7 +33,6 @@ from lib.versions import ModelVersions
 MODEL = "leaf_seg"
 CONFIDENCE_MODEL = "leaf_seg_confidence"
 STORE_NAME = "leaf_seg_models"
-_EXTENSIONS = ("*.nii.gz", "*.nii", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.tiff")
 _CONF_KEYS = {"model", "labels", "store", "max_samples", "server_mode"}
 
 
@@ -82,7 +82,7 @@ class LeafSegApp(MONAILabelApp):
         return DurableDatastore(
             self.studies,
             self.versions.class_names,
-            extensions=_EXTENSIONS,
+            extensions=tuple(f"*{suffix}" for suffix in suffixes()),
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )

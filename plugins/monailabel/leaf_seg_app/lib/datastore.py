@@ -16,7 +16,7 @@ from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.datastore import DefaultLabelTag
 
-from leaf_seg.image_io.files import case_name
+from leaf_seg.image_io import case_name
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
 from lib.abandoned import remove_abandoned

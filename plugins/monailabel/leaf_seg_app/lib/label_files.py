@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import itk
-import nibabel as nib
 import numpy as np
 from monai.data import ITKReader
 from monai.transforms import LoadImage
-from PIL import Image
 
-from leaf_seg.image_io.files import is_picture, is_volume
-from leaf_seg.image_io.writers import write_label, write_map
+from leaf_seg.image_io import Grid, image_suffix, read_grid, read_image, write_image, write_label, write_map
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.text import first_line
 from leaf_seg.transforms.label_map import PICTURE_AFFINE
 
 _TOLERANCE = 1e-3  # mm
@@ -39,7 +37,7 @@ def write_result(array: np.ndarray, source: str, extension: str = ".nii.gz") -> 
     os.close(handle)
     with tempfile.TemporaryDirectory() as folder:
         nifti = _write_nifti(array, source, folder)
-        if str(nifti).endswith(extension):
+        if image_suffix(nifti) == extension:
             os.replace(nifti, name)
         else:
             itk.imwrite(itk.imread(str(nifti)), name, compression=True)
@@ -59,15 +57,9 @@ def read_label(file: str, image: str) -> np.ndarray:
     Raises:
         InputError: When it cannot be read, lies in another grid, or holds other values.
     """
-    try:
-        label, affine = _read(file)
-    except Exception as error:  # ITK and PIL raise many kinds
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"The label {file} cannot be read ({reason}); save it again, as NIfTI.") from error
-    try:
-        shape, expected = _grid(image)
-    except Exception as error:
-        raise InputError(f"The image {image} cannot be read ({error}); replace or remove it.") from error
+    label, affine = _read(file)
+    grid = read_grid(image)
+    shape, expected = _slicer_grid(grid)
     if label.shape != shape:
         raise InputError(
             f"The label {file} has the size {label.shape}, its image {image} {shape}; expected the same. Save the "
@@ -80,7 +72,7 @@ def read_label(file: str, image: str) -> np.ndarray:
         )
     if not np.isfinite(label).all() or (label != np.rint(label)).any() or label.min() < 0:
         raise InputError(f"The label {file} has values that are no whole numbers from 0; save it as a label map.")
-    return label[..., 0].T if is_picture(image) else label
+    return label if grid.is_volume else label[..., 0].T
 
 
 def class_indices(label: np.ndarray, label_info: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> np.ndarray:
@@ -136,29 +128,33 @@ def _names_of_values(values: Sequence[int], label_info: Sequence[Mapping[str, An
 def _write_nifti(array: np.ndarray, source: str, folder: str) -> Path:
     """Write as NIfTI; a picture as a volume of one slice."""
     is_label = np.issubdtype(array.dtype, np.integer)
-    if not is_picture(source):
+    if read_grid(source).is_volume:
         return write_label(array, source, folder) if is_label else write_map(array, source, folder, "map")
     file = Path(folder) / "picture.nii.gz"
-    nib.save(nib.Nifti1Image(array.astype(np.uint8 if is_label else np.float32).T[..., None], PICTURE_AFFINE), file)
+    write_image(array.astype(np.uint8 if is_label else np.float32).T[..., None], file, PICTURE_AFFINE)
     return file
 
 
 def _read(file: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Values, and the affine of what is no picture."""
-    if is_picture(file):
-        with Image.open(file) as picture:
-            return np.asarray(picture).T[..., None], None
-    if is_volume(file):
-        volume: Any = nib.load(file)
-        return np.asarray(volume.dataobj), volume.affine
-    label = LoadImage(reader=ITKReader(), image_only=True)(file)
+    if not image_suffix(file):
+        return _read_by_itk(file)
+    values, grid = read_image(file, is_label=True)[0].numpy(), read_grid(file)
+    return (values, grid.affine) if grid.is_volume else (values.T[..., None], None)
+
+
+def _read_by_itk(file: str) -> tuple[np.ndarray, np.ndarray]:
+    """Values and affine of a format of 3D Slicer's, NRRD."""
+    try:
+        label = LoadImage(reader=ITKReader(), image_only=True)(file)
+    except Exception as error:  # ITK raises many kinds
+        raise InputError(f"The label {file} cannot be read ({first_line(error)}); save it again, as NIfTI.") from error
     return label.numpy(), label.affine.numpy()
 
 
-def _grid(image: str) -> tuple[tuple[int, ...], np.ndarray]:
+def _slicer_grid(grid: Grid) -> tuple[tuple[int, ...], np.ndarray]:
     """Shape and affine that the label of an image has; of a picture as a volume of one slice."""
-    if is_picture(image):
-        with Image.open(image) as picture:
-            return (picture.width, picture.height, 1), PICTURE_AFFINE
-    volume: Any = nib.load(image)
-    return volume.shape, volume.affine
+    if grid.affine is not None:
+        return grid.shape, grid.affine
+    height, width = grid.shape
+    return (width, height, 1), PICTURE_AFFINE

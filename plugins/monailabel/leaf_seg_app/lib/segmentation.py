@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
 from monai.transforms import KeepLargestConnectedComponent
@@ -16,7 +15,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.utils.others.generic import device_list
 
 from leaf_seg import Segmentation
-from leaf_seg.image_io.files import is_picture
+from leaf_seg.image_io import read_grid
 from leaf_seg.metrics import describe_structures
 from lib import options
 from lib.label_files import EXTENSIONS, write_result
@@ -161,7 +160,8 @@ def _post_process(result: Segmentation, chosen: SegmentationOptions) -> np.ndarr
 
 def _structures(label: np.ndarray, result: Segmentation, source: str) -> dict[str, dict[str, float | None]]:
     """Volume in mL (of pictures the area in pixels), confidence and entropy in nats of each structure."""
-    size, unit = (1.0, "area_px") if is_picture(source) else (_voxel_volume(source) / 1000, "volume_ml")
+    affine = read_grid(source).affine
+    size, unit = (1.0, "area_px") if affine is None else (_voxel_volume(affine) / 1000, "volume_ml")
     structures = describe_structures(label, result.probabilities, result.class_names, size)
     return {
         name: {unit if key == "size" else key: value for key, value in asdict(structure).items()}
@@ -169,7 +169,6 @@ def _structures(label: np.ndarray, result: Segmentation, source: str) -> dict[st
     }
 
 
-def _voxel_volume(source: str) -> float:
-    """Of a NIfTI file, in mm^3."""
-    affine: Any = nib.load(source).affine  # type: ignore[attr-defined]
+def _voxel_volume(affine: np.ndarray) -> float:
+    """In mm^3."""
     return float(abs(np.linalg.det(affine[:3, :3])))

@@ -21,7 +21,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.others.generic import device_list
 
 from leaf_seg import Segmenter, load
-from leaf_seg.image_io.files import case_name
+from leaf_seg.image_io import case_name
 from leaf_seg.metrics import class_dice
 from leaf_seg.runtime.files import ensure_writable_folder
 from leaf_seg.tracking import end_log

@@ -5,15 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
-from PIL import Image
 
-from leaf_seg.image_io.files import case_name, is_picture
+from leaf_seg.image_io.formats import format_of, format_to_create
+from leaf_seg.image_io.listing import case_name
+from leaf_seg.image_io.reading import read_grid
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike, ensure_writable_folder, replacing
+
+
+def write_image(array: np.ndarray, path: PathLike, affine: np.ndarray | None = None) -> None:
+    """Write a new image in the format that the file's suffix says.
+
+    Args:
+        array: picture [H, W] or [H, W, 3], or volume [X, Y, Z], in the dtype to be stored.
+        path: file to write.
+        affine: voxel-to-world matrix of a volume, 4 x 4 in mm, RAS+ as nibabel gives it; None for a picture.
+
+    Raises:
+        ValueError: When the suffix is that of no format.
+        InputError: When the file cannot be written.
+    """
+    form = format_to_create(path)
+    with replacing(path) as temporary:
+        form.create(array, temporary, affine)
 
 
 def write_label(label: np.ndarray, source: PathLike, folder: PathLike) -> Path:
@@ -33,21 +49,24 @@ def write_label(label: np.ndarray, source: PathLike, folder: PathLike) -> Path:
 
     Raises:
         ValueError: When the shape is not the source's, or a class index does not fit.
-        InputError: When the file cannot be written, or is the source itself.
+        InputError: When the source cannot be read, or the file cannot be written or is the source itself.
     """
     if label.min() < 0 or label.max() > 255:
         raise ValueError(f"class indices {label.min()} to {label.max()} do not fit in 8 bits.")
-    if is_picture(source):
-        return _write_picture(label.astype(np.uint8), source, folder, "")
-    return _write_volume(label.astype(np.uint8), source, folder, "")
+    form = format_of(source)
+    path = _output_path(label.shape, source, folder, form.result_suffix(source))
+    with replacing(path) as temporary:
+        form.write_label(label.astype(np.uint8), source, temporary)
+    return path
 
 
 def write_map(array: np.ndarray, source: PathLike, folder: PathLike, suffix: str, maximum: float = 1.0) -> Path:
     """Write a map of real values, such as an uncertainty, as ``<case>_<suffix>``.
 
     Args:
-        array: values [*spatial] in the grid of the source file. Volumes are written as float32 NIfTI. Pictures are
-            written as 16-bit PNG, in which 0 to ``maximum`` becomes 0 to 65535; so values must lie in that range.
+        array: values [*spatial] in the grid of the source file; for a volume also [X, Y, Z, K]. Volumes are written as
+            float32 NIfTI. Pictures are written as 16-bit PNG, in which 0 to ``maximum`` becomes 0 to 65535; so values
+            must lie in that range.
         source: image file that the map belongs to.
         folder: output folder; made where needed.
         suffix: what the map shows.
@@ -58,12 +77,13 @@ def write_map(array: np.ndarray, source: PathLike, folder: PathLike, suffix: str
 
     Raises:
         ValueError: When the shape is not the source's.
-        InputError: When the file cannot be written, or is the source itself.
+        InputError: When the source cannot be read, or the file cannot be written or is the source itself.
     """
-    if is_picture(source):
-        levels = np.rint(np.clip(array / maximum, 0, 1) * 65535).astype(np.uint16)
-        return _write_picture(levels, source, folder, f"_{_file_safe(suffix)}")
-    return _write_volume(array.astype(np.float32), source, folder, f"_{_file_safe(suffix)}")
+    form = format_of(source)
+    path = _output_path(array.shape, source, folder, f"_{_file_safe(suffix)}{form.result_suffix(source)}")
+    with replacing(path) as temporary:
+        form.write_map(array, source, temporary, maximum)
+    return path
 
 
 def write_probabilities(
@@ -82,49 +102,20 @@ def write_probabilities(
 
     Raises:
         ValueError: When the shape is not the source's, or there is not one name for each class.
-        InputError: When a file cannot be written, or is the source itself.
+        InputError: When the source cannot be read, or a file cannot be written or is the source itself.
     """
     if len(class_names) != len(probabilities):
         raise ValueError(f"{len(probabilities)} probability maps but {len(class_names)} class names.")
-    if is_picture(source):
-        return [write_map(p, source, folder, name) for p, name in zip(probabilities, class_names, strict=True)]
-    return [_write_volume(np.moveaxis(probabilities, 0, -1).astype(np.float32), source, folder, "_probabilities")]
+    if read_grid(source).is_volume:
+        return [write_map(np.moveaxis(probabilities, 0, -1), source, folder, "probabilities")]
+    return [write_map(p, source, folder, name) for p, name in zip(probabilities, class_names, strict=True)]
 
 
-def _write_picture(array: np.ndarray, source: PathLike, folder: PathLike, suffix: str) -> Path:
-    """Write uint8 or uint16 [H, W] as a grey PNG."""
-    with Image.open(source) as image:
-        _check_shape(array, (image.height, image.width), source)
-    path = _output_path(source, folder, f"{suffix}.png")
-    with replacing(path) as temporary:
-        Image.fromarray(array).save(temporary)
-    return path
-
-
-def _write_volume(array: np.ndarray, source: PathLike, folder: PathLike, suffix: str) -> Path:
-    """Write [X, Y, Z] or [X, Y, Z, K] as NIfTI with the source's geometry."""
-    image: Any = nib.load(source)  # NIfTI-1 or NIfTI-2
-    _check_shape(array, image.shape, source)
-    header = image.header.copy()
-    header.set_data_dtype(array.dtype)
-    header.set_data_shape(array.shape)
-    header.set_zooms((*image.header.get_zooms(), 1.0)[: array.ndim])
-    header["cal_min"] = header["cal_max"] = 0  # the source's display window, of no use here
-    extension = ".nii.gz" if str(source).lower().endswith(".gz") else ".nii"
-    path = _output_path(source, folder, suffix + extension)
-    with replacing(path) as temporary:
-        nib.save(type(image)(array, image.affine, header), temporary)
-    return path
-
-
-def _check_shape(array: np.ndarray, shape: Sequence[int], source: PathLike) -> None:
-    """Refuse an array that cannot be in the grid of the source."""
-    if array.shape[: len(shape)] != tuple(shape):
-        raise ValueError(f"an array of shape {array.shape} does not belong to {source} of shape {tuple(shape)}.")
-
-
-def _output_path(source: PathLike, folder: PathLike, ending: str) -> Path:
-    """The file to write for a source; never the source itself."""
+def _output_path(shape: Sequence[int], source: PathLike, folder: PathLike, ending: str) -> Path:
+    """The file to write for a source, never the source itself; its array must be in the source's grid."""
+    expected = read_grid(source).shape
+    if tuple(shape[: len(expected)]) != expected:
+        raise ValueError(f"an array of shape {tuple(shape)} does not belong to {source} of shape {expected}.")
     path = ensure_writable_folder(folder) / f"{case_name(source)}{ending}"
     if path.resolve() == Path(source).resolve():
         raise InputError(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leaf_seg.image_io.writers import write_label, write_map, write_probabilities
+from leaf_seg.image_io.writing import write_label, write_map, write_probabilities
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
 

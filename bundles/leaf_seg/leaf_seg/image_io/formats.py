@@ -1,0 +1,84 @@
+"""The formats that there are, and which of them a file has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from leaf_seg.image_io.format import ImageFormat
+from leaf_seg.image_io.jpeg import Jpeg
+from leaf_seg.image_io.nifti import Nifti
+from leaf_seg.image_io.png import Png
+from leaf_seg.image_io.tiff import Tiff
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import PathLike
+
+# A new format is a class in a file of its own and a line here.
+FORMATS: tuple[ImageFormat, ...] = (
+    Png(),
+    Jpeg(),
+    Tiff(),
+    Nifti(),
+)
+
+_HEAD_BYTES = 4096
+
+
+def format_names() -> tuple[str, ...]:
+    """Names of the formats, for messages and help."""
+    return tuple(form.name for form in FORMATS)
+
+
+def suffixes() -> tuple[str, ...]:
+    """Suffixes of image files, in small letters, with the dot."""
+    return tuple(suffix for form in FORMATS for suffix in form.suffixes)
+
+
+def image_suffix(path: PathLike) -> str:
+    """The suffix by which a file name is that of an image, as it stands there: ``.nii.gz``; empty for other names."""
+    name = Path(path).name
+    length = max((len(suffix) for suffix in suffixes() if name.lower().endswith(suffix)), default=0)
+    return name[len(name) - length :]
+
+
+def format_of(path: PathLike) -> ImageFormat:
+    """The format of a file, by its content.
+
+    The file's name only chooses where the content may be of several formats. So a PNG that is called .jpg is read as
+    the PNG that it is, and a NIfTI whatever it is called and whether it is compressed as its name says or not.
+
+    Raises:
+        InputError: When there is no file, or its content is of none of the formats.
+    """
+    if not Path(path).is_file():
+        found = "is a folder" if Path(path).is_dir() else "does not exist"
+        raise InputError(f"{path}: {found}; expected a file. Check the path and the dataset's list of cases.")
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); correct the file's permissions.") from error
+    fitting = [form for form in FORMATS if form.matches(head)]
+    called = [form for form in fitting or FORMATS if image_suffix(path).lower() in form.suffixes]
+    if fitting:
+        return (called or fitting)[0]
+    if called:
+        raise InputError(
+            f"{path}: cannot be read (its content is none of {', '.join(format_names())}); expected a complete "
+            f"{called[0].name} file. Copy or export the file again, or remove the case."
+        )
+    raise InputError(
+        f"{path}: the file type {Path(path).suffix or '(no suffix)'!r} is not supported; expected one of "
+        f"{', '.join(suffixes())}. Convert the file."
+    )
+
+
+def format_to_create(path: PathLike) -> ImageFormat:
+    """The format of a file that is still to be written, by its suffix.
+
+    Raises:
+        ValueError: When it is none of :func:`suffixes`.
+    """
+    for form in FORMATS:
+        if image_suffix(path).lower() in form.suffixes:
+            return form
+    raise ValueError(f"{path} is not called as an image; expected a name that ends in {', '.join(suffixes())}.")

@@ -1,0 +1,47 @@
+"""Images by the names of their files: what belongs to a folder, and what cases are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from leaf_seg.image_io.formats import image_suffix, suffixes
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import PathLike
+
+
+def case_name(path: PathLike) -> str:
+    """File name without its image suffix: ``a/hippocampus_001.nii.gz`` -> ``hippocampus_001``."""
+    return Path(path).name.removesuffix(image_suffix(path))
+
+
+def image_files(folder: PathLike) -> list[Path]:
+    """Files directly in a folder that are called as images, sorted by name; hidden ones do not count.
+
+    Nothing is opened: content is looked at when an image is loaded.
+    """
+    return sorted(file for file in Path(folder).iterdir() if image_suffix(file) and not file.name.startswith("."))
+
+
+def list_images(path: PathLike) -> list[dict[str, str]]:
+    """Cases to segment: one image file, or every picture and volume directly in a folder, sorted by name.
+
+    Returns:
+        A list of ``{"image": path}``.
+
+    Raises:
+        InputError: When the path does not exist, or holds no image.
+    """
+    root = Path(path)
+    if root.is_file():
+        return [{"image": str(root)}]
+    if not root.is_dir():
+        raise InputError(
+            f"{root.resolve()} does not exist; expected an image file or a folder of images. Check the path."
+        )
+    files = image_files(root)
+    if not files:
+        raise InputError(
+            f"No image in {root.resolve()}; expected files ending in {', '.join(suffixes())} directly in it. Give the "
+            "folder that holds the images themselves."
+        )
+    return [{"image": str(file)} for file in files]

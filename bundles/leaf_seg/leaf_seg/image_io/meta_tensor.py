@@ -1,0 +1,36 @@
+"""What is read from a file, as MONAI's transforms take it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from leaf_seg.runtime.files import PathLike
+
+# Key of the metadata with the greatest value that a pixel of the picture's file can have.
+MAXIMUM = "maximum"
+
+
+def as_meta_tensor(array: np.ndarray, path: PathLike, affine: np.ndarray | None = None, **meta: Any) -> MetaTensor:
+    """Make a MetaTensor with the metadata that MONAI's readers give, and that its writers and MONAI Label look for.
+
+    Args:
+        array: picture [H, W] or [H, W, C], or volume [X, Y, Z].
+        path: file that it is from.
+        affine: of a volume, as in :class:`~leaf_seg.image_io.grid.Grid`; None for a picture.
+        meta: more of it, such as :data:`MAXIMUM`.
+
+    Returns:
+        float32 [C, *spatial].
+    """
+    num_spatial = 2 if affine is None else 3
+    values = torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+    values = values.movedim(-1, 0) if array.ndim > num_spatial else values[None]
+    meta |= {"filename_or_obj": str(path), "spatial_shape": np.array(values.shape[1:])}
+    if affine is None:
+        return MetaTensor(values, meta=meta)
+    meta["original_affine"] = np.array(affine)
+    return MetaTensor(values, affine=torch.from_numpy(np.array(affine, dtype=np.float64)), meta=meta)

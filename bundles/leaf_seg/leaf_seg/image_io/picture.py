@@ -1,0 +1,108 @@
+"""Pictures, as Pillow reads and writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from leaf_seg.image_io.format import ImageFormat
+from leaf_seg.image_io.grid import Grid
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import PathLike
+
+if TYPE_CHECKING:
+    import numpy as np
+    from monai.data import MetaTensor
+    from PIL.Image import Image
+
+# Greatest value that a pixel of a Pillow mode can have. PNG files of 16 bits are read as one of the last four.
+_MODE_MAXIMA = {"L": 255, "RGB": 255, "I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535}
+_COLOURS = ("RGB", "RGBA", "CMYK", "YCbCr")
+
+
+class Picture(ImageFormat):
+    """A format of pictures; its name is Pillow's.
+
+    Results are PNG files, whatever format the picture has: JPEG compression would alter labels. Grey values of a label
+    map are the class indices; maps have 16 bits, in which 0 to their maximum becomes 0 to 65535.
+
+    Attributes:
+        signatures: what a file begins with, one of them.
+    """
+
+    signatures: ClassVar[tuple[bytes, ...]]
+
+    def matches(self, head: bytes) -> bool:
+        """Whether the file begins with a signature."""
+        return head.startswith(self.signatures)
+
+    def check_header(self, path: PathLike) -> None:
+        """Refuse files of several pages, which TIFF, animated PNG and stereo JPEG can be."""
+        with self._open(path) as picture:
+            pages = getattr(picture, "n_frames", 1)
+        if pages != 1:
+            raise InputError(f"a picture of {pages} pages; expected one. Save each page as a picture of its own.")
+
+    def grid(self, path: PathLike) -> Grid:
+        """Rows and columns."""
+        with self._open(path) as picture:
+            return Grid((picture.height, picture.width))
+
+    def read(self, path: PathLike, is_label: bool) -> MetaTensor:
+        """Read one or three channels: transparency is dropped; palettes become colours, of labels their indices.
+
+        Pillow's mode of the result is in ``meta["mode"]``, the greatest value of the file under
+        :data:`~leaf_seg.image_io.meta_tensor.MAXIMUM`.
+        """
+        import numpy as np
+
+        from leaf_seg.image_io.meta_tensor import MAXIMUM, as_meta_tensor
+
+        with self._open(path) as picture:
+            picture.load()
+            converted = _label_channel(picture) if is_label else _channels(picture)
+            meta: dict[str, Any] = {"mode": converted.mode}
+            if converted.mode in _MODE_MAXIMA:
+                meta[MAXIMUM] = _MODE_MAXIMA[converted.mode]
+            return as_meta_tensor(np.asarray(converted), path, **meta)
+
+    def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
+        """Write uint8 or uint16 [H, W], or uint8 [H, W, 3]; the format goes by the suffix."""
+        from PIL import Image
+
+        Image.fromarray(array).save(path)
+
+    def result_suffix(self, source: PathLike) -> str:
+        """PNG."""
+        return ".png"
+
+    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike) -> None:
+        """Write class indices as grey values."""
+        self.create(label, path, None)
+
+    def write_map(self, values: np.ndarray, source: PathLike, path: PathLike, maximum: float) -> None:
+        """Write values [H, W] with 16 bits."""
+        import numpy as np
+
+        self.create(np.rint(np.clip(values / maximum, 0, 1) * 65535).astype(np.uint16), path, None)
+
+    def _open(self, path: PathLike) -> Image:
+        from PIL import Image
+
+        return Image.open(path, formats=[self.name])
+
+
+def _channels(picture: Image) -> Image:
+    """One or three channels of intensities."""
+    if picture.mode in _MODE_MAXIMA:
+        return picture
+    return picture.convert("L" if picture.mode in ("1", "LA") else "RGB")
+
+
+def _label_channel(picture: Image) -> Image:
+    """The one channel of class numbers."""
+    if picture.mode in _COLOURS:
+        raise InputError(
+            f"the label is a colour picture ({picture.mode}); expected class numbers in one channel. Save it as an "
+            "8-bit grey or palette PNG."
+        )
+    return picture.getchannel(0) if picture.mode in ("LA", "PA") else picture

@@ -1,0 +1,73 @@
+"""Reads images and their grids from files of any format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from leaf_seg.image_io.format import ImageFormat
+from leaf_seg.image_io.formats import format_of
+from leaf_seg.image_io.grid import Grid
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import PathLike
+
+if TYPE_CHECKING:
+    from monai.data import MetaTensor
+
+
+def read_image(
+    path: PathLike, is_label: bool = False, load: Callable[[PathLike], MetaTensor] | None = None
+) -> MetaTensor:
+    """Read an image, values as in the file.
+
+    Args:
+        path: file of a picture or volume.
+        is_label: whether the values are class numbers, not intensities; palette pictures then keep their indices.
+        load: reads the file in place of its format, once its header has been checked.
+
+    Returns:
+        float32 [C, H, W] (picture, C = 1 or 3, rows first) or [1, X, Y, Z] (volume in the voxel order of the file),
+        with the path in ``meta["filename_or_obj"]``.
+
+    Raises:
+        InputError: For a file that is missing, unreadable, of an unsupported kind or shape, or with non-finite values.
+    """
+    form = format_of(path)
+    with _named(path, form):
+        form.check_header(path)
+        image = form.read(path, is_label) if load is None else load(path)
+        count = int((~image.isfinite()).sum())
+        if count:
+            raise InputError(
+                f"{count} of {image.numel()} values are NaN or infinite; expected finite numbers. Replace them, for "
+                "example by the value of air, or remove the case."
+            )
+    return image
+
+
+def read_grid(path: PathLike) -> Grid:
+    """Read size and place in space of an image, from the file's header only.
+
+    Raises:
+        InputError: For a file that is missing, unreadable, or of an unsupported kind or shape.
+    """
+    form = format_of(path)
+    with _named(path, form):
+        form.check_header(path)
+        return form.grid(path)
+
+
+@contextmanager
+def _named(path: PathLike, form: ImageFormat) -> Iterator[None]:
+    """Let errors say which file they are about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except Exception as error:  # a damaged file makes Pillow, nibabel and zlib raise many kinds of error
+        reason = " ".join(str(error).split())  # on one line
+        raise InputError(
+            f"{path}: cannot be read ({type(error).__name__}: {reason}); expected a complete {form.name} file. Copy or "
+            "export the file again, or remove the case."
+        ) from error

@@ -1,0 +1,69 @@
+"""What is segmented is written without an engine."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leaf_seg.inference.segmentation_writer import SegmentationWriter
+from leaf_seg.runtime.errors import InputError
+
+CLASSES = ["background", "cell"]
+ITEM = {"pred": np.eye(6, dtype=np.uint8)[None], "entropy": np.full((1, 6, 6), np.log(2))}
+
+
+def picture(path: Path) -> str:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.arange(36, dtype=np.uint8).reshape(6, 6)).save(path)
+    return str(path)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
+
+
+def test_files_of_a_case_and_what_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = picture(tmp_path / "a.png")
+    writer = SegmentationWriter(tmp_path / "out", CLASSES)
+    writer.begin([source])
+    writer.save(source, ITEM)
+    with caplog.at_level(logging.INFO, logger="leaf_seg"):
+        writer.tell()
+    assert files(tmp_path / "out") == ["a.png", "overlays/a.png", "uncertainty/a_entropy.png"]
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), ITEM["pred"][0])
+    assert np.asarray(Image.open(tmp_path / "out" / "uncertainty" / "a_entropy.png")).min() == 65535
+    assert caplog.messages == [
+        f"1 label maps: {tmp_path / 'out'}",
+        f"overlays to look at: {tmp_path / 'out' / 'overlays'}",
+    ]
+
+
+def test_two_images_of_one_name(tmp_path: Path) -> None:
+    first, second = (picture(tmp_path / folder / "a.png") for folder in ("x", "y"))
+    writer = SegmentationWriter(tmp_path / "out", CLASSES, save_overlays=False)
+    with pytest.raises(InputError, match=r"x/a\.png and .*y/a\.png would both be written as case 'a'"):
+        writer.begin([first, second])
+    assert files(tmp_path / "out") == []
+    writer.begin()
+    writer.save(first, ITEM)
+    with pytest.raises(InputError, match="would both be written"):
+        writer.save(second, ITEM)  # also one that was not known to come
+    writer.begin()
+    writer.save(second, ITEM)
+
+
+def test_axis_and_window_are_checked_at_the_door(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="axis is 'up'"):
+        SegmentationWriter(tmp_path, CLASSES, axis="up")
+    with pytest.raises(InputError, match="intensity window"):
+        SegmentationWriter(tmp_path, CLASSES, window=[3, 1])
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="Cannot write to the output folder"):
+        SegmentationWriter(tmp_path / "file" / "out", CLASSES).begin()
