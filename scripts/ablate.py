@@ -27,8 +27,8 @@ from leaf_seg.ablation import (
     run_all,
     write_report,
 )
-from leaf_seg.errors import InputError
-from leaf_seg.termination import interrupt_on_sigterm
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.termination import interrupt_on_sigterm
 
 logger = logging.getLogger("ablate")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from leaf_seg.data import make_phantoms
 from leaf_seg.handlers import CASES_NAME, SUMMARY_NAME
-from leaf_seg.termination import interrupt_on_sigterm, run_python
+from leaf_seg.runtime.termination import interrupt_on_sigterm, run_python
 
 logger = logging.getLogger("demo")
 

@@ -9,7 +9,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from leaf_seg.ablation import Table, distinct_rows, plan_tables
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundles" / "leaf_seg" / "configs" / "train.json"
 

@@ -25,8 +25,8 @@ from leaf_seg.ablation import (
     summarize_row,
     write_report,
 )
-from leaf_seg.errors import InputError
 from leaf_seg.metrics import Interval, bootstrap_interval
+from leaf_seg.runtime.errors import InputError
 
 FakeCommands = Any  # see conftest.py
 DEFAULT, V, UNET = Row("default", {}), Row("v", {"parameterization": "v"}), Row("unet", {}, "unet")

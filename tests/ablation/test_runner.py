@@ -13,7 +13,7 @@ import pytest
 
 from leaf_seg.ablation import Ablation, CommandFailed, ParentRun, Row, check_folders, run_all
 from leaf_seg.ablation.runner import run_command
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 FakeCommands = Any  # see conftest.py
 

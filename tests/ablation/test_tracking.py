@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from monai.utils import path_to_sqlite_uri
 
 from leaf_seg.ablation import parent_run
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,9 @@ from monai.data import Dataset
 from monai.transforms import Compose
 
 from leaf_seg.data import check_cases, make_phantoms
-from leaf_seg.errors import InputError
-from leaf_seg.transforms import CheckPaird, LoadCased
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.transforms.check_pair import CheckPair
+from leaf_seg.transforms.load_case import LoadCase
 
 
 def test_the_last_unfit_case_is_found(tmp_path: Path) -> None:
@@ -16,7 +17,7 @@ def test_the_last_unfit_case_is_found(tmp_path: Path) -> None:
     cases = [
         {key: str(root / f"{key}s" / f"phantom_{index:04d}.png") for key in ("image", "label")} for index in range(4)
     ]
-    dataset = Dataset(cases, Compose([LoadCased(), CheckPaird(num_classes=3)]))
+    dataset = Dataset(cases, Compose([LoadCase(), CheckPair(num_classes=3)]))
     check_cases(dataset)
     (root / "labels" / "phantom_0003.png").write_bytes(b"no picture")
     with pytest.raises(RuntimeError) as error:  # MONAI's, around ours
@@ -27,7 +28,7 @@ def test_the_last_unfit_case_is_found(tmp_path: Path) -> None:
 
 def test_pictures_have_no_third_axis_to_be_mirrored_along(tmp_path: Path) -> None:
     root = make_phantoms(tmp_path, num_cases=3, size=(20, 20))
-    dataset = Dataset([{"image": str(root / "images" / "phantom_0000.png")}], LoadCased("image"))
+    dataset = Dataset([{"image": str(root / "images" / "phantom_0000.png")}], LoadCase("image"))
     check_cases(dataset, mirror_axes=[0, 1])
     with pytest.raises(InputError, match=r"mirror_axes is \[2\]; the images are pictures"):
         check_cases(dataset, mirror_axes=[2])

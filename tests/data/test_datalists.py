@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from leaf_seg.data import Datalist, class_names, given_cases, load_datalist
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 
 def _cases(datalist: Datalist) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from leaf_seg.data.layouts import read_layout
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 
 def _touch(*files: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from leaf_seg.data import load_datalist, make_phantoms, phantom
-from leaf_seg.errors import InputError
-from leaf_seg.transforms import CheckPaird, LoadCased
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.transforms.check_pair import CheckPair
+from leaf_seg.transforms.load_case import LoadCase
 
 
 def _labels(root: Path) -> dict[str, np.ndarray]:
@@ -69,8 +70,8 @@ def test_nucleus_lies_in_a_cell() -> None:
 def test_pictures_are_a_data_set(tmp_path: Path) -> None:
     root = make_phantoms(tmp_path / "set", num_cases=12, num_classes=4, size=(40, 56), channels=3)
     datalist = load_datalist(str(root))
-    check = CheckPaird(num_classes=4)
-    load = LoadCased()
+    check = CheckPair(num_classes=4)
+    load = LoadCase()
     for case in (*datalist.training, *datalist.validation, *datalist.testing):
         loaded = check(load(case))
         assert loaded["image"].shape == (3, 40, 56)

@@ -13,19 +13,21 @@ from monai.transforms import Compose, Orientationd, RandFlipd, RandGaussianNoise
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from leaf_seg.augmentation import RandMirrord
 from leaf_seg.data import SliceDataset, SliceSampler, load_datalist, make_phantoms
 from leaf_seg.data.slicing import resize_image, resize_label
-from leaf_seg.errors import InputError
-from leaf_seg.transforms import CheckPaird, LoadCased, ScaleImaged
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.transforms.check_pair import CheckPair
+from leaf_seg.transforms.load_case import LoadCase
+from leaf_seg.transforms.mirror import RandMirror
+from leaf_seg.transforms.scale_image import ScaleImage
 
 Cases = list[dict[str, str]]
 AXES = ("sagittal", "coronal", "axial")
 PREPROCESSING = Compose(
     [
-        LoadCased(),
-        CheckPaird(num_classes=3),
-        ScaleImaged("image", window=None),
+        LoadCase(),
+        CheckPair(num_classes=3),
+        ScaleImage("image", window=None),
         Orientationd(("image", "label"), axcodes="RAS", labels=None),
     ]
 )
@@ -315,5 +317,5 @@ def test_pictures_and_volumes_in_one_batch(pictures: Cases, volumes: Cases) -> N
 def test_augmentation_that_does_not_fit_is_an_error_at_once(pictures: Cases) -> None:
     """Not in a worker, where its cause is lost in a traceback."""
     with pytest.raises(RuntimeError) as error:  # MONAI's, around ours
-        make_dataset(pictures, augmentation=Compose([RandMirrord("image", [0.5, 0, 0])]))
+        make_dataset(pictures, augmentation=Compose([RandMirror("image", [0.5, 0, 0])]))
     assert isinstance(error.value.__cause__, InputError)

@@ -12,7 +12,7 @@ from leaf_seg.data.slicing import (
     slice_directions,
     to_slices,
 )
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 
 @pytest.mark.parametrize(("axis", "dimension"), [("sagittal", 0), ("coronal", 1), ("axial", 2)])

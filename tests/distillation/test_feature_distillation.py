@@ -21,7 +21,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from leaf_seg.distillation import FeatureDistillation, alignment_loss, load_teacher, match_tokens
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 Batch = dict[str, torch.Tensor]
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

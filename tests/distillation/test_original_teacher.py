@@ -12,7 +12,7 @@ from transformers import CLIPVisionModel
 
 from leaf_seg.distillation import Teacher, load_teacher
 from leaf_seg.distillation.teacher import resample_positions
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights.dinov2 import dinov2_from_original
 from tests.weights.dinov2_layout import dinov2_layout
 from tests.weights.published_rule import assert_record, rule_input, rule_state

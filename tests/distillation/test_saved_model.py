@@ -9,13 +9,13 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
+from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.diffusion import TimestepSampler
 from leaf_seg.distillation import FeatureDistillation
-from leaf_seg.engines import LeafTrainer, PrepareDenoising, WeightAverage, trainable_parameters
+from leaf_seg.engines import BundleTrainer, PrepareDenoisingBatch, WeightAverage, trainable_parameters
 from leaf_seg.losses import DenoisingLoss
 from leaf_seg.networks import LatentSegmenter, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
-from leaf_seg.settings import ModelSettings
 from leaf_seg.weights import load_network, save_model
 
 Make = Callable[..., LatentSegmenter]
@@ -41,14 +41,14 @@ def train(
             {"image": torch.rand(3, 16, 16), "label": torch.randint(0, 3, (1, 16, 16), dtype=torch.uint8)}
             for _ in range(4)
         ]
-        LeafTrainer(
+        BundleTrainer(
             device="cpu",
             max_epochs=1,
             train_data_loader=DataLoader(samples, batch_size=2),  # type: ignore[arg-type]
             network=network,
             optimizer=optimizer,
             loss_function=DenoisingLoss(network),
-            prepare_batch=PrepareDenoising(network, MaskEncoder(make_autoencoder(), 3), TimestepSampler()),
+            prepare_batch=PrepareDenoisingBatch(network, MaskEncoder(make_autoencoder(), 3), TimestepSampler()),
             train_handlers=handlers,
             max_grad_norm=1.0,
             ema=average,
@@ -101,7 +101,7 @@ def test_alignment_moves_the_unet_up_to_the_aligned_layer_and_the_image_encoder(
             return 0 * output.sum()
 
     latent, timesteps = torch.randn(2, 4, 4, 4), torch.tensor([999, 10])
-    LeafTrainer(
+    BundleTrainer(
         device="cpu",
         max_epochs=1,
         train_data_loader=[{"image": torch.rand(2, 3, 16, 16)}],

@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import BertConfig, CLIPVisionModel, Dinov2Model, Dinov2WithRegistersModel
 
 from leaf_seg.distillation import load_teacher
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 OPENAI = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])

@@ -11,11 +11,11 @@ from monai.engines.utils import IterationEvents
 from monai.handlers import MeanDice, from_engine
 from monai.transforms import AsDiscreted
 
-from leaf_seg.engines import LeafEvaluator, WeightAverage, trainable_parameters
+from leaf_seg.data.model_settings import ModelSettings
+from leaf_seg.engines import BundleEvaluator, WeightAverage, trainable_parameters
 from leaf_seg.handlers import ModelSaver
-from leaf_seg.inferers import SegmentationInferer
+from leaf_seg.inference.inferers import SegmentationInferer
 from leaf_seg.networks import LatentSegmenter
-from leaf_seg.settings import ModelSettings
 from leaf_seg.weights import load_network
 
 Make = Callable[..., LatentSegmenter]
@@ -29,16 +29,16 @@ BATCHES = [
 ]
 
 
-def make_evaluator(network: LatentSegmenter, **options: Any) -> LeafEvaluator:
+def make_evaluator(network: LatentSegmenter, **options: Any) -> BundleEvaluator:
     arguments: dict[str, Any] = {
         "inferer": SegmentationInferer((16, 16)),
         "val_data_loader": BATCHES,
         "decollate": False,
     }
-    return LeafEvaluator(device="cpu", network=network, **(arguments | options))
+    return BundleEvaluator(device="cpu", network=network, **(arguments | options))
 
 
-def predictions(evaluator: LeafEvaluator) -> list[torch.Tensor]:
+def predictions(evaluator: BundleEvaluator) -> list[torch.Tensor]:
     outputs: list[torch.Tensor] = []
     evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda e: outputs.append(e.state.output["pred"].clone()))
     evaluator.run()

@@ -19,24 +19,26 @@ from monai.transforms import AsDiscreted, Compose
 from leaf_seg.data import SliceDataset, make_phantoms
 from leaf_seg.diffusion import TimestepSampler
 from leaf_seg.engines import (
-    LeafEvaluator,
-    LeafTrainer,
-    PrepareDenoising,
-    PrepareSegmentation,
+    BundleEvaluator,
+    BundleTrainer,
+    PrepareDenoisingBatch,
+    PrepareSegmentationBatch,
     WeightAverage,
     trainable_parameters,
 )
-from leaf_seg.inferers import AutocastInferer, SegmentationInferer
+from leaf_seg.inference.inferers import AutocastInferer, SegmentationInferer
 from leaf_seg.losses import DenoisingLoss
 from leaf_seg.networks import (
     BasicUNetSegmenter,
     LatentSegmenter,
     MaskEncoder,
-    SegmentationNetwork,
+    SavedNetwork,
     build_conditional_unet,
     load_autoencoder,
 )
-from leaf_seg.transforms import CheckPaird, LoadCased, ScaleImaged
+from leaf_seg.transforms.check_pair import CheckPair
+from leaf_seg.transforms.load_case import LoadCase
+from leaf_seg.transforms.scale_image import ScaleImage
 
 AUTOENCODER = Path(__file__).parents[2] / "bundles" / "leaf_seg" / "models" / "autoencoder"
 UNET = {
@@ -49,7 +51,7 @@ UNET = {
     "resnet_time_scale_shift": "scale_shift",
 }
 SIZE = (64, 64)
-PREPROCESSING = Compose([LoadCased(), CheckPaird(num_classes=3), ScaleImaged("image", window=None)])
+PREPROCESSING = Compose([LoadCase(), CheckPair(num_classes=3), ScaleImage("image", window=None)])
 Cases = list[dict[str, str]]
 
 
@@ -61,10 +63,10 @@ def cases(tmp_path: Path) -> Cases:
     return [{key: str(root / f"{key}s" / name) for key in ("image", "label")} for name in names]
 
 
-def dice_before_and_after(network: SegmentationNetwork, cases: Cases, epochs: int, **parts: Any) -> tuple[float, float]:
+def dice_before_and_after(network: SavedNetwork, cases: Cases, epochs: int, **parts: Any) -> tuple[float, float]:
     """Mean foreground Dice on the training cases, at native size, with averaged weights."""
     average = WeightAverage(network, decay=0.9)
-    trainer = LeafTrainer(
+    trainer = BundleTrainer(
         device="cpu",
         max_epochs=epochs,
         train_data_loader=DataLoader(SliceDataset(cases, PREPROCESSING, SIZE), batch_size=4, shuffle=True),
@@ -79,7 +81,7 @@ def dice_before_and_after(network: SegmentationNetwork, cases: Cases, epochs: in
     metric: dict[str, Metric] = {
         "dice": MeanDice(include_background=False, num_classes=3, output_transform=from_engine(["pred", "label"]))
     }
-    evaluator = LeafEvaluator(
+    evaluator = BundleEvaluator(
         device="cpu",
         val_data_loader=DataLoader(Dataset(cases, PREPROCESSING), batch_size=1),
         network=network,
@@ -109,7 +111,7 @@ def test_four_phantoms_are_learnt_by_heart(cases: Cases) -> None:
         cases,
         epochs=60,
         loss_function=DenoisingLoss(network),
-        prepare_batch=PrepareDenoising(network, MaskEncoder(autoencoder, 3), TimestepSampler()),
+        prepare_batch=PrepareDenoisingBatch(network, MaskEncoder(autoencoder, 3), TimestepSampler()),
     )
     assert before < 0.5
     assert after >= 0.85
@@ -121,7 +123,7 @@ def test_a_plain_unet_learns_them_too(cases: Cases) -> None:
         cases,
         epochs=60,
         loss_function=DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True),
-        prepare_batch=PrepareSegmentation(),
+        prepare_batch=PrepareSegmentationBatch(),
     )
     assert before < 0.5
     assert after >= 0.9

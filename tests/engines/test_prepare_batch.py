@@ -7,7 +7,7 @@ import torch
 from monai.data import MetaTensor
 
 from leaf_seg.diffusion import TimestepSampler, clean_latent
-from leaf_seg.engines import PrepareDenoising, PrepareImage, PrepareSegmentation
+from leaf_seg.engines import PrepareDenoisingBatch, PrepareImageBatch, PrepareSegmentationBatch
 from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
 
@@ -29,7 +29,9 @@ def test_true_target_leads_back_to_the_label(
     network = make_segmenter(num_classes, parameterization=parameterization)
     encoder = MaskEncoder(make_autoencoder(), num_classes)
     batch = make_batch(num_classes)
-    image, targets, (noisy, timesteps), keywords = PrepareDenoising(network, encoder, TimestepSampler())(batch, "cpu")
+    image, targets, (noisy, timesteps), keywords = PrepareDenoisingBatch(network, encoder, TimestepSampler())(
+        batch, "cpu"
+    )
 
     assert type(image) is type(targets["label"]) is torch.Tensor  # no MetaTensor slows the network down
     assert torch.equal(image, batch["image"].as_subclass(torch.Tensor))
@@ -50,7 +52,7 @@ def test_true_target_leads_back_to_the_label(
 def test_noise_and_timesteps_are_drawn_anew_and_by_the_seed(
     make_segmenter: Make, make_autoencoder: Callable[..., Autoencoder]
 ) -> None:
-    prepare = PrepareDenoising(make_segmenter(), MaskEncoder(make_autoencoder(), 3), TimestepSampler())
+    prepare = PrepareDenoisingBatch(make_segmenter(), MaskEncoder(make_autoencoder(), 3), TimestepSampler())
     batch = make_batch(3)
     torch.manual_seed(1)
     (_, _, first, _), (_, _, second, _) = prepare(batch), prepare(batch)
@@ -64,21 +66,21 @@ def test_noise_and_timesteps_are_drawn_anew_and_by_the_seed(
 
 def test_uses_the_sampler(make_segmenter: Make, make_autoencoder: Callable[..., Autoencoder]) -> None:
     sampler = TimestepSampler(terminal_probability=1.0)
-    prepare = PrepareDenoising(make_segmenter(), MaskEncoder(make_autoencoder(), 3), sampler)
+    prepare = PrepareDenoisingBatch(make_segmenter(), MaskEncoder(make_autoencoder(), 3), sampler)
     assert prepare(make_batch(3))[2][1].tolist() == [999, 999, 999]
 
 
 def test_image_is_input_and_target() -> None:
     batch = {"image": torch.rand(2, 3, 4, 4), "label": torch.rand(2, 1, 4, 4)}
     for key in batch:
-        inputs, targets = PrepareImage(key)(batch, "cpu", dtype=torch.float64)
+        inputs, targets = PrepareImageBatch(key)(batch, "cpu", dtype=torch.float64)
         assert inputs is targets
         assert torch.equal(inputs, batch[key].double())
 
 
 def test_image_label_and_the_request_for_logits() -> None:
     batch = make_batch(3)
-    image, label, arguments, keywords = PrepareSegmentation()(batch, "cpu")
+    image, label, arguments, keywords = PrepareSegmentationBatch()(batch, "cpu")
     assert type(image) is type(label) is torch.Tensor
     assert torch.equal(image, batch["image"].as_subclass(torch.Tensor))
     assert torch.equal(label, batch["label"].as_subclass(torch.Tensor))

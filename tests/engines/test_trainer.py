@@ -14,12 +14,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from leaf_seg.diffusion import TimestepSampler, prediction_target
-from leaf_seg.engines import LeafTrainer, PrepareDenoising, WeightAverage, trainable_parameters
-from leaf_seg.errors import InputError
-from leaf_seg.inferers import AutocastInferer
+from leaf_seg.engines import BundleTrainer, PrepareDenoisingBatch, WeightAverage, trainable_parameters
+from leaf_seg.inference.inferers import AutocastInferer
 from leaf_seg.losses import DenoisingLoss
 from leaf_seg.networks import LatentSegmenter, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
+from leaf_seg.runtime.errors import InputError
 
 Make = Callable[..., LatentSegmenter]
 Weights = dict[str, torch.Tensor]
@@ -50,7 +50,7 @@ def make_samples(number: int) -> list[Weights]:
     ]
 
 
-def make_trainer(network: LatentSegmenter, batch_size: int = 4, number: int = 8, **options: Any) -> LeafTrainer:
+def make_trainer(network: LatentSegmenter, batch_size: int = 4, number: int = 8, **options: Any) -> BundleTrainer:
     """A trainer in double precision, so that rounding does not blur what is compared."""
     network.double()
     arguments: dict[str, Any] = {
@@ -59,7 +59,7 @@ def make_trainer(network: LatentSegmenter, batch_size: int = 4, number: int = 8,
         "train_data_loader": DataLoader(make_samples(number), batch_size=batch_size),  # type: ignore[arg-type]
         "max_epochs": 3,
     }
-    return LeafTrainer(
+    return BundleTrainer(
         device="cpu",
         network=network,
         loss_function=DenoisingLoss(network),
@@ -185,7 +185,7 @@ def test_frozen_parts_do_not_move(
     samples = [
         {"image": torch.rand(3, 16, 16), "label": torch.randint(0, 3, (1, 16, 16), dtype=torch.uint8)} for _ in range(6)
     ]
-    trainer = LeafTrainer(
+    trainer = BundleTrainer(
         device="cpu",
         max_epochs=1,
         train_data_loader=DataLoader(samples, batch_size=2),  # type: ignore[arg-type]
@@ -193,7 +193,7 @@ def test_frozen_parts_do_not_move(
         optimizer=torch.optim.AdamW(trainable_parameters(network), lr=1e-2),
         loss_function=DenoisingLoss(network, image_loss_weight),
         inferer=AutocastInferer(precision),
-        prepare_batch=PrepareDenoising(network, mask_encoder, TimestepSampler()),
+        prepare_batch=PrepareDenoisingBatch(network, mask_encoder, TimestepSampler()),
         max_grad_norm=1.0,
         precision=precision,
     )

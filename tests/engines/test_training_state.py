@@ -20,20 +20,21 @@ from leaf_seg.data import SliceDataset, SliceSampler, load_datalist, make_phanto
 from leaf_seg.diffusion import TimestepSampler
 from leaf_seg.distillation import FeatureDistillation
 from leaf_seg.engines import (
-    LeafEvaluator,
-    LeafTrainer,
-    PrepareDenoising,
+    BundleEvaluator,
+    BundleTrainer,
+    PrepareDenoisingBatch,
     WeightAverage,
     trainable_parameters,
     training_state,
 )
-from leaf_seg.errors import InputError
 from leaf_seg.handlers import EarlyStopping, FinalValidation
-from leaf_seg.inferers import AutocastInferer, SegmentationInferer
+from leaf_seg.inference.inferers import AutocastInferer, SegmentationInferer
 from leaf_seg.losses import DenoisingLoss
 from leaf_seg.networks import LatentSegmenter, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
-from leaf_seg.transforms import LoadCased, ScaleImaged
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.transforms.load_case import LoadCase
+from leaf_seg.transforms.scale_image import ScaleImage
 
 NUM_BATCHES, ACCUMULATION, MAX_EPOCHS = 5, 2, 4
 
@@ -41,7 +42,7 @@ NUM_BATCHES, ACCUMULATION, MAX_EPOCHS = 5, 2, 4
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> SliceDataset:
     root = make_phantoms(tmp_path_factory.mktemp("phantoms"), num_cases=14, size=(20, 20), channels=1)
-    preprocessing = Compose([LoadCased(), ScaleImaged("image", window=None)])
+    preprocessing = Compose([LoadCase(), ScaleImage("image", window=None)])
     augmentation = Compose([RandFlipd(["image", "label"], prob=0.5), RandGaussianNoised("image", prob=0.5)])
     cases = load_datalist(str(root)).training[:9]
     return SliceDataset(cases, preprocessing, (16, 16), augmentation=augmentation)
@@ -61,15 +62,15 @@ def make_trainer(
     teacher: Path,
     make_segmenter: Callable[..., LatentSegmenter],
     make_autoencoder: Callable[..., Autoencoder],
-) -> Callable[..., LeafTrainer]:
+) -> Callable[..., BundleTrainer]:
     """Factory of trainers with everything that has a state; each starts from other weights and random states."""
 
-    def make(seed: int = 0, num_workers: int = 0, **options: Any) -> LeafTrainer:
+    def make(seed: int = 0, num_workers: int = 0, **options: Any) -> BundleTrainer:
         network = make_segmenter(seed=seed, encoder_dropout=0.2)
         torch.manual_seed(seed)
         optimizer = torch.optim.AdamW(trainable_parameters(network), lr=1e-3)
         average = WeightAverage(network, decay=0.9)
-        validator = LeafEvaluator(
+        validator = BundleEvaluator(
             device="cpu",
             network=network,
             val_data_loader=[{"image": torch.rand(1, 1, 16, 16)}],
@@ -91,7 +92,7 @@ def make_trainer(
             "accumulation_steps": ACCUMULATION,
             "max_epochs": MAX_EPOCHS,
         }
-        return LeafTrainer(
+        return BundleTrainer(
             device="cpu",
             train_data_loader=DataLoader(
                 dataset,
@@ -104,14 +105,14 @@ def make_trainer(
             optimizer=optimizer,
             loss_function=DenoisingLoss(network),
             inferer=AutocastInferer("fp32"),
-            prepare_batch=PrepareDenoising(network, MaskEncoder(make_autoencoder(), 3), TimestepSampler()),
+            prepare_batch=PrepareDenoisingBatch(network, MaskEncoder(make_autoencoder(), 3), TimestepSampler()),
             **(arguments | options),
         )
 
     return make
 
 
-def saved(trainer: LeafTrainer) -> dict[str, Any]:
+def saved(trainer: BundleTrainer) -> dict[str, Any]:
     """The state as it comes back from a file."""
     file = io.BytesIO()
     torch.save(training_state(trainer), file)
@@ -119,7 +120,7 @@ def saved(trainer: LeafTrainer) -> dict[str, Any]:
     return torch.load(file, weights_only=True)
 
 
-def run_and_save(trainer: LeafTrainer, steps: list[int]) -> dict[int, dict[str, Any]]:
+def run_and_save(trainer: BundleTrainer, steps: list[int]) -> dict[int, dict[str, Any]]:
     """Train to the end; the states between steps, at the end of an epoch those after its validation."""
     states = {}
 
@@ -151,7 +152,7 @@ def assert_equal(one: Any, two: Any, where: str = "state") -> None:
 
 @pytest.mark.parametrize("step", [2, 4, 5, 10, 14])
 def test_a_resumed_training_ends_like_one_that_was_not_stopped(
-    step: int, make_trainer: Callable[..., LeafTrainer]
+    step: int, make_trainer: Callable[..., BundleTrainer]
 ) -> None:
     whole = make_trainer()
     state = run_and_save(whole, [step])[step]
@@ -164,7 +165,7 @@ def test_a_resumed_training_ends_like_one_that_was_not_stopped(
     assert_equal(saved(resumed), saved(whole))
 
 
-def test_a_stop_changes_nothing_but_the_order_does(make_trainer: Callable[..., LeafTrainer]) -> None:
+def test_a_stop_changes_nothing_but_the_order_does(make_trainer: Callable[..., BundleTrainer]) -> None:
     """The comparison above can fail: without the place in the data the results differ."""
     whole = make_trainer()
     state = run_and_save(whole, [2])[2]
@@ -176,7 +177,7 @@ def test_a_stop_changes_nothing_but_the_order_does(make_trainer: Callable[..., L
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
-def test_weights_do_not_depend_on_the_workers(make_trainer: Callable[..., LeafTrainer]) -> None:
+def test_weights_do_not_depend_on_the_workers(make_trainer: Callable[..., BundleTrainer]) -> None:
     states = []
     for num_workers in (0, 2):
         trainer = make_trainer(num_workers=num_workers)
@@ -185,7 +186,7 @@ def test_weights_do_not_depend_on_the_workers(make_trainer: Callable[..., LeafTr
     assert_equal(states[0], states[1])
 
 
-def test_the_state_is_a_snapshot_of_every_part(make_trainer: Callable[..., LeafTrainer]) -> None:
+def test_the_state_is_a_snapshot_of_every_part(make_trainer: Callable[..., BundleTrainer]) -> None:
     trainer = make_trainer()
     state = saved(trainer)
     assert set(state["parts"]) == {
@@ -202,7 +203,7 @@ def test_the_state_is_a_snapshot_of_every_part(make_trainer: Callable[..., LeafT
     assert_equal(state, before)
 
 
-def test_a_complete_training_is_not_trained_again(make_trainer: Callable[..., LeafTrainer]) -> None:
+def test_a_complete_training_is_not_trained_again(make_trainer: Callable[..., BundleTrainer]) -> None:
     whole = make_trainer()
     whole.run()
     state = saved(whole)
@@ -215,7 +216,7 @@ def test_a_complete_training_is_not_trained_again(make_trainer: Callable[..., Le
     assert_equal(saved(again)["parts"], state["parts"])
 
 
-def test_more_epochs_go_on(make_trainer: Callable[..., LeafTrainer]) -> None:
+def test_more_epochs_go_on(make_trainer: Callable[..., BundleTrainer]) -> None:
     whole = make_trainer()
     whole.run()
     longer = make_trainer(max_epochs=MAX_EPOCHS + 1)
@@ -224,22 +225,22 @@ def test_more_epochs_go_on(make_trainer: Callable[..., LeafTrainer]) -> None:
     assert longer.state.iteration == (MAX_EPOCHS + 1) * NUM_BATCHES
 
 
-def test_other_data_is_an_error(make_trainer: Callable[..., LeafTrainer]) -> None:
+def test_other_data_is_an_error(make_trainer: Callable[..., BundleTrainer]) -> None:
     state = saved(make_trainer())
     with pytest.raises(InputError, match=r"made with 7 batches an epoch, this training has 5"):
         make_trainer().restore(state | {"epoch_length": 7})
 
 
-def test_another_split_is_an_error(make_trainer: Callable[..., LeafTrainer]) -> None:
+def test_another_split_is_an_error(make_trainer: Callable[..., BundleTrainer]) -> None:
     state = saved(make_trainer(data_id="abc"))
     with pytest.raises(InputError, match=r"another split of it \(hash abc, now xyz\)"):
         make_trainer(data_id="xyz").restore(state)
 
 
-def test_the_loss_scale_goes_on(make_trainer: Callable[..., LeafTrainer]) -> None:
+def test_the_loss_scale_goes_on(make_trainer: Callable[..., BundleTrainer]) -> None:
     """MONAI's trainer makes its GradScaler when it starts to run."""
 
-    def make_scaler(engine: LeafTrainer, scale: float) -> None:
+    def make_scaler(engine: BundleTrainer, scale: float) -> None:
         engine.scaler = torch.amp.GradScaler("cpu", init_scale=scale)  # type: ignore[assignment]
 
     whole = make_trainer()
@@ -253,20 +254,20 @@ def test_the_loss_scale_goes_on(make_trainer: Callable[..., LeafTrainer]) -> Non
     assert resumed.scaler.get_scale() == 8.0
 
 
-def test_other_parts_are_an_error(make_trainer: Callable[..., LeafTrainer]) -> None:
+def test_other_parts_are_an_error(make_trainer: Callable[..., BundleTrainer]) -> None:
     state = saved(make_trainer())
     with pytest.raises(InputError, match=r"holds the state of .*EarlyStopping.*this training has"):
         make_trainer(train_handlers=[]).restore(state)
 
 
-def test_another_network_is_an_error(make_trainer: Callable[..., LeafTrainer]) -> None:
+def test_another_network_is_an_error(make_trainer: Callable[..., BundleTrainer]) -> None:
     state = saved(make_trainer())
     state["parts"]["network"].pop("noise")
     with pytest.raises(InputError, match=r"(?s)network does not fit this training .*noise"):
         make_trainer().restore(state)
 
 
-def test_nothing_to_restore(make_trainer: Callable[..., LeafTrainer]) -> None:
+def test_nothing_to_restore(make_trainer: Callable[..., BundleTrainer]) -> None:
     trainer = make_trainer()
     trainer.restore(None)
     assert trainer.state.iteration == 0

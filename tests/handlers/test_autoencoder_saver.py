@@ -8,12 +8,12 @@ import torch
 from monai.engines import SupervisedEvaluator
 from monai.handlers import MeanSquaredError, from_engine
 
-from leaf_seg.engines import PrepareImage
-from leaf_seg.errors import InputError
+from leaf_seg.engines import PrepareImageBatch
 from leaf_seg.handlers import AutoencoderSaver
 from leaf_seg.networks import load_autoencoder
 from leaf_seg.networks.autoencoder import Autoencoder, encode_latent
 from leaf_seg.networks.reconstruction import ReconstructionNetwork
+from leaf_seg.runtime.errors import InputError
 
 BATCHES = [{"image": torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(i)) * 2 - 1} for i in range(3)]
 
@@ -31,7 +31,7 @@ def make_evaluator(autoencoder: Autoencoder, saver: AutoencoderSaver) -> Supervi
         device=torch.device("cpu"),
         val_data_loader=BATCHES,
         network=Reconstruction(autoencoder),
-        prepare_batch=PrepareImage(),
+        prepare_batch=PrepareImageBatch(),
         key_val_metric={"val_error": metric},
         metric_cmp_fn=lambda current, best: current < best or best == -1,
         val_handlers=[saver],

@@ -16,9 +16,9 @@ from monai.engines import SupervisedEvaluator
 from monai.transforms import AsDiscreted
 from PIL import Image
 
-from leaf_seg.errors import InputError
 from leaf_seg.handlers.case_report import CaseReport
-from leaf_seg.transforms import LoadCased
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.transforms.load_case import LoadCase
 
 
 class Threshold(torch.nn.Module):
@@ -31,7 +31,7 @@ class Threshold(torch.nn.Module):
 def evaluate(cases: list[dict[str, str]], report: CaseReport) -> None:
     SupervisedEvaluator(
         device=torch.device("cpu"),
-        val_data_loader=DataLoader(Dataset(cases, LoadCased(("image", "label"))), batch_size=2),
+        val_data_loader=DataLoader(Dataset(cases, LoadCase(("image", "label"))), batch_size=2),
         network=Threshold(),
         postprocessing=AsDiscreted("pred", argmax=True),
         val_handlers=[report],

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from ignite.engine import Engine, Events
 
-from leaf_seg.errors import InputError
 from leaf_seg.handlers import EarlyStopping
+from leaf_seg.runtime.errors import InputError
 
 
 def make_engines(scores: list[float], patience: int) -> tuple[Any, EarlyStopping]:

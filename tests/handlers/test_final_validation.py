@@ -8,15 +8,15 @@ import torch
 from ignite.engine import Engine, Events
 from monai.handlers import ValidationHandler
 
-from leaf_seg.engines import LeafEvaluator
+from leaf_seg.engines import BundleEvaluator
 from leaf_seg.handlers import FinalValidation
-from leaf_seg.inferers import SegmentationInferer
+from leaf_seg.inference.inferers import SegmentationInferer
 from leaf_seg.networks import LatentSegmenter
 
 
 @pytest.fixture
-def evaluator(make_segmenter: Callable[..., LatentSegmenter]) -> LeafEvaluator:
-    return LeafEvaluator(
+def evaluator(make_segmenter: Callable[..., LatentSegmenter]) -> BundleEvaluator:
+    return BundleEvaluator(
         device="cpu",
         network=make_segmenter(),
         val_data_loader=[{"image": torch.rand(1, 1, 16, 16)}],
@@ -25,14 +25,14 @@ def evaluator(make_segmenter: Callable[..., LatentSegmenter]) -> LeafEvaluator:
 
 
 @pytest.fixture
-def epochs(evaluator: LeafEvaluator) -> list[int]:
+def epochs(evaluator: BundleEvaluator) -> list[int]:
     """The epochs that were validated."""
     found: list[int] = []
     evaluator.add_event_handler(Events.COMPLETED, lambda engine: found.append(engine.state.epoch))
     return found
 
 
-def make_trainer(evaluator: LeafEvaluator, interval: int) -> Any:
+def make_trainer(evaluator: BundleEvaluator, interval: int) -> Any:
     trainer: Any = Engine(lambda engine, batch: None)
     ValidationHandler(interval, validator=evaluator, epoch_level=True).attach(trainer)
     return trainer
@@ -43,7 +43,7 @@ def make_trainer(evaluator: LeafEvaluator, interval: int) -> Any:
     [(1, 5, [1]), (5, 5, [5]), (7, 5, [5, 7]), (4, 2, [2, 4]), (3, 1, [1, 2, 3])],
 )
 def test_last_epoch_is_validated_once(
-    max_epochs: int, interval: int, expected: list[int], evaluator: LeafEvaluator, epochs: list[int]
+    max_epochs: int, interval: int, expected: list[int], evaluator: BundleEvaluator, epochs: list[int]
 ) -> None:
     trainer = make_trainer(evaluator, interval)
     FinalValidation(evaluator).attach(trainer)
@@ -53,7 +53,7 @@ def test_last_epoch_is_validated_once(
 
 @pytest.mark.parametrize(("stop_at", "expected"), [(3, [1, 2]), (4, [1, 2])])
 def test_a_training_that_is_stopped_is_validated_once(
-    stop_at: int, expected: list[int], evaluator: LeafEvaluator, epochs: list[int]
+    stop_at: int, expected: list[int], evaluator: BundleEvaluator, epochs: list[int]
 ) -> None:
     trainer = make_trainer(evaluator, 1)
     event = Events.ITERATION_COMPLETED if stop_at % 2 else Events.EPOCH_COMPLETED
@@ -63,7 +63,7 @@ def test_a_training_that_is_stopped_is_validated_once(
     assert epochs == expected
 
 
-def test_state_holds_the_best_metric(evaluator: LeafEvaluator, epochs: list[int]) -> None:
+def test_state_holds_the_best_metric(evaluator: BundleEvaluator, epochs: list[int]) -> None:
     trainer = make_trainer(evaluator, 1)
     first = FinalValidation(evaluator)
     first.attach(trainer)

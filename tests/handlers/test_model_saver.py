@@ -9,10 +9,10 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from leaf_seg.errors import InputError
+from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.handlers import ModelSaver
 from leaf_seg.networks import LatentSegmenter
-from leaf_seg.settings import ModelSettings
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import load_network, load_settings
 
 SETTINGS = ModelSettings(["background", "a", "b"], [16, 16])

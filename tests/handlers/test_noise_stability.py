@@ -11,12 +11,12 @@ import pytest
 import torch
 from monai.transforms import AsDiscreted
 
-from leaf_seg.engines import LeafEvaluator
-from leaf_seg.errors import InputError
+from leaf_seg.engines import BundleEvaluator
 from leaf_seg.handlers import NoiseStability
-from leaf_seg.inferers import SegmentationInferer
+from leaf_seg.inference.inferers import SegmentationInferer
 from leaf_seg.metrics import class_dice
 from leaf_seg.networks import LatentSegmenter
+from leaf_seg.runtime.errors import InputError
 
 Make = Callable[..., LatentSegmenter]
 NAMES = ["background", "x", "y"]
@@ -29,8 +29,8 @@ BATCHES = [
 ]
 
 
-def make_evaluator(network: torch.nn.Module, **options: Any) -> LeafEvaluator:
-    return LeafEvaluator(
+def make_evaluator(network: torch.nn.Module, **options: Any) -> BundleEvaluator:
+    return BundleEvaluator(
         device="cpu",
         network=network,
         inferer=SegmentationInferer((16, 16)),

@@ -14,9 +14,9 @@ from monai.engines import SupervisedEvaluator
 from monai.transforms import AsDiscreted, Compose, CopyItemsd, Lambdad
 from PIL import Image
 
-from leaf_seg.errors import InputError
 from leaf_seg.handlers.segmentation_saver import SegmentationSaver
-from leaf_seg.transforms import LoadCased
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.transforms.load_case import LoadCase
 
 CLASSES = ["background", "cell"]
 
@@ -34,7 +34,7 @@ def segment(images: list[str], saver: SegmentationSaver, **maps: float) -> None:
     names = ["probabilities", *maps]
     SupervisedEvaluator(
         device=torch.device("cpu"),
-        val_data_loader=DataLoader(Dataset([{"image": image} for image in images], LoadCased("image"))),
+        val_data_loader=DataLoader(Dataset([{"image": image} for image in images], LoadCase("image"))),
         network=Threshold(),
         prepare_batch=lambda batch, device, non_blocking: (batch["image"].to(device), None),
         postprocessing=Compose(

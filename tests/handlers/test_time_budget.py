@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from ignite.engine import Engine, Events
 
-from leaf_seg.errors import InputError
 from leaf_seg.handlers import TimeBudget
+from leaf_seg.runtime.errors import InputError
 
 
 class Clock:
@@ -34,7 +34,7 @@ def run(clock: Clock, minutes: float, accumulation_steps: int = 1) -> tuple[int,
         clock.minutes += 1
 
     trainer: Any = Engine(step)
-    Engine.is_between_steps = property(  # type: ignore[attr-defined]  # as LeafTrainer's
+    Engine.is_between_steps = property(  # type: ignore[attr-defined]  # as BundleTrainer's
         lambda engine: engine.state.iteration % 5 % accumulation_steps == 0
     )
     ended: list[int] = []

@@ -9,25 +9,25 @@ from ignite.engine import Events
 from torch import nn
 from torch.utils.data import DataLoader
 
-from leaf_seg.engines import LeafTrainer, PrepareImage, TrainingEvents
-from leaf_seg.errors import InputError
+from leaf_seg.engines import BundleTrainer, PrepareImageBatch, TrainingEvents
 from leaf_seg.handlers import TrainingCheckpoint
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import CheckpointFolder
 
 NUM_BATCHES, MAX_EPOCHS = 3, 2
 
 
-def make_trainer(handler: Any, accumulation_steps: int = 1) -> LeafTrainer:
+def make_trainer(handler: Any, accumulation_steps: int = 1) -> BundleTrainer:
     network = nn.Conv2d(1, 1, 1)
     samples = [{"image": torch.rand(1, 4, 4)} for _ in range(NUM_BATCHES)]
-    return LeafTrainer(
+    return BundleTrainer(
         device="cpu",
         max_epochs=MAX_EPOCHS,
         train_data_loader=DataLoader(samples),  # type: ignore[arg-type]
         network=network,
         optimizer=torch.optim.SGD(network.parameters(), lr=0.1),
         loss_function=nn.MSELoss(),
-        prepare_batch=PrepareImage(),
+        prepare_batch=PrepareImageBatch(),
         train_handlers=[handler],
         accumulation_steps=accumulation_steps,
     )

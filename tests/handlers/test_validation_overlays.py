@@ -10,7 +10,8 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from leaf_seg.data import make_phantoms
-from leaf_seg.handlers import CaseOverlay, ValidationOverlays
+from leaf_seg.handlers import ValidationOverlays
+from leaf_seg.visual.case_overlay import CaseOverlay
 
 
 def test_draws_the_first_cases_of_every_validation(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import leaf_seg
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 CONFIGS = "bundles/leaf_seg/configs"
 TRAIN_UNET = ["--config_file", f"['{CONFIGS}/train.json','{CONFIGS}/baselines/unet.json']"]

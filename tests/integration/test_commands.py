@@ -18,7 +18,7 @@ from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 
 import leaf_seg
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 CONFIGS = "bundles/leaf_seg/configs"
 EVALUATE = ["--config_file", f"['{CONFIGS}/train.json','{CONFIGS}/evaluate.json']"]

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from leaf_seg.errors import InputError
 from leaf_seg.losses import DenoisingLoss
 from leaf_seg.losses.denoising import mask_loss
 from leaf_seg.networks import LatentSegmenter, MaskCodec
 from leaf_seg.networks.autoencoder import decode_latent
+from leaf_seg.runtime.errors import InputError
 
 Make = Callable[..., LatentSegmenter]
 

@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import bootstrap
 
 from leaf_seg.__main__ import main
-from leaf_seg.errors import InputError
 from leaf_seg.metrics import METRICS, compare, paired_difference
 from leaf_seg.metrics.comparison import MEAN_FOREGROUND, read_cases
+from leaf_seg.runtime.errors import InputError
 
 
 def write_report(folder: Path, dice: dict[str, dict[str, float]], hd95: float = 1.0) -> Path:

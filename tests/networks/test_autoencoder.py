@@ -9,7 +9,6 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DModel
 
-from leaf_seg.errors import InputError
 from leaf_seg.networks import initial_autoencoder, load_autoencoder
 from leaf_seg.networks.autoencoder import (
     Autoencoder,
@@ -20,6 +19,7 @@ from leaf_seg.networks.autoencoder import (
     encode_latent,
     encoder_part,
 )
+from leaf_seg.runtime.errors import InputError
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

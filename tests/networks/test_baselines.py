@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from leaf_seg.errors import InputError
-from leaf_seg.networks import NETWORKS, BasicUNetSegmenter, DynUNetSegmenter, SegmentationNetwork, SegResNetSegmenter
+from leaf_seg.data.model_settings import ModelSettings
+from leaf_seg.networks import NETWORKS, BasicUNetSegmenter, DynUNetSegmenter, SavedNetwork, SegResNetSegmenter
 from leaf_seg.networks.logits_network import LogitsNetwork
-from leaf_seg.settings import ModelSettings
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import load_network, save_model
 
 SIZE = (32, 48)
-SMALL: dict[type[SegmentationNetwork], dict[str, Any]] = {
+SMALL: dict[type[SavedNetwork], dict[str, Any]] = {
     BasicUNetSegmenter: {"features": (4, 4, 8, 8, 8, 4)},
     DynUNetSegmenter: {"filters": (4, 8, 8)},
     SegResNetSegmenter: {"init_filters": 8, "blocks_down": (1, 1, 2)},
@@ -26,7 +26,7 @@ SMALL: dict[type[SegmentationNetwork], dict[str, Any]] = {
 every_baseline = pytest.mark.parametrize("kind", list(SMALL))
 
 
-def make(kind: type[SegmentationNetwork], num_classes: int = 3, seed: int = 0, **arguments: Any) -> Any:
+def make(kind: type[SavedNetwork], num_classes: int = 3, seed: int = 0, **arguments: Any) -> Any:
     torch.manual_seed(seed)
     options: dict[str, Any] = {"num_classes": num_classes, "image_size": SIZE} | SMALL[kind]
     return kind(**(options | arguments)).eval()
@@ -39,9 +39,7 @@ def test_every_baseline_is_tested_here() -> None:
 @every_baseline
 @pytest.mark.parametrize("num_classes", [2, 3, 6])
 @pytest.mark.parametrize("training", [True, False])
-def test_probabilities_of_grey_and_colour_images(
-    kind: type[SegmentationNetwork], num_classes: int, training: bool
-) -> None:
+def test_probabilities_of_grey_and_colour_images(kind: type[SavedNetwork], num_classes: int, training: bool) -> None:
     network = make(kind, num_classes).train(training)
     grey = torch.rand(2, 1, *SIZE)
     probabilities = network(grey)
@@ -54,7 +52,7 @@ def test_probabilities_of_grey_and_colour_images(
 
 
 @every_baseline
-def test_logits_are_those_of_the_probabilities(kind: type[SegmentationNetwork]) -> None:
+def test_logits_are_those_of_the_probabilities(kind: type[SavedNetwork]) -> None:
     network, image = make(kind), torch.rand(2, 3, *SIZE)
     logits = network(image, return_logits=True)
     assert logits.min() < 0
@@ -62,7 +60,7 @@ def test_logits_are_those_of_the_probabilities(kind: type[SegmentationNetwork]) 
 
 
 @every_baseline
-def test_output_is_fp32_under_mixed_precision(kind: type[SegmentationNetwork]) -> None:
+def test_output_is_fp32_under_mixed_precision(kind: type[SavedNetwork]) -> None:
     network, image = make(kind), torch.rand(2, 3, *SIZE)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         logits, probabilities = network(image, return_logits=True), network(image)
@@ -72,7 +70,7 @@ def test_output_is_fp32_under_mixed_precision(kind: type[SegmentationNetwork]) -
 
 
 @every_baseline
-def test_training_reaches_every_parameter(kind: type[SegmentationNetwork]) -> None:
+def test_training_reaches_every_parameter(kind: type[SavedNetwork]) -> None:
     """Else DistributedDataParallel would wait for gradients that never come."""
     network = make(kind).train()
     network(torch.rand(2, 3, *SIZE), return_logits=True).square().mean().backward()
@@ -82,21 +80,21 @@ def test_training_reaches_every_parameter(kind: type[SegmentationNetwork]) -> No
 
 
 @every_baseline
-def test_weight_average_covers_all_of_it(kind: type[SegmentationNetwork]) -> None:
+def test_weight_average_covers_all_of_it(kind: type[SavedNetwork]) -> None:
     """Running statistics would be buffers, which the average leaves out."""
     assert not list(make(kind).buffers())
 
 
 @every_baseline
 @torch.no_grad()
-def test_result_does_not_depend_on_the_batch(kind: type[SegmentationNetwork]) -> None:
+def test_result_does_not_depend_on_the_batch(kind: type[SavedNetwork]) -> None:
     network, images = make(kind), torch.rand(5, 3, *SIZE)
     alone = torch.cat([network(image[None]) for image in images])
     torch.testing.assert_close(network(images), alone, rtol=1e-5, atol=1e-5)
 
 
 @every_baseline
-def test_built_again_from_its_config(kind: type[SegmentationNetwork]) -> None:
+def test_built_again_from_its_config(kind: type[SavedNetwork]) -> None:
     network = make(kind, 6, dropout=0.25)
     assert (network.num_classes, network.image_size) == (6, SIZE)
     again = kind.from_config(json.loads(json.dumps(network.config)))
@@ -109,7 +107,7 @@ def test_built_again_from_its_config(kind: type[SegmentationNetwork]) -> None:
 
 
 @every_baseline
-def test_dropout_acts_in_training_only(kind: type[SegmentationNetwork]) -> None:
+def test_dropout_acts_in_training_only(kind: type[SavedNetwork]) -> None:
     network, image = make(kind, dropout=0.5), torch.rand(1, 3, *SIZE)
     assert torch.equal(network(image), network(image))
     network.train()
@@ -118,7 +116,7 @@ def test_dropout_acts_in_training_only(kind: type[SegmentationNetwork]) -> None:
 
 @every_baseline
 @torch.no_grad()
-def test_copy_and_trace(kind: type[SegmentationNetwork]) -> None:
+def test_copy_and_trace(kind: type[SavedNetwork]) -> None:
     network, image = make(kind), torch.rand(3, 3, *SIZE)
     assert torch.equal(copy.deepcopy(network)(image), network(image))
     with warnings.catch_warnings():
@@ -142,7 +140,7 @@ def test_sizes_that_are_no_multiple_of_16(size: tuple[int, int]) -> None:
         (SegResNetSegmenter, (32, 34), "at least 4, multiples of 4"),
     ],
 )
-def test_sizes_that_do_not_fit(kind: type[SegmentationNetwork], size: tuple[int, int], expected: str) -> None:
+def test_sizes_that_do_not_fit(kind: type[SavedNetwork], size: tuple[int, int], expected: str) -> None:
     with pytest.raises(InputError, match=rf"image_size .* does not fit.*{expected}"):
         make(kind, image_size=size)
 
@@ -163,7 +161,7 @@ def test_dropout_strikes_out_no_logits() -> None:
 
 
 @every_baseline
-def test_stored_in_half_precision(kind: type[SegmentationNetwork], tmp_path: Path) -> None:
+def test_stored_in_half_precision(kind: type[SavedNetwork], tmp_path: Path) -> None:
     network = make(kind)
     settings = ModelSettings(["background", "a", "b"], SIZE)
     sizes = {}

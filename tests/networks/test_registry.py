@@ -10,13 +10,13 @@ from leaf_seg.networks import (
     BasicUNetSegmenter,
     DynUNetSegmenter,
     LatentSegmenter,
-    SegmentationNetwork,
+    SavedNetwork,
     SegResNetSegmenter,
 )
 
 
 @pytest.fixture
-def networks(make_segmenter: Callable[..., LatentSegmenter]) -> dict[str, SegmentationNetwork]:
+def networks(make_segmenter: Callable[..., LatentSegmenter]) -> dict[str, SavedNetwork]:
     """One of each class."""
     return {
         "LatentSegmenter": make_segmenter(4, (32, 48)),
@@ -26,11 +26,11 @@ def networks(make_segmenter: Callable[..., LatentSegmenter]) -> dict[str, Segmen
     }
 
 
-def test_classes_by_their_names(networks: dict[str, SegmentationNetwork]) -> None:
+def test_classes_by_their_names(networks: dict[str, SavedNetwork]) -> None:
     assert {name: type(network) for name, network in networks.items()} == NETWORKS
 
 
-def test_each_is_what_a_model_folder_may_hold(networks: dict[str, SegmentationNetwork]) -> None:
+def test_each_is_what_a_model_folder_may_hold(networks: dict[str, SavedNetwork]) -> None:
     for network in networks.values():
         again = type(network).from_config(network.config)
         again.load_state_dict(network.state_dict())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.tracking.manifest import new_session, read_manifest, write_manifest
 
 

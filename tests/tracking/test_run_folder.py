@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 from monai.utils import path_to_sqlite_uri
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.tracking import clear_run_folder, end_log, prepare_run_folder
 from leaf_seg.weights import CheckpointFolder
 

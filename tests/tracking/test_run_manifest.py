@@ -8,7 +8,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.tracking import RunManifest, run_manifest
 
 

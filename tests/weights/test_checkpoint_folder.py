@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import CheckpointFolder
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights.dinov2 import dinov2_from_original, is_original_dinov2
 from tests.weights.dinov2_layout import B, G, L, S, dinov2_layout
 from tests.weights.published_rule import assert_record, rule_input, rule_state

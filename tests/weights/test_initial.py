@@ -10,10 +10,10 @@ from diffusers import DDIMScheduler
 from monai.bundle import ConfigParser
 from safetensors.torch import save_file
 
-from leaf_seg.errors import InputError
+from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, build_unet
-from leaf_seg.networks.autoencoder import WEIGHTS_NAME, Autoencoder
-from leaf_seg.settings import ModelSettings
+from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, Autoencoder
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import initial_segmenter, own_autoencoder, save_model, trained_with
 from tests.conftest import TINY_UNET
 
@@ -69,7 +69,7 @@ def test_unet_weights_that_do_not_fit(start: Callable[..., LatentSegmenter], tmp
     with pytest.raises(InputError, match="layers_per_block: 1, there 2"):
         start(unet_dir=tmp_path)
     build_unet({**TINY_UNET, "in_channels": 4, "out_channels": 4}).save_pretrained(tmp_path)
-    save_file({"conv_in.bias": torch.zeros(8)}, tmp_path / WEIGHTS_NAME)
+    save_file({"conv_in.bias": torch.zeros(8)}, tmp_path / DIFFUSERS_WEIGHTS_NAME)
     with pytest.raises(InputError, match="do not fit the U-Net of unet_config"):
         start(unet_dir=tmp_path)
 

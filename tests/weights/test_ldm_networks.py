@@ -10,8 +10,8 @@ import torch
 from diffusers.models.embeddings import Timesteps
 
 from leaf_seg.distillation import Projector
-from leaf_seg.errors import InputError
 from leaf_seg.networks.unet import HEADS_KEY, build_unet, load_unet_weights
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights.ldm_autoencoder import ldm_autoencoder, ldm_encoder_state
 from leaf_seg.weights.ldm_unet import ldm_unet
 from tests.weights.published_layouts import (

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from leaf_seg.data import Datalist
-from leaf_seg.errors import InputError
+from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter
-from leaf_seg.settings import ModelSettings
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import check_dataset, load_network, load_settings, save_model
 
 Make = Callable[..., LatentSegmenter]
@@ -131,14 +131,14 @@ def test_missing_folder(tmp_path: Path) -> None:
 def test_truncated_weights(keep: int, folder: Path) -> None:
     file = folder / "model.pt"
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(InputError, match=rf"Cannot read the weights {file}"):
+    with pytest.raises(InputError, match=rf"{file} cannot be read as weights"):
         load_network(folder)
 
 
 @pytest.mark.parametrize("content", [b"hello\n", b"\0" * 64, bytes(range(256)), b"<html></html>", b"PK\x03\x04", b"."])
 def test_file_that_is_no_checkpoint(content: bytes, folder: Path) -> None:
     (folder / "model.pt").write_bytes(content)
-    with pytest.raises(InputError, match=rf"Cannot read the weights {folder}/model\.pt"):
+    with pytest.raises(InputError, match=rf"{folder}/model\.pt cannot be read as weights"):
         load_network(folder)
 
 
@@ -181,17 +181,17 @@ def test_weights_of_other_shapes(folder: Path, make_segmenter: Make) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda state: {f"module.{key}": value for key, value in state.items()}, "keys missing"),
-        (lambda state: {key: value for key, value in state.items() if "unet.conv_out" not in key}, "2 keys missing"),
-        (lambda state: state | {"projector.weight": torch.zeros(1)}, r"1 unexpected \(projector\.weight\)"),
-        (lambda state: {}, "keys missing"),
+        (lambda state: {f"module.{key}": value for key, value in state.items()}, "does not fit .*keys missing"),
+        (lambda state: {k: v for k, v in state.items() if "unet.conv_out" not in k}, "does not fit .*2 keys missing"),
+        (lambda state: state | {"projector.weight": torch.zeros(1)}, r"does not fit .*1 unexpected \(projector\.weight"),
+        (lambda state: {}, "holds no state dictionary"),
     ],
     ids=["wrapped", "incomplete", "left over", "empty"],
 )
 def test_weights_with_other_keys(change: Callable[[dict], dict], words: str, folder: Path) -> None:
     file = folder / "model.pt"
     torch.save(change(torch.load(file, weights_only=True)["model"]), file)
-    with pytest.raises(InputError, match=rf"{file} does not fit .*{words}"):
+    with pytest.raises(InputError, match=rf"{file} {words}"):
         load_network(folder)
 
 

@@ -11,9 +11,9 @@ import torch
 from diffusers import DDIMScheduler
 from safetensors.torch import load_file, save_file
 
-from leaf_seg.errors import InputError
 from leaf_seg.networks import LatentSegmenter
-from leaf_seg.networks.autoencoder import WEIGHTS_NAME
+from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights.published_segmenter import leaf_model, sdseg_model
 from tests.weights.conftest import LEAF_SCHEDULER
 from tests.weights.published_layouts import ldm_unet_shapes, sdseg_constants, sdseg_shapes
@@ -141,11 +141,11 @@ def test_leaf_in_each_parameterisation(
 
 def test_leaf_gives_its_averaged_unet_too(make_leaf_folder: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_leaf_folder(tmp_path)
-    averaged = {name: tensor + 1 for name, tensor in load_file(folder / "unet" / WEIGHTS_NAME).items()}
+    averaged = {name: tensor + 1 for name, tensor in load_file(folder / "unet" / DIFFUSERS_WEIGHTS_NAME).items()}
     with pytest.raises(InputError, match="lacks unet_ema/"):
         leaf_model(folder, (128, 128), ema=True)
     shutil.copytree(folder / "unet", folder / "unet_ema")
-    save_file(averaged, folder / "unet_ema" / WEIGHTS_NAME)
+    save_file(averaged, folder / "unet_ema" / DIFFUSERS_WEIGHTS_NAME)
     plain, ema = (leaf_model(folder, (128, 128), choice).segmenter.unet for choice in (False, True))
     assert torch.equal(ema.conv_in.weight, plain.conv_in.weight + 1)
 
@@ -175,7 +175,7 @@ def test_configurations_of_leaf_that_do_not_fit(
 
 def test_leaf_before_its_training(make_leaf_folder: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_leaf_folder(tmp_path)
-    save_file(rule_state(ldm_unet_shapes(32, in_channels=4)), folder / "unet" / WEIGHTS_NAME)
+    save_file(rule_state(ldm_unet_shapes(32, in_channels=4)), folder / "unet" / DIFFUSERS_WEIGHTS_NAME)
     with pytest.raises(InputError, match="has 4 input channels; expected 8"):
         leaf_model(folder, (128, 128))
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights.tensor_file import read_tensors
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.zeros(2)}

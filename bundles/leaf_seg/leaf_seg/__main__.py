@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,10 +93,10 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _segment(options: argparse.Namespace) -> None:
     # Imported here: the help text need not wait for PyTorch.
-    from leaf_seg.data import list_images
-    from leaf_seg.data.files import ensure_writable_folder
     from leaf_seg.handlers import SegmentationSaver
-    from leaf_seg.segmenter import load
+    from leaf_seg.image_io import list_images
+    from leaf_seg.inference.segmenter import load
+    from leaf_seg.runtime.files import ensure_writable_folder
 
     sources = [case["image"] for case in list_images(options.input)]
     segmenter = load(options.model, options.device, options.precision, options.batch_size)

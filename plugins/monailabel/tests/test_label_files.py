@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from lib.label_files import class_indices, read_label, write_result
 from plugins.monailabel.tests.conftest import OBLIQUE
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from lib import options
 
 

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from lib.datastore import DurableDatastore
 from lib.scoring import AgreementScoring
 from lib.training import TrainingTask

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from leaf_seg.ablation.grid import Table
 from leaf_seg.ablation.results import RowResult
 from leaf_seg.ablation.table import label
-from leaf_seg.writers import PathLike, replacing
+from leaf_seg.runtime.files import PathLike, replacing
 
 _COLOUR = "#0072B2"
 _ROW_INCHES, _PANEL_INCHES = 0.32, 0.8  # height of a row, and of what a panel has besides

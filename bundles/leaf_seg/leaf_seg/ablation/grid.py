@@ -11,8 +11,8 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from leaf_seg.errors import InputError
-from leaf_seg.overrides import check_keys
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.overrides import check_keys
 
 Settings = dict[str, Any]  # config key -> value
 

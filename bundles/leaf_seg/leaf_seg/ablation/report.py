@@ -12,8 +12,8 @@ from leaf_seg.ablation.grid import Row, Table, distinct_rows
 from leaf_seg.ablation.results import RowResult, RunResult, read_run, summarize_row
 from leaf_seg.ablation.runner import Ablation
 from leaf_seg.ablation.table import markdown
-from leaf_seg.errors import InputError
-from leaf_seg.writers import replacing
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import replacing
 
 Failed = Mapping[str, Sequence[int]]  # training seeds that failed, by name of the row
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from leaf_seg.errors import InputError
 from leaf_seg.handlers import CASES_NAME, SUMMARY_NAME
 from leaf_seg.metrics import Interval, bootstrap_interval
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.tracking.run_folder import LOSSES_NAME, METRICS_NAME
 
 

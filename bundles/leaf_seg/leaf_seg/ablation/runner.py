@@ -13,13 +13,13 @@ from typing import Any
 
 from leaf_seg.ablation.grid import Row
 from leaf_seg.ablation.tracking import ParentRun
-from leaf_seg.errors import InputError
-from leaf_seg.termination import run_python
-from leaf_seg.writers import replacing
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import replacing
+from leaf_seg.runtime.termination import run_python
 
 logger = logging.getLogger(__name__)
 
-STATE_NAME = "ablation_row.json"
+ROW_STATE_NAME = "ablation_row.json"
 # Settings that say where data is and what to compute on: evaluation needs them, too.
 _EVALUATION_KEYS = ("datalist_file", "device_name", "batch_size")
 
@@ -112,7 +112,7 @@ class _State:
     noise_seeds: int = 0
 
     def save(self, folder: Path) -> None:
-        with replacing(folder / STATE_NAME) as temporary:
+        with replacing(folder / ROW_STATE_NAME) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
@@ -198,9 +198,9 @@ def _load_state(folder: Path, settings: dict[str, Any]) -> _State | None:
     Raises:
         InputError: When weights of other settings are there.
     """
-    if not (folder / STATE_NAME).is_file():
+    if not (folder / ROW_STATE_NAME).is_file():
         return None
-    state = _State(**json.loads((folder / STATE_NAME).read_text()))
+    state = _State(**json.loads((folder / ROW_STATE_NAME).read_text()))
     if state.settings == settings:
         return state
     if not any(folder.rglob("*.pt")):  # failed before there was anything to keep

@@ -12,11 +12,10 @@ from pathlib import Path
 from mlflow import MlflowClient, MlflowException
 from monai.utils import path_to_sqlite_uri, path_to_uri
 
-from leaf_seg.data.files import ensure_writable_folder
-from leaf_seg.errors import InputError
-from leaf_seg.writers import replacing
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import ensure_writable_folder, replacing
 
-STATE_NAME = "ablation.json"
+PARENT_RUN_NAME = "ablation.json"
 
 
 @dataclass
@@ -59,7 +58,7 @@ def parent_run(output_dir: Path, tracking_uri: str | None = None) -> Iterator[Pa
             "prefers; unset the variable, or leave out the option."
         )
     client = MlflowClient(tracking_uri=uri)
-    file = folder / STATE_NAME
+    file = folder / PARENT_RUN_NAME
     parent = _known(client, file, uri) if file.is_file() else _new(client, file, uri)
     client.update_run(parent.run_id, status="RUNNING")
     try:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from leaf_seg.data.autoencoder_images import AutoencoderImages, PhantomSlices
 from leaf_seg.data.checks import check_cases
 from leaf_seg.data.datalists import Datalist, class_names, given_cases, load_datalist, split_cases
-from leaf_seg.data.files import list_images
+from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.data.phantoms import make_phantoms, phantom
 from leaf_seg.data.slice_dataset import SliceDataset, SliceSampler
+from leaf_seg.moved import names_of
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of(__name__)
 
 __all__ = [
     "AutoencoderImages",
     "Datalist",
+    "ModelSettings",
     "PhantomSlices",
     "SliceDataset",
     "SliceSampler",
     "check_cases",
     "class_names",
     "given_cases",
-    "list_images",
     "load_datalist",
     "make_phantoms",
     "phantom",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 
 def check_cases(dataset: Dataset, mirror_axes: Sequence[int] = ()) -> None:

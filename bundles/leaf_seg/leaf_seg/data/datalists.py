@@ -9,7 +9,7 @@ from pathlib import Path
 
 from leaf_seg.data.layouts import read_layout
 from leaf_seg.data.splits import Case, digest, kept_split
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from leaf_seg.data.files import case_name, is_picture, is_volume
-from leaf_seg.data.splits import SPLITS, Case, Splits, check_unique, is_case, load_json, some
-from leaf_seg.errors import InputError
+from leaf_seg.data.splits import SPLITS, Case, Splits, check_unique, is_case, load_json
+from leaf_seg.image_io.files import case_name, is_picture, is_volume
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.text import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +85,8 @@ def _read_datalist(path: Path) -> Layout:
     missing = [file for file in files if not Path(file).is_file()]
     if missing:
         raise InputError(
-            f"{path}: {len(missing)} of its files do not exist: {some(missing)}. Expected paths that are absolute or "
-            f"relative to {path.parent}; correct the list or fetch the files."
+            f"{path}: {len(missing)} of its files do not exist: {shortened(missing)}. Expected paths that are absolute "
+            f"or relative to {path.parent}; correct the list or fetch the files."
         )
     is_split = bool(splits["validation"] or splits["testing"])
     return Layout(path.parent, splits, _read_class_names(content.get("labels"), path), is_split)
@@ -148,7 +149,7 @@ def _check_matches(root: Path, images: Mapping[str, Path], labels: Mapping[str, 
         "images without label": sorted(set(images) - set(labels)),
         "labels without image": sorted(set(labels) - set(images)),
     }
-    found = "; ".join(f"{len(names)} {what}: {some(names)}" for what, names in alone.items() if names)
+    found = "; ".join(f"{len(names)} {what}: {shortened(names)}" for what, names in alone.items() if names)
     if found:
         raise InputError(
             f"{root}: {found}. Expected one file in images/ and one in labels/ for each case, with the same name up to "
@@ -171,12 +172,12 @@ def _read_split_file(path: Path, all_cases: Sequence[Case]) -> Splits:
     unknown = [name for name in listed if name not in cases]
     if unknown:
         raise InputError(
-            f"{path}: names {len(unknown)} files that are no images of the data set: {some(unknown)}. Expected names "
-            f"such as {next(iter(cases))}; correct them or add the files."
+            f"{path}: names {len(unknown)} files that are no images of the data set: {shortened(unknown)}. Expected "
+            f"names such as {next(iter(cases))}; correct them or add the files."
         )
     twice = [name for name, count in Counter(listed).items() if count > 1]
     if twice:
-        raise InputError(f"{path}: names {len(twice)} files more than once: {some(twice)}. Name each only once.")
+        raise InputError(f"{path}: names {len(twice)} files more than once: {shortened(twice)}. Name each only once.")
     if len(listed) < len(cases):
         logger.info("%s leaves out %d of %d cases.", path, len(cases) - len(listed), len(cases))
     return {split: [cases[name] for name in content.get(split, [])] for split in SPLITS}
@@ -195,4 +196,4 @@ def _contents(folder: Path) -> str:
     entries = list(folder.iterdir())
     kinds = Counter(entry.name.removeprefix(case_name(entry)) or entry.suffix for entry in entries if entry.is_file())
     names = [f"{entry.name}/" for entry in entries if entry.is_dir()]
-    return some([f"{count} {kind or 'file'}" for kind, count in kinds.most_common()] + names) or "nothing"
+    return shortened([f"{count} {kind or 'file'}" for kind, count in kinds.most_common()] + names) or "nothing"

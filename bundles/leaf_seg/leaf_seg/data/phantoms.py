@@ -16,8 +16,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from leaf_seg.data.files import ensure_writable_folder
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import ensure_writable_folder
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
-from leaf_seg.data.files import ensure_writable_folder
 from leaf_seg.data.slicing import resize_image, resize_label, slice_axis, slice_channels, slice_directions, to_slices
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import ensure_writable_folder
 
 logger = logging.getLogger(__name__)
 

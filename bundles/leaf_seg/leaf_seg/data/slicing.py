@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 # Index of the array axis that is cut, in RAS orientation.
 SLICE_AXES = {"sagittal": 0, "coronal": 1, "axial": 2}

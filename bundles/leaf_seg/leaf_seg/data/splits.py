@@ -9,11 +9,12 @@ import logging
 import os
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.text import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,9 @@ def check_unique(splits: Mapping[str, Sequence[Case]], path: Path) -> None:
     counts = Counter(case["image"] for cases in splits.values() for case in cases)
     twice = [image for image, count in counts.items() if count > 1]
     if twice:
-        raise InputError(f"{path}: {len(twice)} images are listed more than once: {some(twice)}. List each only once.")
+        raise InputError(
+            f"{path}: {len(twice)} images are listed more than once: {shortened(twice)}. List each only once."
+        )
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -92,12 +95,6 @@ def load_json(path: Path) -> dict[str, Any]:
 def is_case(entry: Any) -> bool:
     """Whether an entry of a JSON list names one image and one label."""
     return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("image", "label"))
-
-
-def some(names: Iterable[str], limit: int = 5) -> str:
-    """The first few names as text."""
-    listed = list(names)
-    return ", ".join(listed[:limit]) + (", ..." if len(listed) > limit else "")
 
 
 def _make_split(cases: Sequence[Case], root: Path, fractions: Sequence[float], seed: int) -> Splits:
@@ -142,7 +139,7 @@ def _read_split(cases: Sequence[Case], root: Path, file: Path, fractions: Sequen
 def _check_same_cases(now: set[str], then: set[str], root: Path, file: Path) -> None:
     """Raise when images came or went since the split was made."""
     changes = {"added": sorted(now - then), "removed": sorted(then - now)}
-    found = "; ".join(f"{len(names)} {what}: {some(names)}" for what, names in changes.items() if names)
+    found = "; ".join(f"{len(names)} {what}: {shortened(names)}" for what, names in changes.items() if names)
     if found:
         raise InputError(
             f"{file}: the data set {root} has changed since it was split ({found}). Delete the file to split anew, "

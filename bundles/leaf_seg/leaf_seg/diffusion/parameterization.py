@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import torch
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 Parameterization = Literal["x0", "v", "eps"]
 PARAMETERIZATIONS: tuple[str, ...] = get_args(Parameterization)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 
 class TimestepSampler:

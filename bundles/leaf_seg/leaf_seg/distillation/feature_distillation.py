@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from leaf_seg.distillation.projector import Projector
 from leaf_seg.distillation.teacher import Teacher, load_teacher
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from transformers import (
 )
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.text import first_line
 from leaf_seg.weights.dinov2 import dinov2_from_original, is_original_dinov2
 from leaf_seg.weights.tensor_file import read_tensors
 
@@ -160,7 +161,7 @@ def load_teacher(name_or_folder: str | os.PathLike[str], image_size: int = 224) 
         try:
             teacher = _load(name, image_size, local_files_only)
         except OSError as error:  # what transformers raises for a file that is not there
-            reason = _first_line(error)
+            reason = first_line(error)
         else:
             logger.info("Teacher %s loaded from the %s.", name, place)
             return teacher
@@ -191,7 +192,7 @@ def _load(name: str, image_size: int, local_files_only: bool) -> Teacher:
     try:
         model_type = AutoConfig.from_pretrained(name, local_files_only=local_files_only).model_type
     except ValueError as error:  # a kind of model that transformers does not know
-        raise _cannot_load(name, _first_line(error)) from error
+        raise _cannot_load(name, first_line(error)) from error
     if model_type not in MODEL_CLASSES:
         raise _cannot_load(name, f"it is a {model_type!r} model")
     try:
@@ -199,7 +200,7 @@ def _load(name: str, image_size: int, local_files_only: bool) -> Teacher:
             name, local_files_only=local_files_only, output_loading_info=True
         )
     except (RuntimeError, SafetensorError) as error:  # damaged weights, or of other sizes than config.json says
-        raise _cannot_load(name, _first_line(error)) from error
+        raise _cannot_load(name, first_line(error)) from error
     if info["missing_keys"]:  # transformers would go on with random weights
         raise _cannot_load(name, f"weights are missing: {', '.join(sorted(info['missing_keys'])[:3])}")
     mean, std = _normalization(name, model_type, local_files_only)
@@ -226,8 +227,3 @@ def _normalization(name: str, model_type: str, local_files_only: bool) -> tuple[
     if model_type.startswith("clip"):
         return OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
     return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-
-
-def _first_line(error: Exception) -> str:
-    """The gist of a library's error of many lines."""
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,18 +1,24 @@
 """Engines: trainer and evaluator on MONAI's, and what they need at each step."""
 
+from typing import TYPE_CHECKING
+
 from leaf_seg.engines.ema import WeightAverage, trainable_parameters
-from leaf_seg.engines.evaluator import LeafEvaluator
-from leaf_seg.engines.prepare_batch import PrepareDenoising, PrepareImage, PrepareSegmentation
+from leaf_seg.engines.evaluator import BundleEvaluator
+from leaf_seg.engines.prepare_batch import PrepareDenoisingBatch, PrepareImageBatch, PrepareSegmentationBatch
 from leaf_seg.engines.random_state import random_state, set_random_state
-from leaf_seg.engines.trainer import LeafTrainer, TrainingEvents
+from leaf_seg.engines.trainer import BundleTrainer, TrainingEvents
 from leaf_seg.engines.training_state import Stateful, training_state
+from leaf_seg.moved import names_of
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of(__name__)
 
 __all__ = [
-    "LeafEvaluator",
-    "LeafTrainer",
-    "PrepareDenoising",
-    "PrepareImage",
-    "PrepareSegmentation",
+    "BundleEvaluator",
+    "BundleTrainer",
+    "PrepareDenoisingBatch",
+    "PrepareImageBatch",
+    "PrepareSegmentationBatch",
     "Stateful",
     "TrainingEvents",
     "WeightAverage",

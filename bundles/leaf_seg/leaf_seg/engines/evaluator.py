@@ -11,14 +11,14 @@ from monai.utils import ensure_tuple
 from monai.utils.enums import CommonKeys as Keys
 
 from leaf_seg.engines.ema import WeightAverage
-from leaf_seg.inferers import SegmentationMaps
+from leaf_seg.inference.inferers import HypothesisMaps
 
 
-class LeafEvaluator(SupervisedEvaluator):
+class BundleEvaluator(SupervisedEvaluator):
     """MONAI's SupervisedEvaluator for LEAF.
 
     While it runs, and so also when its CheckpointSaver saves the best model, the network holds the averaged weights. An
-    inferer's :class:`~leaf_seg.inferers.SegmentationMaps` become the outputs "pred", "variance" and "entropy".
+    inferer's :class:`~leaf_seg.inference.inferers.HypothesisMaps` become the outputs "pred", "variance" and "entropy".
 
     Args:
         ema: average whose weights are evaluated; None evaluates the network as it is.
@@ -39,7 +39,7 @@ class LeafEvaluator(SupervisedEvaluator):
 
 def _unpack_maps(engine: SupervisedEvaluator) -> None:
     maps = engine.state.output[Keys.PRED]
-    if isinstance(maps, SegmentationMaps):
+    if isinstance(maps, HypothesisMaps):
         engine.state.output[Keys.PRED] = maps.probabilities
         engine.state.output["variance"] = maps.variance
         engine.state.output["entropy"] = maps.entropy

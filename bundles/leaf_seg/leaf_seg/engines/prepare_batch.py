@@ -12,7 +12,7 @@ from leaf_seg.diffusion import TimestepSampler, prediction_target
 from leaf_seg.networks import LatentSegmenter, MaskEncoder
 
 
-class PrepareDenoising(PrepareBatch):
+class PrepareDenoisingBatch(PrepareBatch):
     """Encodes the label map, draws timestep and noise, and adds the noise (LEAF Eq. 1).
 
     Args:
@@ -54,7 +54,7 @@ class PrepareDenoising(PrepareBatch):
         return image, targets, (noisy, timesteps), {}
 
 
-class PrepareSegmentation(PrepareBatch):
+class PrepareSegmentationBatch(PrepareBatch):
     """Image and label map, for a network that trains on its logits."""
 
     def __call__(
@@ -76,7 +76,7 @@ class PrepareSegmentation(PrepareBatch):
         return image, label, (), {"return_logits": True}
 
 
-class PrepareImage(PrepareBatch):
+class PrepareImageBatch(PrepareBatch):
     """One tensor as input and as target, for reconstruction.
 
     Args:

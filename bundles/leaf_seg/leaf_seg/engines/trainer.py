@@ -17,13 +17,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from leaf_seg.engines.ema import WeightAverage
 from leaf_seg.engines.training_state import restore_training_state
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 
 class TrainingEvents(EventEnum):
-    """Events of :class:`LeafTrainer` besides Ignite's and MONAI's.
+    """Events of :class:`BundleTrainer` besides Ignite's and MONAI's.
 
     ``CHECKPOINT_STARTED`` is fired before a checkpoint is collected, for what must not be behind it.
     """
@@ -31,7 +31,7 @@ class TrainingEvents(EventEnum):
     CHECKPOINT_STARTED = "checkpoint_started"
 
 
-class LeafTrainer(SupervisedTrainer):
+class BundleTrainer(SupervisedTrainer):
     """MONAI's SupervisedTrainer with gradient clipping, learning-rate schedule and EMA.
 
     They hang on the optimiser's own step hooks, so that with gradient accumulation, or a step that fp16 scaling skips,

@@ -9,10 +9,10 @@ from ignite.engine import Engine, Events
 from torch.nn.parallel import DistributedDataParallel
 
 from leaf_seg.engines.random_state import random_state, set_random_state
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from leaf_seg.engines.trainer import LeafTrainer
+    from leaf_seg.engines.trainer import BundleTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class _Resumable(Protocol):
     def start_at(self, epoch: int, position: int) -> None: ...
 
 
-def training_state(trainer: LeafTrainer) -> dict[str, Any]:
+def training_state(trainer: BundleTrainer) -> dict[str, Any]:
     """State of a trainer between two optimiser steps, as tensors and plain values.
 
     It holds network, optimizer, schedule, average, loss scale, random generators, the place in the data, and the state
@@ -49,7 +49,7 @@ def training_state(trainer: LeafTrainer) -> dict[str, Any]:
     }
 
 
-def restore_training_state(trainer: LeafTrainer, state: dict[str, Any]) -> None:
+def restore_training_state(trainer: BundleTrainer, state: dict[str, Any]) -> None:
     """Let a trainer that has not run go on from a state.
 
     Random generators and loss scale are restored right before the first step: after all that starting a run may draw,
@@ -99,7 +99,7 @@ def restore_training_state(trainer: LeafTrainer, state: dict[str, Any]) -> None:
     logger.info("Going on after step %d, in epoch %d.", iteration, iteration // epoch_length + 1)
 
 
-def _parts(trainer: LeafTrainer) -> dict[str, Stateful]:
+def _parts(trainer: BundleTrainer) -> dict[str, Stateful]:
     """The stateful parts of a trainer by name."""
     network = trainer.network
     network = network.module if isinstance(network, DistributedDataParallel) else network
@@ -113,7 +113,7 @@ def _parts(trainer: LeafTrainer) -> dict[str, Stateful]:
     return {name: part for name, part in candidates.items() if isinstance(part, Stateful)}
 
 
-def _place_in_data(trainer: LeafTrainer, epoch: int, batch: int) -> None:
+def _place_in_data(trainer: BundleTrainer, epoch: int, batch: int) -> None:
     """Let the data go on with a batch of an epoch, both from 0."""
     loader: Any = trainer.data_loader
     if isinstance(loader.sampler, _Resumable):

@@ -1,8 +1,9 @@
 """Handlers: progress, checkpoints, what is saved of a model, reports and segmentations."""
 
+from typing import TYPE_CHECKING
+
 from leaf_seg.handlers.autoencoder_saver import AutoencoderSaver
 from leaf_seg.handlers.calibration_report import RELIABILITY_NAME, CalibrationReport
-from leaf_seg.handlers.case_overlay import CaseOverlay
 from leaf_seg.handlers.case_report import CASES_NAME, SUMMARY_NAME, CaseReport
 from leaf_seg.handlers.class_dice import ClassDice
 from leaf_seg.handlers.early_stopping import EarlyStopping
@@ -14,6 +15,10 @@ from leaf_seg.handlers.segmentation_saver import SegmentationSaver
 from leaf_seg.handlers.time_budget import TimeBudget
 from leaf_seg.handlers.training_checkpoint import TrainingCheckpoint
 from leaf_seg.handlers.validation_overlays import ValidationOverlays
+from leaf_seg.moved import names_of
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of(__name__)
 
 __all__ = [
     "CASES_NAME",
@@ -21,7 +26,6 @@ __all__ = [
     "SUMMARY_NAME",
     "AutoencoderSaver",
     "CalibrationReport",
-    "CaseOverlay",
     "CaseReport",
     "ClassDice",
     "EarlyStopping",

@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from ignite.engine import Engine, Events
 
-from leaf_seg.data.files import ensure_writable_folder
+from leaf_seg.handlers.best_saver import BestSaver
+from leaf_seg.runtime.files import ensure_writable_folder
 
 logger = logging.getLogger(__name__)
 
 
-class AutoencoderSaver:
+class AutoencoderSaver(BestSaver):
     """Saves the autoencoder whenever the evaluator's key metric is the best so far, with its latents' scale.
 
     ``scaling_factor`` is set to 1 / std of the latents of some training batches (Rombach et al., CVPR 2022), so that
@@ -42,16 +42,8 @@ class AutoencoderSaver:
         self.folder = ensure_writable_folder(folder)
         self.num_batches = num_batches
 
-    def attach(self, engine: Engine) -> None:
-        """Attach to an evaluator with a key metric; after it has compared the metrics."""
-        engine.add_event_handler(Events.COMPLETED, self)
-
-    @torch.no_grad()
-    def __call__(self, engine: Engine) -> None:
-        """Save if this evaluation was the best."""
-        state: Any = engine.state  # MONAI adds the best metric to Ignite's state
-        if state.best_metric_epoch != state.epoch:
-            return
+    def save(self, best: dict[str, Any]) -> None:
+        """Measure the scale and write the folder."""
         device = next(self.autoencoder.parameters()).device
         latents = [
             self.autoencoder.encode(batch["image"].to(device)).latent_dist.mode()

@@ -14,8 +14,8 @@ from ignite.engine import Engine, Events
 
 from leaf_seg.handlers.case_report import SUMMARY_NAME
 from leaf_seg.metrics import brier_scores, reliability_bins, summarize_calibration
-from leaf_seg.reliability import save_reliability
-from leaf_seg.writers import replacing
+from leaf_seg.runtime.files import replacing
+from leaf_seg.visual.reliability import save_reliability
 
 logger = logging.getLogger(__name__)
 

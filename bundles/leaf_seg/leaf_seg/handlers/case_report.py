@@ -15,10 +15,10 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
-from leaf_seg.data.files import case_name, ensure_writable_folder, is_picture
+from leaf_seg.image_io.files import case_name, is_picture
 from leaf_seg.metrics import CONVENTIONS, METRICS, case_metrics, summarize
-from leaf_seg.text_table import aligned
-from leaf_seg.writers import replacing
+from leaf_seg.runtime.files import ensure_writable_folder, replacing
+from leaf_seg.runtime.text import aligned
 
 logger = logging.getLogger(__name__)
 

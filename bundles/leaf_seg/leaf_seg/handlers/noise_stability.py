@@ -12,11 +12,11 @@ from typing import Any, cast
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 
-from leaf_seg.errors import InputError
 from leaf_seg.handlers.case_report import SUMMARY_NAME
 from leaf_seg.metrics import class_dice, noise_stability
 from leaf_seg.networks import LatentSegmenter
-from leaf_seg.writers import replacing
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import replacing
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from tqdm import tqdm
+
+from leaf_seg.runtime.distributed import is_rank_zero
 
 _LOSSES = {"loss": "loss", "loss_prediction": "prediction", "loss_alignment": "alignment"}
 
@@ -30,7 +31,7 @@ class TrainingProgress:
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
-        if _is_rank_zero():
+        if is_rank_zero():
             engine.add_event_handler(Events.STARTED, self._open)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._update)
             engine.add_event_handler(Events.COMPLETED | Events.EXCEPTION_RAISED, self._close)
@@ -71,9 +72,5 @@ class EvaluationProgress:
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
-        if _is_rank_zero():
+        if is_rank_zero():
             self._bar.attach(engine)
-
-
-def _is_rank_zero() -> bool:
-    return not dist.is_initialized() or dist.get_rank() == 0

@@ -12,10 +12,11 @@ from typing import Any, cast
 from ignite.engine import Engine, Events
 from monai.utils import convert_to_numpy
 
-from leaf_seg.data.files import case_name, ensure_writable_folder
-from leaf_seg.errors import InputError
-from leaf_seg.handlers.case_overlay import CaseOverlay
-from leaf_seg.writers import write_label, write_map, write_probabilities
+from leaf_seg.image_io.files import case_name
+from leaf_seg.image_io.writers import write_label, write_map, write_probabilities
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import ensure_writable_folder
+from leaf_seg.visual.case_overlay import CaseOverlay
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class SegmentationSaver:
         save_probabilities: also write the class probabilities.
         save_overlays: also draw an overlay for each case.
         axis: slicing direction of the overlays of volumes: "sagittal", "coronal" or "axial"; of several the first.
-        window: lowest and highest value shown in overlays; None as in :class:`~leaf_seg.transforms.ScaleImaged`.
+        window: lowest and highest value shown in overlays; None as in :class:`~leaf_seg.transforms.ScaleImage`.
 
     Raises:
         InputError: When the axis is unknown or the window is not ascending.

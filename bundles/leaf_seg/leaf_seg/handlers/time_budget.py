@@ -8,8 +8,8 @@ from typing import cast
 
 from ignite.engine import Engine, Events
 
-from leaf_seg.engines import LeafTrainer
-from leaf_seg.errors import check_number
+from leaf_seg.engines import BundleTrainer
+from leaf_seg.runtime.errors import check_number
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class TimeBudget:
         self._end = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a LeafTrainer, behind its ValidationHandler."""
+        """Attach to a BundleTrainer, behind its ValidationHandler."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._check_within_epoch)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._check)
@@ -43,7 +43,7 @@ class TimeBudget:
 
     def _check_within_epoch(self, engine: Engine) -> None:
         ends_epoch = engine.state.iteration % cast(int, engine.state.epoch_length) == 0
-        if cast(LeafTrainer, engine).is_between_steps and not ends_epoch:
+        if cast(BundleTrainer, engine).is_between_steps and not ends_epoch:
             self._check(engine)
 
     def _check(self, engine: Engine) -> None:

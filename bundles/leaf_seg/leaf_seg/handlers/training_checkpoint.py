@@ -6,11 +6,11 @@ import logging
 import time
 from typing import cast
 
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 
-from leaf_seg.engines import LeafTrainer, TrainingEvents, training_state
-from leaf_seg.errors import check_number
+from leaf_seg.engines import BundleTrainer, TrainingEvents, training_state
+from leaf_seg.runtime.distributed import is_rank_zero
+from leaf_seg.runtime.errors import check_number
 from leaf_seg.weights import CheckpointFolder
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class TrainingCheckpoint:
         self._saved_step: int | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a LeafTrainer."""
+        """Attach to a BundleTrainer."""
         engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.EPOCH_STARTED, self._save_first)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_step)
@@ -49,15 +49,15 @@ class TrainingCheckpoint:
     def _begin(self, engine: Engine) -> None:
         self._saved_at = time.monotonic()
         self._start = engine.state.iteration
-        self._saved_step = self._start if cast(LeafTrainer, engine).is_restored else None
+        self._saved_step = self._start if cast(BundleTrainer, engine).is_restored else None
 
     def _save_first(self, engine: Engine) -> None:
         """So that there is something to resume from as soon as there may be a model."""
-        if engine.state.iteration == 0 and not cast(LeafTrainer, engine).is_restored:
+        if engine.state.iteration == 0 and not cast(BundleTrainer, engine).is_restored:
             self._save(engine)
 
     def _after_step(self, engine: Engine) -> None:
-        trainer = cast(LeafTrainer, engine)
+        trainer = cast(BundleTrainer, engine)
         ends_epoch = trainer.state.iteration % cast(int, trainer.state.epoch_length) == 0
         if trainer.is_between_steps and not ends_epoch:
             self._save_if_due(engine)
@@ -68,14 +68,14 @@ class TrainingCheckpoint:
 
     def _save_last(self, engine: Engine) -> None:
         """Unless nothing was trained: then the random state is not that of the training."""
-        trainer = cast(LeafTrainer, engine)
+        trainer = cast(BundleTrainer, engine)
         if trainer.is_between_steps and trainer.state.iteration > self._start:
             self._save(engine)
 
     def _save(self, engine: Engine) -> None:
-        if dist.is_initialized() and dist.get_rank() > 0:
+        if not is_rank_zero():
             return
-        trainer = cast(LeafTrainer, engine)
+        trainer = cast(BundleTrainer, engine)
         trainer.fire_event(TrainingEvents.CHECKPOINT_STARTED)
         self.checkpoints.save(training_state(trainer))
         self._saved_step = trainer.state.iteration

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from ignite.engine import Engine, Events
 
-from leaf_seg.data.files import case_name
-from leaf_seg.handlers.case_overlay import CaseOverlay
+from leaf_seg.image_io.files import case_name
+from leaf_seg.visual.case_overlay import CaseOverlay
 
 
 class ValidationOverlays:

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from leaf_seg.errors import InputError
 from leaf_seg.networks import LatentSegmenter, MaskCodec
-from leaf_seg.precision import autocast
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.precision import autocast
 
 
 class DenoisingLoss(nn.Module):

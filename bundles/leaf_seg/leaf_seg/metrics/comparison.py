@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from leaf_seg.errors import InputError
 from leaf_seg.metrics.segmentation import METRICS
 from leaf_seg.metrics.summary import Interval, bootstrap_interval, mean_defined
-from leaf_seg.text_table import aligned
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.text import aligned
 
 MEAN_FOREGROUND = "mean foreground"
 Table = dict[str, dict[str, dict[str, float]]]  # by metric, class and case

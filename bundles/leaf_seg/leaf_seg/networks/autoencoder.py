@@ -11,11 +11,11 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import nn
 
-from leaf_seg.errors import InputError
-from leaf_seg.json_file import read_json_object
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.json_file import read_json_object
 
 Autoencoder: TypeAlias = "AutoencoderKL | AutoencoderTiny"
-WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"  # diffusers'
+DIFFUSERS_WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"  # diffusers'
 AUTOENCODERS: dict[str, type[Autoencoder]] = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
 
@@ -48,7 +48,7 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
         InputError: When a file is missing, cannot be read, or does not fit the configuration.
     """
     path = Path(folder)
-    for name in ("config.json", WEIGHTS_NAME):
+    for name in ("config.json", DIFFUSERS_WEIGHTS_NAME):
         if not (path / name).is_file():
             raise InputError(
                 f"No {name} in the autoencoder folder {path.resolve()}; expected a folder saved by diffusers' "

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from monai.networks.blocks.dynunet_block import UnetOutBlock
 from monai.networks.nets import DynUNet
 
-from leaf_seg.errors import InputError
 from leaf_seg.networks.logits_network import LogitsNetwork, check_image_size
+from leaf_seg.runtime.errors import InputError
 
 
 class DynUNetSegmenter(LogitsNetwork, DynUNet):

@@ -13,7 +13,6 @@ from torch import nn
 
 from leaf_seg.diffusion.parameterization import check_parameterization
 from leaf_seg.diffusion.schedule import LdmNoiseSchedule, NoiseSchedule
-from leaf_seg.errors import InputError
 from leaf_seg.networks.autoencoder import (
     Autoencoder,
     autoencoder_from_config,
@@ -26,6 +25,7 @@ from leaf_seg.networks.autoencoder import (
 )
 from leaf_seg.networks.mask_codec import MaskCodec
 from leaf_seg.networks.unet import build_unet
+from leaf_seg.runtime.errors import InputError
 
 
 class LatentSegmenter(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 
 class LogitsNetwork(nn.Module):

@@ -11,6 +11,6 @@ from leaf_seg.networks.segresnet import SegResNetSegmenter
 
 # One network more is one class more here. It has `forward(image)`, from [B, 3 or 1, H, W] in [0, 1] to class
 # probabilities [B, K, H, W]; `num_classes`; `image_size`; and a plain `config`, from which `from_config` builds it.
-SegmentationNetwork = LatentSegmenter | BasicUNetSegmenter | DynUNetSegmenter | SegResNetSegmenter
+SavedNetwork = LatentSegmenter | BasicUNetSegmenter | DynUNetSegmenter | SegResNetSegmenter
 
-NETWORKS: dict[str, type[SegmentationNetwork]] = {cls.__name__: cls for cls in get_args(SegmentationNetwork)}
+NETWORKS: dict[str, type[SavedNetwork]] = {cls.__name__: cls for cls in get_args(SavedNetwork)}

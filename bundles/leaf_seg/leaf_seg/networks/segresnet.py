@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from monai.networks.nets import SegResNet
 
-from leaf_seg.errors import InputError
 from leaf_seg.networks.logits_network import LogitsNetwork, check_image_size
+from leaf_seg.runtime.errors import InputError
 
 
 class SegResNetSegmenter(LogitsNetwork, SegResNet):

@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from leaf_seg.errors import InputError
-from leaf_seg.json_file import read_json_object
-from leaf_seg.networks.autoencoder import WEIGHTS_NAME
+from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.json_file import read_json_object
 
 HEADS_KEY = "num_attention_heads"
 _FREE_KEYS = ("sample_size", "dropout")  # of a configuration: the weights do for any value
@@ -76,7 +76,7 @@ def load_unet_weights(unet: UNet2DModel, folder: str | os.PathLike[str]) -> None
     Raises:
         InputError: When a file is missing, cannot be read or does not fit the network.
     """
-    file = Path(folder) / WEIGHTS_NAME
+    file = Path(folder) / DIFFUSERS_WEIGHTS_NAME
     for path in (file, file.with_name("config.json")):
         if not path.is_file():
             raise InputError(

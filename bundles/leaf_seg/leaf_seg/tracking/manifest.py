@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 import leaf_seg
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import replacing
 from leaf_seg.tracking.run_folder import MANIFEST_NAME
-from leaf_seg.writers import replacing
 
 _PACKAGES = (
     *("torch", "monai", "diffusers", "transformers", "pytorch-ignite", "mlflow", "numpy", "scipy"),

@@ -13,10 +13,10 @@ import torch
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from leaf_seg.networks import SegmentationNetwork
+from leaf_seg.networks import SavedNetwork
 from leaf_seg.tracking.mlflow_run import MlflowRun
 from leaf_seg.weights import load_network
-from leaf_seg.weights.model_folder import CONFIG_NAME
+from leaf_seg.weights.model_folder import MODEL_CONFIG_NAME
 
 MODEL_NAME = "model"
 _VARIABLE = "MLFLOW_TRACKING_URI"
@@ -39,11 +39,11 @@ def log_model(run: MlflowRun, folder: str | os.PathLike[str]) -> None:
             input_example=example.numpy(),
             serialization_format="pt2",
             pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", f"numpy=={np.__version__}"],
-            extra_files=[str(Path(folder) / CONFIG_NAME)],
+            extra_files=[str(Path(folder) / MODEL_CONFIG_NAME)],
         )
 
 
-def model_signature(network: SegmentationNetwork) -> ModelSignature:
+def model_signature(network: SavedNetwork) -> ModelSignature:
     """Image [B, 3, H, W] in [0, 1] to class probabilities [B, K, H, W], both float32."""
     size = network.image_size
     inputs = TensorSpec(np.dtype(np.float32), (-1, 3, *size))  # with a name a served model would get a dictionary

@@ -12,11 +12,11 @@ from typing import Any, cast
 from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
 
-from leaf_seg.engines import LeafEvaluator
+from leaf_seg.engines import BundleEvaluator
 from leaf_seg.handlers import CASES_NAME, RELIABILITY_NAME, SUMMARY_NAME
 from leaf_seg.tracking.manifest import read_manifest
 from leaf_seg.tracking.mlflow_run import MlflowRun, mlflow_handler
-from leaf_seg.tracking.run_folder import CONFIG_NAME, MANIFEST_NAME
+from leaf_seg.tracking.run_folder import EXECUTED_CONFIG_NAME, MANIFEST_NAME
 
 
 class MlflowResults:
@@ -52,8 +52,8 @@ class MlflowResults:
         self._run: MlflowRun | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a LeafEvaluator, behind what writes to the folder and before MLFlowHandler."""
-        self._handler = mlflow_handler(cast(LeafEvaluator, engine).val_handlers)
+        """Attach to a BundleEvaluator, behind what writes to the folder and before MLFlowHandler."""
+        self._handler = mlflow_handler(cast(BundleEvaluator, engine).val_handlers)
         if self._handler is None:
             return
         engine.add_event_handler(Events.STARTED, self._start)
@@ -70,7 +70,10 @@ class MlflowResults:
     def _complete(self) -> None:
         run = cast(MlflowRun, self._run)
         run.log_files(
-            [self.folder / name for name in (CONFIG_NAME, MANIFEST_NAME, SUMMARY_NAME, CASES_NAME, RELIABILITY_NAME)],
+            [
+                self.folder / name
+                for name in (EXECUTED_CONFIG_NAME, MANIFEST_NAME, SUMMARY_NAME, CASES_NAME, RELIABILITY_NAME)
+            ],
             self.name,
         )
         run.log_files(sorted((self.folder / "overlays").glob("*.png"))[: self.num_overlays], f"{self.name}/overlays")

@@ -14,15 +14,15 @@ from monai.engines import Evaluator
 from monai.handlers import MLFlowHandler
 from PIL import Image
 
-from leaf_seg.engines import LeafEvaluator, LeafTrainer, TrainingEvents
-from leaf_seg.overrides import command_line_settings
+from leaf_seg.engines import BundleEvaluator, BundleTrainer, TrainingEvents
+from leaf_seg.runtime.overrides import command_line_settings
 from leaf_seg.tracking.manifest import read_manifest
 from leaf_seg.tracking.mlflow_model import log_model
 from leaf_seg.tracking.mlflow_run import MlflowRun, metric_key, mlflow_handler
 from leaf_seg.tracking.rows import step_row, validation_row
 from leaf_seg.tracking.run_folder import (
-    CONFIG_NAME,
     CURVES_NAME,
+    EXECUTED_CONFIG_NAME,
     LOG_NAME,
     LOSSES_NAME,
     MANIFEST_NAME,
@@ -64,11 +64,11 @@ class MlflowTraining:
         self._flushed_at = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a LeafTrainer, behind what writes to the folder, before a TrainingCheckpoint and MLFlowHandler.
+        """Attach to a BundleTrainer, behind what writes to the folder, before a TrainingCheckpoint and MLFlowHandler.
 
         Before the checkpoint, so that no step is in a checkpoint and not in MLflow, whenever the process is killed.
         """
-        lists = (cast(LeafTrainer, engine).train_handlers, cast(LeafEvaluator, self.validator).val_handlers)
+        lists = (cast(BundleTrainer, engine).train_handlers, cast(BundleEvaluator, self.validator).val_handlers)
         self._handlers = [handler for handler in map(mlflow_handler, lists) if handler is not None]
         if mlflow_handler(lists[0]) is None:
             return
@@ -91,7 +91,7 @@ class MlflowTraining:
         session = manifest["sessions"][-1]
         run.log_tags({f"leaf_seg.{key}": session[key] for key in ("git", "datalist_sha256") if session[key]})
         run.log_tags({f"version.{key}": value for key, value in session["versions"].items()})
-        run.log_files([self.folder / name for name in (CONFIG_NAME, MANIFEST_NAME)])
+        run.log_files([self.folder / name for name in (EXECUTED_CONFIG_NAME, MANIFEST_NAME)])
 
     def _log_step(self, engine: Engine) -> None:
         row = {f"train_{name}" if name.startswith("loss") else name: value for name, value in step_row(engine).items()}

@@ -11,7 +11,7 @@ _LOSSES = ("loss", "loss_prediction", "loss_alignment")
 
 
 def step_row(trainer: Engine) -> dict[str, float]:
-    """Losses and learning rate of the step that a LeafTrainer has just done.
+    """Losses and learning rate of the step that a BundleTrainer has just done.
 
     "loss_prediction" and "loss_alignment" are there when features are distilled.
     """

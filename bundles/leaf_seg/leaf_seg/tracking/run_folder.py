@@ -9,19 +9,17 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import torch.distributed as dist
-
-from leaf_seg.data.files import ensure_writable_folder
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.distributed import is_rank_zero
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import ensure_writable_folder
 from leaf_seg.weights import CheckpointFolder
 from leaf_seg.weights.checkpoint_folder import LAST_NAME, PREVIOUS_NAME
-from leaf_seg.weights.model_folder import CONFIG_NAME as MODEL_CONFIG_NAME
-from leaf_seg.weights.model_folder import WEIGHTS_NAME
+from leaf_seg.weights.model_folder import MODEL_CONFIG_NAME, MODEL_WEIGHTS_NAME
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS_NAME = "checkpoints"
-CONFIG_NAME = "executed_config.json"
+EXECUTED_CONFIG_NAME = "executed_config.json"
 CURVES_NAME = "curves.png"
 LOG_NAME = "train.log"
 LOSSES_NAME = "losses.csv"
@@ -29,7 +27,13 @@ MANIFEST_NAME = "manifest.json"
 METRICS_NAME = "metrics.csv"
 OVERLAYS_NAME = "overlays"
 STORE_NAME = "mlruns.db"
-_RECORDS = (CONFIG_NAME, CURVES_NAME, LOSSES_NAME, MANIFEST_NAME, METRICS_NAME)  # of a training, besides its model
+_RECORDS = (
+    EXECUTED_CONFIG_NAME,
+    CURVES_NAME,
+    LOSSES_NAME,
+    MANIFEST_NAME,
+    METRICS_NAME,
+)  # of a training, besides its model
 
 
 def prepare_run_folder(folder: str | os.PathLike[str], resume: bool = False, overwrite: bool = False) -> Path:
@@ -49,10 +53,10 @@ def prepare_run_folder(folder: str | os.PathLike[str], resume: bool = False, ove
     path = ensure_writable_folder(folder)
     checkpoints = CheckpointFolder(path / CHECKPOINTS_NAME)
     if resume and not checkpoints.exist():
-        if (path / WEIGHTS_NAME).exists():
+        if (path / MODEL_WEIGHTS_NAME).exists():
             raise InputError(
-                f"{path.resolve()} holds a trained model ({WEIGHTS_NAME}) but no checkpoint in {CHECKPOINTS_NAME}/ to "
-                "resume from. Restore the checkpoint, or train into another --output_dir."
+                f"{path.resolve()} holds a trained model ({MODEL_WEIGHTS_NAME}) but no checkpoint in "
+                f"{CHECKPOINTS_NAME}/ to resume from. Restore the checkpoint, or train into another --output_dir."
             )
         logger.warning("There is nothing to resume in %s: training begins at the beginning.", path.resolve())
     if not (resume or overwrite):
@@ -72,7 +76,7 @@ def check_unoccupied(folder: str | os.PathLike[str], overwrite: bool = False) ->
     Raises:
         InputError: Names the first such file.
     """
-    names = (WEIGHTS_NAME, f"{CHECKPOINTS_NAME}/{LAST_NAME}", f"{CHECKPOINTS_NAME}/{PREVIOUS_NAME}", *_RECORDS)
+    names = (MODEL_WEIGHTS_NAME, f"{CHECKPOINTS_NAME}/{LAST_NAME}", f"{CHECKPOINTS_NAME}/{PREVIOUS_NAME}", *_RECORDS)
     found = [name for name in (*names, MODEL_CONFIG_NAME) if (Path(folder) / name).exists()]
     if found and not overwrite:
         raise InputError(
@@ -87,7 +91,7 @@ def clear_run_folder(folder: str | os.PathLike[str]) -> None:
 
     For right before the new training: until then the command may yet turn out to be wrong.
     """
-    if dist.is_initialized() and dist.get_rank() > 0:
+    if not is_rank_zero():
         return
     path = Path(folder)
     CheckpointFolder(path / CHECKPOINTS_NAME).clear()

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 
-from leaf_seg.data.files import ensure_writable_folder
-from leaf_seg.errors import InputError
-from leaf_seg.overrides import command_line_config
+from leaf_seg.runtime.distributed import is_rank_zero
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import ensure_writable_folder, replacing
+from leaf_seg.runtime.overrides import command_line_config
 from leaf_seg.tracking.manifest import new_session, write_manifest
-from leaf_seg.tracking.run_folder import CONFIG_NAME
-from leaf_seg.writers import replacing
+from leaf_seg.tracking.run_folder import EXECUTED_CONFIG_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ class RunManifest:
 
     def attach(self, engine: Engine) -> None:
         """Attach to an engine, before what reads the manifest."""
-        if not dist.is_initialized() or dist.get_rank() == 0:
+        if is_rank_zero():
             engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -68,8 +67,8 @@ class RunManifest:
         config = command_line_config()
         if config is not None:
             config |= {key: False for key in _ONCE if key in config}
-            _tell_changes(self.folder / CONFIG_NAME, config)
-            with replacing(self.folder / CONFIG_NAME) as temporary:
+            _tell_changes(self.folder / EXECUTED_CONFIG_NAME, config)
+            with replacing(self.folder / EXECUTED_CONFIG_NAME) as temporary:
                 temporary.write_text(json.dumps(config, indent=4) + "\n")
         write_manifest(self.folder, new_session(self.seed, self.device, self.datalist_sha256))
 

@@ -8,15 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
-from leaf_seg.data.files import ensure_writable_folder
-from leaf_seg.tracking.curves import save_curves
+from leaf_seg.runtime.distributed import is_rank_zero
+from leaf_seg.runtime.files import ensure_writable_folder, replacing
 from leaf_seg.tracking.rows import step_row, validation_row
 from leaf_seg.tracking.run_folder import CURVES_NAME, LOSSES_NAME, METRICS_NAME
-from leaf_seg.writers import replacing
+from leaf_seg.visual.curves import save_curves
 
 Row = dict[str, Any]
 
@@ -41,8 +40,8 @@ class TrainingLog:
         self._started = time.monotonic()
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a LeafTrainer, before a TrainingCheckpoint."""
-        if dist.is_initialized() and dist.get_rank() > 0:
+        """Attach to a BundleTrainer, before a TrainingCheckpoint."""
+        if not is_rank_zero():
             return
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._log_step)

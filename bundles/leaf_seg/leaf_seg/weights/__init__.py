@@ -2,12 +2,7 @@
 
 from leaf_seg.weights.checkpoint_folder import CheckpointFolder
 from leaf_seg.weights.initial import check_start, initial_segmenter, own_autoencoder, trained_with
-from leaf_seg.weights.model_folder import (
-    check_dataset,
-    load_network,
-    load_settings,
-    save_model,
-)
+from leaf_seg.weights.model_folder import check_dataset, load_network, load_settings, save_model
 
 __all__ = [
     "CheckpointFolder",

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import torch
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.text import shortened
 
 State = dict[str, torch.Tensor]
 
@@ -144,6 +145,5 @@ def _without_ones(shape: torch.Size) -> tuple[int, ...]:
 def _listing(kind: str, keys: Collection[str]) -> str:
     if not keys:
         return ""
-    listed = list(dict.fromkeys(keys))
-    rest = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return f" {len(listed)} {kind}: {', '.join(listed[:_LISTED])}{rest}."
+    distinct = dict.fromkeys(keys)
+    return f" {len(distinct)} {kind}: {shortened(distinct, _LISTED)}."

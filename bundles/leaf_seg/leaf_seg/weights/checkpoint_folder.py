@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from leaf_seg.data.files import ensure_writable_folder
-from leaf_seg.errors import InputError
-from leaf_seg.writers import replacing
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import ensure_writable_folder, replacing
+from leaf_seg.runtime.text import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class CheckpointFolder:
                 state = _load_whole(path)
             except Exception as error:  # damage shows in many kinds
                 damaged.append(path.replace(path.with_suffix(".damaged")))  # or it would become the previous one
-                logger.error("The checkpoint %s is damaged and not used (%s).", path, _first_line(error))
+                logger.error("The checkpoint %s is damaged and not used (%s).", path, first_line(error))
             else:
                 logger.info("Resuming from %s.", path)
                 return state
@@ -98,7 +98,3 @@ def _load_whole(path: Path) -> dict[str, Any]:
     if damaged is not None:
         raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
     return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -18,9 +18,9 @@ from torch import nn
 from transformers import ImageProcessingMixin, PreTrainedModel
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from leaf_seg.errors import InputError
-from leaf_seg.networks.autoencoder import WEIGHTS_NAME, Autoencoder, initial_autoencoder
-from leaf_seg.settings import ModelSettings
+from leaf_seg.data.model_settings import ModelSettings
+from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, Autoencoder, initial_autoencoder
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights.assembly import State
 from leaf_seg.weights.dinov2 import dinov2_from_original, is_original_dinov2
 from leaf_seg.weights.ldm_autoencoder import WHAT as LDM_AUTOENCODER
@@ -28,8 +28,13 @@ from leaf_seg.weights.ldm_autoencoder import is_ldm_autoencoder, ldm_autoencoder
 from leaf_seg.weights.ldm_checkpoint import EMA_PREFIX, UNET_PREFIX, check_nothing_left, part, unet_weights
 from leaf_seg.weights.ldm_unet import WHAT as LDM_UNET
 from leaf_seg.weights.ldm_unet import is_ldm_unet, ldm_unet
-from leaf_seg.weights.model_folder import AUTOENCODER_NAME, CONFIG_NAME, SAFE_WEIGHTS_NAME, save_model
-from leaf_seg.weights.model_folder import WEIGHTS_NAME as WEIGHTS_FILE_NAME
+from leaf_seg.weights.model_folder import (
+    AUTOENCODER_NAME,
+    MODEL_CONFIG_NAME,
+    MODEL_SAFETENSORS_NAME,
+    MODEL_WEIGHTS_NAME,
+    save_model,
+)
 from leaf_seg.weights.published_segmenter import PublishedModel, is_leaf_folder, is_sdseg, leaf_model, sdseg_model
 from leaf_seg.weights.taesd import taesd, taesd_files
 from leaf_seg.weights.tensor_file import PICKLE_SUFFIXES, SAFE_SUFFIX, read_tensors
@@ -42,7 +47,7 @@ KNOWN = (
 )
 _IMAGE_SIZE = (256, 256)  # of LEAF and SDSeg
 _CONFIG_FILES = ["config.json", "*/config.json", "*/scheduler_config.json"]
-_DIFFUSERS_FILES = ("config.json", WEIGHTS_NAME)
+_DIFFUSERS_FILES = ("config.json", DIFFUSERS_WEIGHTS_NAME)
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ def _from_folder(path: Path, options: Options) -> Converted:
             found = initial_autoencoder({}, candidate)
             return _autoencoder("an autoencoder in diffusers' format", found, options)
     names = sorted(item.name for item in path.iterdir())
-    if CONFIG_NAME in names and {WEIGHTS_FILE_NAME, SAFE_WEIGHTS_NAME} & set(names):
+    if MODEL_CONFIG_NAME in names and {MODEL_WEIGHTS_NAME, MODEL_SAFETENSORS_NAME} & set(names):
         raise InputError(f"{path.resolve()} is a model of leaf_seg already: use it by --model_dir or --init_dir.")
     files_there = [name for name in names if name.endswith((SAFE_SUFFIX, *PICKLE_SUFFIXES))]
     hint = f" If {files_there[0]} is what you mean, give the file itself." if files_there else ""
@@ -228,7 +233,7 @@ def _save(converted: Converted, folder: Path, options: Options) -> None:
             ImageProcessingMixin(**normalization).save_pretrained(folder)
         return
     settings = ModelSettings(("background", options.class_name or "foreground"), content.segmenter.image_size)
-    save_model(content.segmenter, settings, folder, {"converted_from": converted.what}, SAFE_WEIGHTS_NAME)
+    save_model(content.segmenter, settings, folder, {"converted_from": converted.what}, MODEL_SAFETENSORS_NAME)
     content.autoencoder.save_pretrained(folder / AUTOENCODER_NAME)
 
 
@@ -255,8 +260,8 @@ def _download(name: str) -> Path:
     try:
         configs = Path(snapshot_download(name, allow_patterns=_CONFIG_FILES))
         folders = ("unet", "vae", "latent_encoder") if is_leaf_folder(configs) else ("vae",)
-        weights = [f"{folder}/{WEIGHTS_NAME}" for folder in folders if (configs / folder).is_dir()]
-        return Path(snapshot_download(name, allow_patterns=weights or [WEIGHTS_NAME]))
+        weights = [f"{folder}/{DIFFUSERS_WEIGHTS_NAME}" for folder in folders if (configs / folder).is_dir()]
+        return Path(snapshot_download(name, allow_patterns=weights or [DIFFUSERS_WEIGHTS_NAME]))
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights.assembly import SourceKey, assemble
 
 HEAD_DIM = 64  # of all published sizes

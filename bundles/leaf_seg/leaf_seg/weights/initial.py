@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
 
-from leaf_seg.errors import InputError
 from leaf_seg.networks import LatentSegmenter, MaskCodec, build_conditional_unet, build_unet
 from leaf_seg.networks.autoencoder import Autoencoder, decoder_part
 from leaf_seg.networks.unet import change_mask_latents
-from leaf_seg.overrides import check_not_overridden
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.overrides import check_not_overridden
 from leaf_seg.weights.model_folder import AUTOENCODER_NAME, load_network, training_record
 
 logger = logging.getLogger(__name__)

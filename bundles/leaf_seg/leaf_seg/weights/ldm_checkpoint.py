@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import torch
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights.assembly import State
 
 UNET_PREFIX = "model.diffusion_model."

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from diffusers import UNet2DModel
 
-from leaf_seg.errors import InputError
 from leaf_seg.networks.unet import HEADS_KEY, build_unet
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights.assembly import SourceKey, State, assemble, building, last_number_after, shape_of
 
 WHAT = "the U-Net of LDM (lsun_churches256)"

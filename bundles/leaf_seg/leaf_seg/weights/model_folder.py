@@ -17,29 +17,29 @@ from safetensors.torch import save_file
 from torch import nn
 
 from leaf_seg.data.datalists import Datalist
-from leaf_seg.data.files import ensure_writable_folder
-from leaf_seg.errors import InputError
-from leaf_seg.networks import NETWORKS, LatentSegmenter, SegmentationNetwork
-from leaf_seg.settings import ModelSettings
-from leaf_seg.weights.tensor_file import SAFE_SUFFIX, read_tensors
-from leaf_seg.writers import replacing
+from leaf_seg.data.model_settings import ModelSettings
+from leaf_seg.networks import NETWORKS, LatentSegmenter, SavedNetwork
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import ensure_writable_folder, replacing
+from leaf_seg.runtime.text import shortened
+from leaf_seg.weights.tensor_file import read_tensors
 
 logger = logging.getLogger(__name__)
 
-CONFIG_NAME = "config.json"
-WEIGHTS_NAME = "model.pt"
-SAFE_WEIGHTS_NAME = "model.safetensors"
+MODEL_CONFIG_NAME = "config.json"
+MODEL_WEIGHTS_NAME = "model.pt"
+MODEL_SAFETENSORS_NAME = "model.safetensors"
 AUTOENCODER_NAME = "autoencoder"  # folder of the whole frozen autoencoder, where the model brings its own
 CLASS_KEY = "_class_name"
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 def save_model(
-    network: SegmentationNetwork,
+    network: SavedNetwork,
     settings: ModelSettings,
     folder: str | os.PathLike[str],
     provenance: dict[str, Any] | None = None,
-    weights_name: str = WEIGHTS_NAME,
+    weights_name: str = MODEL_WEIGHTS_NAME,
     storage: str = "fp32",
 ) -> Path:
     """Write ``config.json`` and the weights, each in the former one's place only when it is complete.
@@ -61,8 +61,8 @@ def save_model(
     path = ensure_writable_folder(folder)
     description = {CLASS_KEY: type(network).__name__} | network.config
     config = {"network": description, "settings": settings.to_dict(), "training": provenance or {}}
-    with replacing(path / weights_name) as weights, replacing(path / CONFIG_NAME) as text:
-        if weights_name == SAFE_WEIGHTS_NAME:
+    with replacing(path / weights_name) as weights, replacing(path / MODEL_CONFIG_NAME) as text:
+        if weights_name == MODEL_SAFETENSORS_NAME:
             save_file(state, weights)
         else:
             torch.save({"model": state}, weights)
@@ -76,7 +76,7 @@ def check_storage(storage: str) -> None:
         raise InputError(f"storage is {storage!r}; expected fp32 or fp16.")
 
 
-def _stored(network: SegmentationNetwork, storage: str) -> dict[str, torch.Tensor]:
+def _stored(network: SavedNetwork, storage: str) -> dict[str, torch.Tensor]:
     """The state dictionary as it is to be written."""
     state = network.state_dict()
     if storage == "fp32":
@@ -139,7 +139,7 @@ def training_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def load_network(
     folder: str | os.PathLike[str], weights_name: str | None = None, dropout: float | None = None
-) -> SegmentationNetwork:
+) -> SavedNetwork:
     """Build the network of a model folder and load its weights, strictly, in evaluation mode.
 
     Args:
@@ -164,8 +164,8 @@ def load_network(
     missing, unexpected = network.load_state_dict(state, strict=False, assign=True)
     if missing or unexpected:
         raise InputError(
-            f"{file} does not fit {path / CONFIG_NAME}: {len(missing)} keys missing {_first(missing)}, "
-            f"{len(unexpected)} unexpected {_first(unexpected)}. Use the config.json saved by the same training."
+            f"{file} does not fit {path / MODEL_CONFIG_NAME}: {len(missing)} keys missing ({shortened(missing, 3)}), "
+            f"{len(unexpected)} unexpected ({shortened(unexpected, 3)}). Use the config.json of the same training."
         )
     if dropout is not None:
         for layer in network.modules():
@@ -174,24 +174,24 @@ def load_network(
     return network.eval()
 
 
-def _network_class(folder: Path, config: dict[str, Any]) -> type[SegmentationNetwork]:
+def _network_class(folder: Path, config: dict[str, Any]) -> type[SavedNetwork]:
     # A folder of an earlier version names no class: there was one.
     name = config.get(CLASS_KEY, LatentSegmenter.__name__)
     if str(name) not in NETWORKS:
         raise InputError(
-            f"{folder / CONFIG_NAME} describes a network of the class {name!r}; this version of leaf_seg has "
+            f"{folder / MODEL_CONFIG_NAME} describes a network of the class {name!r}; this version of leaf_seg has "
             f"{', '.join(NETWORKS)}. Use the version that trained the model, or train again."
         )
     return NETWORKS[str(name)]
 
 
 def _weights_file(folder: Path, name: str | None) -> Path:
-    if name is None and (folder / SAFE_WEIGHTS_NAME).is_file() and not (folder / WEIGHTS_NAME).exists():
-        return folder / SAFE_WEIGHTS_NAME
-    return folder / (name or WEIGHTS_NAME)
+    if name is None and (folder / MODEL_SAFETENSORS_NAME).is_file() and not (folder / MODEL_WEIGHTS_NAME).exists():
+        return folder / MODEL_SAFETENSORS_NAME
+    return folder / (name or MODEL_WEIGHTS_NAME)
 
 
-def _matching(state: dict[str, torch.Tensor], network: SegmentationNetwork, file: Path) -> dict[str, torch.Tensor]:
+def _matching(state: dict[str, torch.Tensor], network: SavedNetwork, file: Path) -> dict[str, torch.Tensor]:
     """The state in the network's data types, if its shapes are the network's."""
     own = network.state_dict()
     wrong = [
@@ -201,18 +201,18 @@ def _matching(state: dict[str, torch.Tensor], network: SegmentationNetwork, file
     ]
     if wrong:
         raise InputError(
-            f"{file} does not fit {file.parent / CONFIG_NAME}: {len(wrong)} shapes differ {_first(wrong)}. "
-            "Use the config.json saved by the same training."
+            f"{file} does not fit {file.parent / MODEL_CONFIG_NAME}: {len(wrong)} shapes differ "
+            f"({shortened(wrong, 3)}). Use the config.json of the same training."
         )
     return {key: value.to(own[key].dtype) if key in own else value for key, value in state.items()}
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    file = folder / CONFIG_NAME
+    file = folder / MODEL_CONFIG_NAME
     if not file.is_file():
         raise InputError(
-            f"No {CONFIG_NAME} in {folder.resolve()}; expected a model folder with {CONFIG_NAME} and {WEIGHTS_NAME}, "
-            "as training leaves it in its output_dir. Set --model_dir (or --model) to it."
+            f"No {MODEL_CONFIG_NAME} in {folder.resolve()}; expected a model folder with {MODEL_CONFIG_NAME} and "
+            f"{MODEL_WEIGHTS_NAME}, as training leaves it in its output_dir. Set --model_dir (or --model) to it."
         )
     try:
         config = json.loads(file.read_text())
@@ -227,7 +227,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _unfit_config(folder: Path, error: Exception) -> str:
     return (
-        f"{folder / CONFIG_NAME} describes no model that this version of leaf_seg can build "
+        f"{folder / MODEL_CONFIG_NAME} describes no model that this version of leaf_seg can build "
         f"({type(error).__name__}: {error}); restore the file or train again."
     )
 
@@ -235,21 +235,4 @@ def _unfit_config(folder: Path, error: Exception) -> str:
 def _read_weights(file: Path) -> dict[str, torch.Tensor]:
     if not file.is_file():
         raise InputError(f"No weights {file}; expected the checkpoint that training saves after its first validation.")
-    if file.suffix == SAFE_SUFFIX:
-        return read_tensors(file)
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # damage shows in many kinds
-        raise InputError(
-            f"Cannot read the weights {file} ({error}); the file is damaged or is no checkpoint."
-        ) from error
-    state = state.get("model", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(
-            f"{file} holds no state dictionary, alone or under the key 'model'; choose another checkpoint."
-        )
-    return state
-
-
-def _first(items: list[str], number: int = 3) -> str:
-    return f"({', '.join(items[:number])}{', ...' if len(items) > number else ''})" if items else ""
+    return read_tensors(file)

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DModel
 
-from leaf_seg.errors import InputError
-from leaf_seg.json_file import read_json_object
 from leaf_seg.networks import LatentSegmenter
-from leaf_seg.networks.autoencoder import WEIGHTS_NAME, autoencoder_from_config
+from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, autoencoder_from_config
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.json_file import read_json_object
 from leaf_seg.weights.assembly import State, shape_of
 from leaf_seg.weights.ldm_autoencoder import ldm_autoencoder, ldm_encoder_state
 from leaf_seg.weights.ldm_checkpoint import EMA_PREFIX, UNET_PREFIX, check_nothing_left, part, unet_weights
@@ -64,7 +64,7 @@ def leaf_model(folder: str | os.PathLike[str], image_size: Sequence[int], ema: b
     """
     path, unet_part = Path(folder), "unet_ema" if ema else "unet"
     parts = (unet_part, "vae", "latent_encoder")
-    needed = [*(f"{name}/{WEIGHTS_NAME}" for name in parts), f"{unet_part}/config.json", _SCHEDULER_FILE]
+    needed = [*(f"{name}/{DIFFUSERS_WEIGHTS_NAME}" for name in parts), f"{unet_part}/config.json", _SCHEDULER_FILE]
     missing = [name for name in needed if not (path / name).is_file()]
     if missing:
         raise InputError(
@@ -186,4 +186,4 @@ def _leaf_scheduler(file: Path) -> tuple[DDIMScheduler, str]:
 
 
 def _tensors(folder: Path, name: str) -> State:
-    return read_tensors(folder / name / WEIGHTS_NAME)
+    return read_tensors(folder / name / DIFFUSERS_WEIGHTS_NAME)

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights.assembly import State
 
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
@@ -102,8 +102,8 @@ def _is_zip(path: Path) -> bool:
 
 def _damaged(path: Path, error: Exception) -> InputError:
     return InputError(
-        f"{path} cannot be read as weights ({_gist(error)}): it is damaged, incomplete or of another kind. Download it "
-        "again."
+        f"{path} cannot be read as weights ({_gist(error)}): it is damaged, incomplete or of another kind. Restore "
+        "it, or download it again."
     )
 
 

@@ -19,7 +19,7 @@ from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
 import leaf_seg
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 from lib.background import check_before_background_tasks
 from lib.batch import BatchInference
 from lib.datastore import DurableDatastore

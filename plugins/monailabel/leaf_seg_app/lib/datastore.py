@@ -16,9 +16,9 @@ from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.datastore import DefaultLabelTag
 
-from leaf_seg.data.files import case_name
-from leaf_seg.errors import InputError
-from leaf_seg.writers import replacing
+from leaf_seg.image_io.files import case_name
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import replacing
 from lib.abandoned import remove_abandoned
 from lib.http_errors import bad_request, not_found
 from lib.label_files import class_indices, read_label

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from fastapi import HTTPException
 
-from leaf_seg.errors import InputError
+from leaf_seg.runtime.errors import InputError
 
 
 @contextmanager

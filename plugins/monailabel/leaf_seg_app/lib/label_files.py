@@ -15,10 +15,10 @@ from monai.data import ITKReader
 from monai.transforms import LoadImage
 from PIL import Image
 
-from leaf_seg.data.files import is_picture, is_volume
-from leaf_seg.errors import InputError
-from leaf_seg.monai_label import PICTURE_AFFINE
-from leaf_seg.writers import write_label, write_map
+from leaf_seg.image_io.files import is_picture, is_volume
+from leaf_seg.image_io.writers import write_label, write_map
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.transforms.label_map import PICTURE_AFFINE
 
 _TOLERANCE = 1e-3  # mm
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd")

@@ -8,8 +8,8 @@ from typing import Any
 
 from monailabel.utils.others.generic import name_to_device
 
-from leaf_seg.errors import InputError
-from leaf_seg.overrides import parse_bool
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.overrides import parse_bool
 
 logger = logging.getLogger(__name__)
 

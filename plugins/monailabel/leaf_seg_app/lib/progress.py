@@ -9,7 +9,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from leaf_seg.writers import replacing
+from leaf_seg.runtime.files import replacing
 
 
 class TrainingStats:

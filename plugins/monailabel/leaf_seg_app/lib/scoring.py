@@ -11,9 +11,9 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from leaf_seg import Segmenter
-from leaf_seg.errors import InputError
 from leaf_seg.metrics import agreement
 from leaf_seg.networks import LatentSegmenter
+from leaf_seg.runtime.errors import InputError
 from lib import options
 from lib.versions import ModelVersions
 

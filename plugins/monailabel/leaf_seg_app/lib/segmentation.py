@@ -16,7 +16,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.utils.others.generic import device_list
 
 from leaf_seg import Segmentation
-from leaf_seg.data.files import is_picture
+from leaf_seg.image_io.files import is_picture
 from leaf_seg.metrics import describe_structures
 from lib import options
 from lib.label_files import EXTENSIONS, write_result

@@ -21,10 +21,11 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.others.generic import device_list
 
 from leaf_seg import Segmenter, load
-from leaf_seg.data.files import case_name, ensure_writable_folder
+from leaf_seg.image_io.files import case_name
 from leaf_seg.metrics import class_dice
+from leaf_seg.runtime.files import ensure_writable_folder
 from leaf_seg.tracking import end_log
-from leaf_seg.transforms import LoadCased
+from leaf_seg.transforms.load_case import LoadCase
 from lib import options
 from lib.abandoned import remove_abandoned
 from lib.progress import TrainingStats
@@ -218,7 +219,7 @@ def _mean_dice(segmenter: Segmenter, cases: list[dict[str, str]]) -> float:
     """Mean over cases and structures."""
     dice = []
     for case in cases:
-        truth = LoadCased("label")({"label": case["label"]})["label"][0]
+        truth = LoadCase("label")({"label": case["label"]})["label"][0]
         pred = torch.from_numpy(segmenter(case["image"]).label)
         dice.append(class_dice(pred, truth, len(segmenter.settings.class_names)))
     return float(np.mean(dice))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
-from leaf_seg.data.files import case_name
-from leaf_seg.errors import InputError
-from leaf_seg.writers import write_label
+from leaf_seg.image_io.files import case_name
+from leaf_seg.image_io.writers import write_label
+from leaf_seg.runtime.errors import InputError
 from lib.label_files import class_indices, read_label
 
 Case = dict[str, str]

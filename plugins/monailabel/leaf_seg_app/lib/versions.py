@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from leaf_seg import Segmenter, load
-from leaf_seg.data.files import ensure_writable_folder
-from leaf_seg.errors import InputError
-from leaf_seg.settings import ModelSettings
+from leaf_seg.data.model_settings import ModelSettings
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import ensure_writable_folder, replacing
 from leaf_seg.weights import load_settings
-from leaf_seg.writers import replacing
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What every part runs on: devices, precision, errors, files, the command line, how a run ends."""

@@ -1,0 +1,247 @@
+"""Strict reading of what a user sets on the command line of ``python -m monai.bundle run``."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import re
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+from fire.parser import SeparateFlagArgs
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle.scripts import run, run_workflow
+from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
+
+from leaf_seg.runtime.errors import InputError, show_input_errors_plainly
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_COMMANDS: dict[str, Callable[..., None]] = {"run": run, "run_workflow": run_workflow}
+
+
+def parse_bool(value: Any, name: str) -> bool:
+    """Turn a config value into a boolean, refusing what is not plainly one.
+
+    ``--resume false`` reaches a config as the string ``"false"``, which Python takes for true.
+
+    Args:
+        value: ``True``, ``False``, 1, 0, or one of true, false, yes, no, 1, 0 as a string in any case.
+        name: config key that holds the value, for the message.
+
+    Raises:
+        InputError: For any other value.
+    """
+    if isinstance(value, (bool, int, str)):
+        word = str(value).strip().lower()
+        if word in _BOOLEANS:
+            return _BOOLEANS[word]
+    raise InputError(
+        f"The value of {name} is {value!r}, which is neither true nor false: give one of {', '.join(_BOOLEANS)}."
+    )
+
+
+def check_command_line(argv: Sequence[str] | None = None) -> None:
+    """Refuse command line overrides whose key is in none of the config files.
+
+    MONAI adds an unknown key to the config without a word, so a mistyped one would train with the default value. Does
+    nothing in a process that was not started as ``python -m monai.bundle run`` or ``run_workflow``.
+
+    From then on an :class:`InputError` ends such a process with its message alone.
+
+    Args:
+        argv: the process's arguments, the program first. ``None``: ``sys.argv``.
+
+    Raises:
+        InputError: For overrides of unknown top-level keys, naming the nearest of each, and for those that MONAI passes
+            over.
+    """
+    arguments = _command_line_arguments(argv)
+    if arguments is None:
+        return
+    show_input_errors_plainly()
+
+    config_files = arguments.get("config_file")
+    config_keys = set(ConfigParser.load_config_files(config_files)) if config_files else set()
+    known = config_keys | _argument_names() | _tracking_keys(arguments.get("tracking")) | {ConfigParser.meta_key}
+    check_keys(arguments, known, ", ".join(_file_names(config_files)) or "the config")
+    own = _argument_names()
+    empty = [f"--{key}" for key, value in arguments.items() if value is None and key not in own]
+    if empty:
+        raise InputError(f"{', '.join(empty)} None would be passed over by MONAI; to empty a setting, write '$None'.")
+
+
+def check_keys(keys: Collection[str], known: Collection[str], where: str) -> None:
+    """Refuse overrides of keys that a config does not have.
+
+    Args:
+        keys: to be overridden; of nested ones, such as ``train#handlers``, the first level counts.
+        known: top-level keys that can be overridden.
+        where: what has these keys, for the message.
+
+    Raises:
+        InputError: For unknown keys; names the nearest key of each.
+    """
+    unknown = {key: _root(key) for key in keys if _root(key) not in known}
+    if unknown:
+        found = "\n".join(f"no key {key!r} in {where}{_suggestion(root, known)}" for key, root in unknown.items())
+        raise InputError(f"{found}\nCorrect the command line: the keys that can be set stand at the top of the file.")
+
+
+def command_line_config(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
+    """The config that the command line of ``python -m monai.bundle run`` asks for: its files with its overrides.
+
+    Saved as JSON and given as ``--config_file`` it repeats the run.
+
+    Args:
+        argv: the process's arguments, the program first. ``None``: ``sys.argv``.
+
+    Returns:
+        The config, its expressions unevaluated; None in a process that was not started so.
+    """
+    arguments = _command_line_arguments(argv)
+    if not arguments or not arguments.get("config_file"):
+        return None
+    parser = ConfigParser()
+    parser.read_config(arguments["config_file"])
+    own = _argument_names()
+    parser.update({key: value for key, value in arguments.items() if key not in own})
+    config = dict(parser.get())
+    config.pop(ConfigParser.meta_key, None)
+    return config
+
+
+def command_line_settings(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """What a user sets: the plain values at the top of the config, and what the command line overrides further down.
+
+    Args:
+        argv: the process's arguments, the program first. ``None``: ``sys.argv``.
+
+    Returns:
+        Values by key, "/" between the levels; empty in a process not started as ``python -m monai.bundle run``.
+    """
+    config = command_line_config(argv)
+    if config is None:
+        return {}
+    own = _argument_names()
+    overrides = {key: value for key, value in (_command_line_arguments(argv) or {}).items() if key not in own}
+    nested = {re.sub("#|::", "/", key): value for key, value in overrides.items() if _root(key) != key}
+    return {key: value for key, value in config.items() if _is_plain(value)} | nested
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.startswith(("$", "@", "%"))
+    if isinstance(value, list):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, (bool, int, float))
+
+
+def check_without_effect(values: Mapping[str, Any]) -> None:
+    """Refuse a setting of which the overlays in use make nothing.
+
+    An overlay that trains another network than LEAF's leaves the keys of the parts it does without behind, and a value
+    for one would be ignored without a word. So the overlay empties these keys, and lists them.
+
+    Args:
+        values: value of each such key; null, 0 or {} where nobody set it.
+
+    Raises:
+        InputError: For any other value.
+    """
+    found = [f"{key} is {value!r}" for key, value in values.items() if value]
+    if found:
+        raise InputError(
+            f"{'; '.join(found)}: what these config files train has no part that uses it. Leave the setting out, or "
+            "the overlay that replaces the part."
+        )
+
+
+def check_not_overridden(
+    keys: Collection[str], reason: str, but: Collection[str] = (), argv: Sequence[str] | None = None
+) -> None:
+    """Refuse overrides on the command line that would have no effect.
+
+    Args:
+        keys: top-level keys without effect.
+        reason: why.
+        but: overrides within them that have one.
+        argv: the process's arguments, the program first. ``None``: ``sys.argv``.
+
+    Raises:
+        InputError: Names the overrides.
+    """
+    found = [f"--{key}" for key in _command_line_arguments(argv) or {} if _root(key) in keys and key not in but]
+    if found:
+        raise InputError(f"{', '.join(found)} would have no effect: {reason}. Leave it out, or the other setting.")
+
+
+def _suggestion(word: str, candidates: Collection[str]) -> str:
+    """``; did you mean 'x'?``, or nothing when no candidate is near."""
+    nearest = difflib.get_close_matches(word, candidates, n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def _command_line_arguments(argv: Sequence[str] | None) -> dict[str, Any] | None:
+    """Arguments of ``python -m monai.bundle run`` or ``run_workflow``; None in any other process."""
+    argv = sys.argv if argv is None else argv
+    if Path(argv[0]).parts[-3:] != ("monai", "bundle", "__main__.py") or len(argv) < 2:
+        return None
+    command = _COMMANDS.get(argv[1].replace("-", "_"))
+    return None if command is None else _read_arguments(command, argv[2:])
+
+
+def _read_arguments(command: Callable[..., None], command_line: Sequence[str]) -> dict[str, Any]:
+    """Arguments that ``command`` gets from the command line, those of ``--args_file`` among them.
+
+    Fire itself reads the command line, so that lists, ``--key=value``, flags without a value and ``-`` for ``_`` mean
+    here what they mean to MONAI. It calls a stand-in that has the command's signature.
+    """
+    arguments: dict[str, Any] = {}
+
+    @functools.wraps(command)
+    def collect(*args: Any, **kwargs: Any) -> None:
+        bound = inspect.signature(command).bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                arguments.update(value)
+            elif value is not None:  # not given
+                arguments[name] = value
+
+    # What follows an isolated "--" is for fire: --trace would end the process here.
+    fire.Fire(collect, command=SeparateFlagArgs(list(command_line))[0])
+    args_file = arguments.get("args_file")
+    return {**ConfigParser.load_config_file(args_file), **arguments} if args_file else arguments
+
+
+def _argument_names() -> set[str]:
+    """Arguments of MONAI's own commands, which are not config keys."""
+    functions: tuple[Callable[..., Any], ...] = (run, run_workflow, ConfigWorkflow.__init__)
+    parameters = [parameter for function in functions for parameter in inspect.signature(function).parameters.values()]
+    return {item.name for item in parameters if item.kind is not inspect.Parameter.VAR_KEYWORD} - {"self"}
+
+
+def _tracking_keys(tracking: str | dict[str, Any] | None) -> set[str]:
+    """Config keys that ``--tracking`` brings with it, such as ``run_name``."""
+    if tracking is None:
+        return set()
+    built_in: dict[str, dict[str, Any]] = DEFAULT_EXP_MGMT_SETTINGS
+    if isinstance(tracking, str) and tracking in built_in:
+        return set(built_in[tracking]["configs"])
+    return set(ConfigParser.load_config_files(tracking)["configs"])
+
+
+def _root(key: str) -> str:
+    """Top-level key of an override: ``+train#handlers`` -> ``train``."""
+    return re.split("#|::", key.removeprefix("+"), maxsplit=1)[0]
+
+
+def _file_names(config_files: str | Sequence[str] | None) -> list[str]:
+    """Names of the config files without their folders."""
+    if config_files is None:
+        return []
+    files = config_files.split(",") if isinstance(config_files, str) else config_files
+    return [Path(file).name for file in files]

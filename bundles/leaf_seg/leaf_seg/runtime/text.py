@@ -1,0 +1,23 @@
+"""Text for messages, the log and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of as many cells each, the columns aligned to the left."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def shortened(names: Iterable[str], limit: int = 5) -> str:
+    """The first names of a list, and how many there are where that is not all: ``a, b, ... (7 in all)``."""
+    listed = list(names)
+    rest = f", ... ({len(listed)} in all)" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + rest
+
+
+def first_line(error: BaseException) -> str:
+    """The gist of a library's error of many lines; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

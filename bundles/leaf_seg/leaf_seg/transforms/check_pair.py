@@ -1,0 +1,107 @@
+"""Checks that an image and its label belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.text import shortened
+
+_AFFINE_TOLERANCE = 1e-3  # mm: headers written by different programs differ by rounding
+
+
+class CheckPair(MapTransform):
+    """Check that an image and its label belong together and that the label holds classes only; changes nothing.
+
+    Args:
+        keys: the image's key and the label's.
+        num_classes: K, background included; labels are 0 .. K - 1.
+        class_names: names of the classes for messages, background first.
+
+    Raises:
+        InputError: When spatial shapes differ, when affines of volumes differ by more than 0.001, or when label values
+            are not whole or not in 0 .. K - 1.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = ("image", "label"),
+        *,
+        num_classes: int,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(keys)
+        if len(self.keys) != 2:
+            raise ValueError(f"CheckPair takes two keys, the image's and the label's, not {self.keys}.")
+        self.num_classes = num_classes
+        self.class_names = class_names
+
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Check the MetaTensors image [C, *spatial] and label [1, *spatial] of ``data``."""
+        image, label = (data[key] for key in self.keys)
+        pair = f"Image {_file_name(image)} and label {_file_name(label)}"
+        if image.shape[1:] != label.shape[1:]:
+            raise InputError(
+                f"{pair}: sizes {_size(image)} and {_size(label)}; expected the same size. Check that the two belong "
+                "together, and resample the label onto the image with nearest neighbours."
+            )
+        if image.ndim == 4:
+            _check_affines(image, label, pair)
+        self._check_values(label, pair)
+        return dict(data)
+
+    def _check_values(self, label: torch.Tensor, pair: str) -> None:
+        """Raise unless every value of the label is the number of a class."""
+        if not ((label >= 0) & (label < self.num_classes) & (label == label.round())).all():
+            values = torch.unique(label).tolist()
+            listed = shortened((f"{value:g}" for value in values), limit=8)
+            raise InputError(
+                f"{pair}: the label holds the values {listed}; expected {self._expected_values()}. "
+                f"{_label_remedy(values)}"
+            )
+
+    def _expected_values(self) -> str:
+        """The classes by number, with their names where known."""
+        if self.class_names is None:
+            return f"whole numbers 0 to {self.num_classes - 1} ({self.num_classes} classes with the background)"
+        return ", ".join(f"{number} ({name})" for number, name in enumerate(self.class_names))
+
+
+def _check_affines(image: MetaTensor, label: MetaTensor, pair: str) -> None:
+    """Raise when two volumes lie differently in space."""
+    difference = float((torch.as_tensor(image.affine) - torch.as_tensor(label.affine)).abs().max())
+    if difference > _AFFINE_TOLERANCE:
+        raise InputError(
+            f"{pair}: affine matrices that differ by up to {difference:.4g}; expected the same within "
+            f"{_AFFINE_TOLERANCE}. Resample the label onto the image, or copy the image's header to the label if only "
+            "the header is wrong."
+        )
+
+
+def _label_remedy(values: Sequence[float]) -> str:
+    """What to do about label values, in ascending order, that are not classes."""
+    if any(value != round(value) for value in values):
+        return "Fractions come from resampling with interpolation: use nearest neighbours."
+    if values[0] < 0:
+        return "Negative values are often an 'ignore' mark: set them to 0, the background, or to a class."
+    if len(values) == 2 and values[0] == 0:
+        return f"A mask stored as 0 and {values[1]:.0f}: store it as 0 and 1 (or set --num_classes if it is a class)."
+    if len(values) <= values[-1] / 2:
+        return "Renumber the classes 0, 1, 2, ...; if the label was saved as JPEG, save it as PNG, JPEG changes values."
+    return f"Set --num_classes {int(values[-1]) + 1}, or correct the label."
+
+
+def _file_name(image: torch.Tensor) -> str:
+    """Path of the file that the image was read from."""
+    return str(image.meta.get("filename_or_obj", "in memory")) if isinstance(image, MetaTensor) else "in memory"
+
+
+def _size(image: torch.Tensor) -> str:
+    """Spatial size as text: ``120 x 118``."""
+    return " x ".join(map(str, image.shape[1:]))

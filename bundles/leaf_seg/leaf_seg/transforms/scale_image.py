@@ -1,0 +1,89 @@
+"""Scales images to [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+from monai.transforms.utils_pytorch_numpy_unification import percentile
+
+from leaf_seg.runtime.errors import InputError
+
+# Greatest value that a pixel of a PIL mode can have. PNG files of 16 bits are read as one of the last four.
+MODE_MAXIMA = {"L": 255, "RGB": 255, "I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535}
+_DTYPE_MAXIMA = {torch.uint8: 255, torch.uint16: 65535}
+
+_PERCENTILES = (0.5, 99.5)
+
+
+class ScaleImage(MapTransform):
+    """Scale images to float32 in [0, 1].
+
+    With a window, linearly from its lower end to its upper end. Without one, pictures by the greatest value that their
+    file can hold (255, or 65535 for 16 bits), so that pictures stay comparable; volumes from the 0.5th to the 99.5th
+    percentile of the volume, as their units differ from scanner to scanner. What lies outside is clipped; a constant
+    volume becomes 0.
+
+    Args:
+        keys: keys of the images, MetaTensors [C, H, W] (pictures) or [C, X, Y, Z] (volumes).
+        window: (lower, upper) in the file's units, Hounsfield units for CT; None as said above.
+        allow_missing_keys: whether a case may lack one of the keys.
+
+    Raises:
+        InputError: For a window that is not ascending, and for a picture in memory whose float values leave [0, 1].
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = ("image",),
+        window: Sequence[float] | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if window is not None and not (len(window) == 2 and window[0] < window[1]):
+            raise InputError(f"The intensity window is {window}; expected [lower, upper] with lower < upper, or null.")
+        self.window = window
+
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Scale the images of ``data``."""
+        scaled = dict(data)
+        for key in self.key_iterator(scaled):
+            low, high = self._limits(scaled[key])
+            image = scaled[key].to(torch.float32)
+            scaled[key] = ((image - low) / (high - low)).clamp(0, 1)
+        return scaled
+
+    def _limits(self, image: torch.Tensor) -> tuple[float, float]:
+        """Values of ``image`` that become 0 and 1."""
+        if self.window is not None:
+            return self.window[0], self.window[1]
+        return (0.0, _picture_maximum(image)) if image.ndim == 3 else _volume_limits(image)
+
+
+def _picture_maximum(image: torch.Tensor) -> float:
+    """Greatest value that the picture's file, or its dtype in memory, can hold."""
+    mode = image.meta.get("mode") if isinstance(image, MetaTensor) else None
+    if mode in MODE_MAXIMA:
+        return MODE_MAXIMA[mode]
+    if image.dtype in _DTYPE_MAXIMA:
+        return _DTYPE_MAXIMA[image.dtype]
+    low, high = float(image.min()), float(image.max())
+    if low < 0 or high > 1:
+        raise InputError(
+            f"A picture in memory has {image.dtype} values from {low:.4g} to {high:.4g}; expected 0 to 1, or uint8 or "
+            "uint16 values. Scale it, or give an intensity window."
+        )
+    return 1.0
+
+
+def _volume_limits(image: torch.Tensor) -> tuple[float, float]:
+    """Robust minimum and maximum of a volume; never equal."""
+    values = torch.as_tensor(image).float()
+    low, high = (float(percentile(values, q)) for q in _PERCENTILES)
+    if low == high:  # a few voxels in a constant background
+        low, high = float(values.min()), float(values.max())
+    return (low, high) if low < high else (low, low + 1.0)

@@ -1,0 +1,131 @@
+"""SIGTERM as Ctrl-C, where nothing else handles it; of a training, see integration/test_resume.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leaf_seg.runtime.termination import interrupt_on_sigterm, run_python
+
+PARENT = """
+import sys
+from leaf_seg.runtime import termination
+termination._GRACE_SECONDS = float(sys.argv[1])
+termination.interrupt_on_sigterm()
+termination.run_python(sys.argv[2:])
+"""
+CHILD = """
+import sys, time
+from pathlib import Path
+from leaf_seg.runtime.termination import interrupt_on_sigterm
+interrupt_on_sigterm()
+try:
+    Path("started").touch()
+    time.sleep(60)
+finally:
+    time.sleep(1)
+    Path("tidied").touch()
+"""
+
+
+@pytest.fixture(autouse=True)
+def default_handlers() -> Iterator[None]:
+    of_term, of_child = signal.signal(signal.SIGTERM, signal.SIG_DFL), signal.getsignal(signal.SIGCHLD)
+    yield
+    signal.signal(signal.SIGTERM, of_term)
+    signal.signal(signal.SIGCHLD, of_child)
+
+
+def test_interrupts() -> None:
+    interrupt_on_sigterm()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)  # a second one does not: the first is being seen to
+
+
+def test_no_error_of_workers_takes_its_place() -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a worker was killed")
+
+    signal.signal(signal.SIGCHLD, fail)
+    interrupt_on_sigterm()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGCHLD)
+
+
+def test_leaves_the_handler_of_a_program() -> None:
+    received: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    interrupt_on_sigterm()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert received == [signal.SIGTERM]
+
+
+def test_does_nothing_in_another_thread() -> None:
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            interrupt_on_sigterm()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert not errors
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    ("number", "whole_group", "times", "grace"),
+    [
+        ("SIGINT", True, 1, 30),  # Ctrl-C
+        ("SIGINT", False, 1, 0.1),
+        ("SIGTERM", True, 1, 30),
+        ("SIGTERM", True, 2, 30),
+        ("SIGTERM", False, 1, 30),
+        ("SIGTERM", False, 2, 30),
+    ],
+)
+def test_a_process_may_end_before_the_one_that_runs_it(
+    tmp_path: Path, number: str, whole_group: bool, times: int, grace: float
+) -> None:
+    with (tmp_path / "errors").open("wb") as errors:
+        outer = subprocess.Popen(
+            [sys.executable, "-c", PARENT, str(grace), "-c", CHILD],
+            cwd=tmp_path,
+            stderr=errors,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "started").exists():
+            assert outer.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for _ in range(times):
+            (os.killpg if whole_group else os.kill)(outer.pid, getattr(signal, number))
+            time.sleep(0.5)
+        assert outer.wait(timeout=20) != 0
+        assert (tmp_path / "tidied").exists()
+        assert "KeyboardInterrupt" in (tmp_path / "errors").read_text()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(outer.pid, signal.SIGKILL)
+        outer.wait()
+
+
+def test_exit_code_of_a_process() -> None:
+    assert run_python(["-c", "import sys; sys.exit(3)"]) == 3
