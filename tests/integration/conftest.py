@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from leaf_seg.data import make_phantoms
-from tests.integration.in_process import run_in_process
+from tests.in_process import run_in_process
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -21,7 +21,7 @@ from mlflow.tracking._tracking_service import utils as mlflow_store
 from monai.utils import misc, set_determinism
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def run_in_process(*arguments: object) -> subprocess.CompletedProcess[str]:
