@@ -96,7 +96,7 @@ def _everything_restored() -> Iterator[None]:
         for name in ("deterministic", "benchmark"):
             restore(setattr, cudnn, name, getattr(cudnn, name))
         restore(_restore_logging, {logger: _logging_of(logger) for logger in _loggers()})
-        restore(mlflow.set_tracking_uri, mlflow_store._tracking_uri)
+        restore(mlflow.set_tracking_uri, mlflow_store._tracking_uri)  # type: ignore[arg-type]  # None: not set
         restore(_end_mlflow_runs)
         yield
 
