@@ -27,6 +27,7 @@ from leaf_seg.ablation import (
     run_all,
     write_report,
 )
+from leaf_seg.runtime.config_keys import unused_keys
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.termination import interrupt_on_sigterm
 
@@ -140,7 +141,10 @@ def _baselines(names: Sequence[str]) -> dict[str, set[str]]:
     for name in names:
         if name not in known:
             raise InputError(f"No baseline {name!r} in {folder}; expected one of: {', '.join(known) or 'none there'}.")
-    return {name: set(json.loads(known[name].read_text()).get("keys_without_effect", {})) for name in names}
+    return {
+        name: unused_keys(ConfigParser.load_config_files([BUNDLE / "configs" / "train.json", known[name]]))
+        for name in names
+    }
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import torch
 from monai.utils import set_determinism
 
 if TYPE_CHECKING:
+    from leaf_seg.losses import DenoisingLoss
     from leaf_seg.networks import LatentSegmenter
     from leaf_seg.networks.autoencoder import Autoencoder
 
@@ -104,10 +105,10 @@ def make_autoencoder() -> Callable[..., Autoencoder]:
 def make_segmenter(make_autoencoder: Callable[..., Autoencoder]) -> Callable[..., LatentSegmenter]:
     """Factory of a tiny LatentSegmenter with random weights, in evaluation mode.
 
-    ``make_segmenter(num_classes=3, image_size=(16, 16), autoencoder="kl", seed=0, **arguments of LatentSegmenter)``.
+    ``make_segmenter(num_classes=3, image_size=(16, 16), autoencoder="kl", seed=0, **options)``; options are those of
+    LatentSegmenter, and those of its parts: parameterization, image_latent_first, ldm_schedule, scheduler, scaled,
+    encoder_dropout, train_decoder.
     """
-    from diffusers import DDIMScheduler
-
     from leaf_seg.networks import LatentSegmenter, MaskCodec, build_conditional_unet
 
     def make(
@@ -115,13 +116,34 @@ def make_segmenter(make_autoencoder: Callable[..., Autoencoder]) -> Callable[...
         image_size: tuple[int, int] = (16, 16),
         autoencoder: str = "kl",
         seed: int = 0,
-        **arguments: Any,
+        **options: Any,
     ) -> LatentSegmenter:
-        parts: dict[str, Any] = {
-            "autoencoder": make_autoencoder(autoencoder, seed),
-            "unet": build_conditional_unet(TINY_UNET, num_mask_latents=MaskCodec(num_classes).num_images),
-            "scheduler": DDIMScheduler(beta_start=0.0015, beta_end=0.0155, clip_sample=False),
-        }
-        return LatentSegmenter(num_classes=num_classes, image_size=image_size, **(parts | arguments)).eval()
+        codec = MaskCodec(num_classes)
+        parts = segmenter_parts(make_autoencoder(autoencoder, seed), options)
+        unet = options.pop("unet", None) or build_conditional_unet(TINY_UNET, num_mask_latents=codec.num_images)
+        return LatentSegmenter(unet=unet, codec=codec, image_size=image_size, **parts, **options).eval()
 
     return make
+
+
+def segmenter_parts(autoencoder: Autoencoder, options: dict[str, Any]) -> dict[str, Any]:
+    """Encoder, decoder and diffusion settings of a LatentSegmenter; takes theirs out of the options."""
+    from diffusers import DDIMScheduler
+
+    from leaf_seg.diffusion import DiffusionSettings
+    from leaf_seg.networks import LatentDecoder, LatentEncoder
+
+    scheduler = options.pop("scheduler", None) or DDIMScheduler(beta_start=0.0015, beta_end=0.0155, clip_sample=False)
+    names = ("parameterization", "image_latent_first", "ldm_schedule")
+    settings = {name: options.pop(name) for name in names if name in options}
+    encoder = LatentEncoder(autoencoder, options.pop("scaled", True), options.pop("encoder_dropout", 0.0))
+    decoder = LatentDecoder(autoencoder, options.pop("train_decoder", False))
+    diffusion = DiffusionSettings(scheduler, **settings)
+    return {"image_encoder": encoder, "mask_decoder": decoder, "diffusion": diffusion}
+
+
+def denoising_loss(network: LatentSegmenter, **options: Any) -> DenoisingLoss:
+    """The training loss of a network."""
+    from leaf_seg.losses import DenoisingLoss
+
+    return DenoisingLoss(network.schedule, network.mask_decoder, network.codec, **options)

@@ -40,7 +40,7 @@ def test_beyond_the_end(item: int) -> None:
 @pytest.mark.parametrize("num_classes", [2, 4])
 def test_images_and_mask_images_in_turn(num_classes: int) -> None:
     slices = PhantomSlices(3, (32, 32), num_classes)
-    images = AutoencoderImages(slices, num_classes)
+    images = AutoencoderImages(slices, MaskCodec(num_classes))
     assert len(images) == 6
     for index in range(3):
         sample = slices[index]
@@ -53,7 +53,7 @@ def test_images_and_mask_images_in_turn(num_classes: int) -> None:
 
 
 def test_more_classes_than_one_mask_image_holds() -> None:
-    images = AutoencoderImages(PhantomSlices(3, (32, 32), num_classes=4), num_classes=6)
+    images = AutoencoderImages(PhantomSlices(3, (32, 32), num_classes=4), MaskCodec(6))
     assert len(images) == 9
     masks = torch.stack([images[4]["image"], images[5]["image"]])  # of slice 1
     label = MaskCodec(6).decode(masks).argmax(dim=1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from leaf_seg.diffusion import LdmNoiseSchedule, NoiseSchedule, prediction_target
+from leaf_seg.diffusion import LdmNoiseSchedule, NoiseSchedule
 
 
 def make_scheduler(beta_schedule: str = "linear", clip_sample: bool = False, num_steps: int = 1000) -> DDIMScheduler:
@@ -80,10 +80,10 @@ def test_ldm_schedule_rounds_its_constants_once(beta_schedule: str) -> None:
 def test_both_schedules_invert_the_noise(parameterization: str) -> None:
     clean, noise = torch.randn(2, 3, 4, 4, 4)
     timesteps = torch.tensor([0, 500, 999])
-    for schedule in (NoiseSchedule(make_scheduler()), LdmNoiseSchedule(make_scheduler())):
-        alpha, sigma = schedule.at(timesteps)
+    for kind in (NoiseSchedule, LdmNoiseSchedule):
+        schedule = kind(make_scheduler(), parameterization)
         noisy = schedule.add_noise(clean, noise, timesteps)
-        output = prediction_target(clean, noise, alpha, sigma, parameterization)
-        found = schedule.clean_latent(output.double(), noisy.double(), timesteps, parameterization)
+        output = schedule.target(clean, noise, timesteps)
+        found = schedule.clean_latent(output.double(), noisy.double(), timesteps)
         assert found.dtype == torch.float64
         torch.testing.assert_close(found.float(), clean, rtol=0, atol=1e-4)

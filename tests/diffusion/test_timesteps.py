@@ -9,7 +9,7 @@ NUMBER = 20_000
 
 
 def test_uniform_without_a_terminal_share() -> None:
-    timesteps = TimestepSampler(1000, terminal_probability=0)(NUMBER)
+    timesteps = TimestepSampler(terminal_probability=0)(NUMBER)
     assert timesteps.dtype == torch.int64
     counts = torch.bincount(timesteps, minlength=1000)  # 20 of each expected
     assert counts.shape == (1000,)
@@ -20,7 +20,7 @@ def test_uniform_without_a_terminal_share() -> None:
 
 @pytest.mark.parametrize("probability", [0.3, 0.7])
 def test_share_of_the_last_timestep(probability: float) -> None:
-    timesteps = TimestepSampler(1000, terminal_probability=probability)(NUMBER)
+    timesteps = TimestepSampler(terminal_probability=probability)(NUMBER)
     is_last = timesteps == 999
     assert is_last.float().mean().item() == pytest.approx(probability, abs=0.02)
     rest = timesteps[~is_last]
@@ -30,7 +30,7 @@ def test_share_of_the_last_timestep(probability: float) -> None:
 
 
 def test_always_the_last_timestep() -> None:
-    assert (TimestepSampler(50, terminal_probability=1.0)(NUMBER) == 49).all()
+    assert (TimestepSampler(terminal_probability=1.0)(NUMBER, 50) == 49).all()
 
 
 def test_seed_fixes_the_draws() -> None:

@@ -18,7 +18,7 @@ from torch.multiprocessing import start_processes
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from leaf_seg.distillation import FeatureDistillation, alignment_loss, load_teacher, match_tokens
+from leaf_seg.distillation import Alignment, FeatureDistillation, alignment_loss, load_teacher, match_tokens
 from leaf_seg.runtime.errors import InputError
 
 Batch = dict[str, torch.Tensor]
@@ -79,7 +79,9 @@ def make_parts(teacher: Path, **options: object) -> tuple[TinySegmenter, torch.o
     network = TinySegmenter()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.05)
     arguments: dict = {"weight": 0.5, "hidden_dim": 16, **options}
-    return network, optimizer, FeatureDistillation(network, optimizer, teacher, **arguments)
+    aligned = {name: arguments.pop(name) for name in ("weight", "layer") if name in arguments}
+    alignment = Alignment(network.unet, teacher, **aligned)
+    return network, optimizer, FeatureDistillation(alignment, optimizer, **arguments)
 
 
 def run(trainer: SupervisedTrainer) -> dict[str, torch.Tensor]:
@@ -302,7 +304,7 @@ def test_scheduler_built_before(folder: Path) -> None:
     optimizer = torch.optim.AdamW(network.parameters())
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     with pytest.raises(RuntimeError, match="before the learning-rate scheduler"):
-        FeatureDistillation(network, optimizer, load_teacher(folder), weight=1.0)
+        FeatureDistillation(Alignment(network.unet, load_teacher(folder), 1.0), optimizer)
 
 
 def test_seed_fixes_the_projector_and_nothing_else(folder: Path) -> None:
@@ -310,7 +312,7 @@ def test_seed_fixes_the_projector_and_nothing_else(folder: Path) -> None:
 
     def projector(seed: int) -> torch.Tensor:
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-        distillation = FeatureDistillation(network, optimizer, folder, weight=1.0, hidden_dim=16, seed=seed)
+        distillation = FeatureDistillation(Alignment(network.unet, folder, 1.0), optimizer, hidden_dim=16, seed=seed)
         return next(distillation.projector.parameters()).detach()
 
     state = torch.random.get_rng_state()
@@ -336,7 +338,7 @@ def _train_a_rank(rank: int, world_size: int, folder: str, output: str) -> None:
     network = TinySegmenter()
     model = DistributedDataParallel(network) if world_size > 1 else network
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    distillation = FeatureDistillation(model, optimizer, folder, weight=1.0, hidden_dim=16, seed=rank)
+    distillation = FeatureDistillation(Alignment(network.unet, folder, 1.0), optimizer, hidden_dim=16, seed=rank)
     share = [{key: value[rank::world_size] for key, value in batch.items()} for batch in make_batches()]
     make_trainer(model, optimizer, [distillation], share).run()
     state = {"network": network.state_dict(), "projector": distillation.projector.state_dict()}

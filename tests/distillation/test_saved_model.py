@@ -11,12 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.diffusion import TimestepSampler
-from leaf_seg.distillation import FeatureDistillation
+from leaf_seg.distillation import Alignment, FeatureDistillation
 from leaf_seg.engines import BundleTrainer, PrepareDenoisingBatch, WeightAverage, trainable_parameters
-from leaf_seg.losses import DenoisingLoss
-from leaf_seg.networks import LatentSegmenter, MaskEncoder
+from leaf_seg.networks import LatentSegmenter, MaskCodec, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.weights import load_network, save_model
+from tests.conftest import denoising_loss
 
 Make = Callable[..., LatentSegmenter]
 SETTINGS = ModelSettings(["background", "a", "b"], [16, 16])
@@ -36,7 +36,7 @@ def train(
         handlers: list[Any] = []
         if is_aligned:
             teacher = teacher_folders["dinov2"]
-            handlers.append(FeatureDistillation(network, optimizer, teacher, weight=0.75, hidden_dim=16))
+            handlers.append(FeatureDistillation(Alignment(network.unet, teacher, 0.75), optimizer, hidden_dim=16))
         samples = [
             {"image": torch.rand(3, 16, 16), "label": torch.randint(0, 3, (1, 16, 16), dtype=torch.uint8)}
             for _ in range(4)
@@ -47,8 +47,10 @@ def train(
             train_data_loader=DataLoader(samples, batch_size=2),  # type: ignore[arg-type]
             network=network,
             optimizer=optimizer,
-            loss_function=DenoisingLoss(network),
-            prepare_batch=PrepareDenoisingBatch(network, MaskEncoder(make_autoencoder(), 3), TimestepSampler()),
+            loss_function=denoising_loss(network),
+            prepare_batch=PrepareDenoisingBatch(
+                network.schedule, MaskEncoder(make_autoencoder(), MaskCodec(3)), TimestepSampler()
+            ),
             train_handlers=handlers,
             max_grad_norm=1.0,
             ema=average,
@@ -94,7 +96,9 @@ def test_alignment_moves_the_unet_up_to_the_aligned_layer_and_the_image_encoder(
     """Its gradient alone, without that of the prediction."""
     network = make_segmenter().train()
     optimizer = torch.optim.SGD(trainable_parameters(network), lr=0.1)
-    distillation = FeatureDistillation(network, optimizer, teacher_folders["dinov2"], weight=1.0, hidden_dim=16)
+    distillation = FeatureDistillation(
+        Alignment(network.unet, teacher_folders["dinov2"], 1.0), optimizer, hidden_dim=16
+    )
 
     class Nothing(torch.nn.Module):
         def forward(self, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

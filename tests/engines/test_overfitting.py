@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler
 from diffusers.optimization import get_scheduler
 from ignite.metrics import Metric
 from monai.data import DataLoader, Dataset
@@ -27,10 +26,10 @@ from leaf_seg.engines import (
     trainable_parameters,
 )
 from leaf_seg.inference.inferers import AutocastInferer, SegmentationInferer
-from leaf_seg.losses import DenoisingLoss
 from leaf_seg.networks import (
     BasicUNetSegmenter,
     LatentSegmenter,
+    MaskCodec,
     MaskEncoder,
     SavedNetwork,
     build_conditional_unet,
@@ -39,6 +38,7 @@ from leaf_seg.networks import (
 from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.load_case import LoadCase
 from leaf_seg.transforms.scale_image import ScaleImage
+from tests.conftest import denoising_loss, segmenter_parts
 
 AUTOENCODER = Path(__file__).parents[2] / "bundles" / "leaf_seg" / "models" / "autoencoder"
 UNET = {
@@ -99,19 +99,16 @@ def dice_before_and_after(network: SavedNetwork, cases: Cases, epochs: int, **pa
 
 def test_four_phantoms_are_learnt_by_heart(cases: Cases) -> None:
     autoencoder = load_autoencoder(AUTOENCODER)
-    network = LatentSegmenter(
-        autoencoder,
-        build_conditional_unet(UNET),
-        DDIMScheduler(beta_start=0.0015, beta_end=0.0155, clip_sample=False),
-        num_classes=3,
-        image_size=SIZE,
-    )
+    parts = segmenter_parts(autoencoder, {})
+    network = LatentSegmenter(unet=build_conditional_unet(UNET), codec=MaskCodec(3), image_size=SIZE, **parts)
     before, after = dice_before_and_after(
         network,
         cases,
         epochs=60,
-        loss_function=DenoisingLoss(network),
-        prepare_batch=PrepareDenoisingBatch(network, MaskEncoder(autoencoder, 3), TimestepSampler()),
+        loss_function=denoising_loss(network),
+        prepare_batch=PrepareDenoisingBatch(
+            network.schedule, MaskEncoder(autoencoder, MaskCodec(3)), TimestepSampler()
+        ),
     )
     assert before < 0.5
     assert after >= 0.85

@@ -6,9 +6,9 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from leaf_seg.diffusion import TimestepSampler, clean_latent
+from leaf_seg.diffusion import TimestepSampler
 from leaf_seg.engines import PrepareDenoisingBatch, PrepareImageBatch, PrepareSegmentationBatch
-from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, MaskEncoder
+from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, MaskCodec, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
 
 Make = Callable[..., LatentSegmenter]
@@ -27,9 +27,9 @@ def test_true_target_leads_back_to_the_label(
     parameterization: str, num_classes: int, make_segmenter: Make, make_autoencoder: Callable[..., Autoencoder]
 ) -> None:
     network = make_segmenter(num_classes, parameterization=parameterization)
-    encoder = MaskEncoder(make_autoencoder(), num_classes)
+    encoder = MaskEncoder(make_autoencoder(), MaskCodec(num_classes))
     batch = make_batch(num_classes)
-    image, targets, (noisy, timesteps), keywords = PrepareDenoisingBatch(network, encoder, TimestepSampler())(
+    image, targets, (noisy, timesteps), keywords = PrepareDenoisingBatch(network.schedule, encoder, TimestepSampler())(
         batch, "cpu"
     )
 
@@ -42,7 +42,7 @@ def test_true_target_leads_back_to_the_label(
 
     clean = encoder(targets["label"])
     alpha, sigma = network.schedule.at(timesteps)
-    restored = clean_latent(targets["target"], noisy, alpha, sigma, parameterization)
+    restored = network.schedule.clean_latent(targets["target"], noisy, timesteps)
     torch.testing.assert_close(restored, clean, rtol=0, atol=1e-4)
     noise = (noisy - alpha * clean) / sigma
     assert noise.std().item() == pytest.approx(1, abs=0.25)
@@ -52,7 +52,9 @@ def test_true_target_leads_back_to_the_label(
 def test_noise_and_timesteps_are_drawn_anew_and_by_the_seed(
     make_segmenter: Make, make_autoencoder: Callable[..., Autoencoder]
 ) -> None:
-    prepare = PrepareDenoisingBatch(make_segmenter(), MaskEncoder(make_autoencoder(), 3), TimestepSampler())
+    prepare = PrepareDenoisingBatch(
+        make_segmenter().schedule, MaskEncoder(make_autoencoder(), MaskCodec(3)), TimestepSampler()
+    )
     batch = make_batch(3)
     torch.manual_seed(1)
     (_, _, first, _), (_, _, second, _) = prepare(batch), prepare(batch)
@@ -66,7 +68,7 @@ def test_noise_and_timesteps_are_drawn_anew_and_by_the_seed(
 
 def test_uses_the_sampler(make_segmenter: Make, make_autoencoder: Callable[..., Autoencoder]) -> None:
     sampler = TimestepSampler(terminal_probability=1.0)
-    prepare = PrepareDenoisingBatch(make_segmenter(), MaskEncoder(make_autoencoder(), 3), sampler)
+    prepare = PrepareDenoisingBatch(make_segmenter().schedule, MaskEncoder(make_autoencoder(), MaskCodec(3)), sampler)
     assert prepare(make_batch(3))[2][1].tolist() == [999, 999, 999]
 
 

@@ -13,13 +13,13 @@ from monai.engines import PrepareBatch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from leaf_seg.diffusion import TimestepSampler, prediction_target
+from leaf_seg.diffusion import TimestepSampler
 from leaf_seg.engines import BundleTrainer, PrepareDenoisingBatch, WeightAverage, trainable_parameters
 from leaf_seg.inference.inferers import AutocastInferer
-from leaf_seg.losses import DenoisingLoss
-from leaf_seg.networks import LatentSegmenter, MaskEncoder
+from leaf_seg.networks import LatentSegmenter, MaskCodec, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.runtime.errors import InputError
+from tests.conftest import denoising_loss
 
 Make = Callable[..., LatentSegmenter]
 Weights = dict[str, torch.Tensor]
@@ -35,8 +35,7 @@ class PrepareFromSample(PrepareBatch):
     def __call__(self, batchdata: Weights, *_: Any, **__: Any) -> tuple:
         clean, noise, timesteps = (batchdata[key] for key in ("clean", "noise", "timesteps"))
         noisy = self.network.schedule.add_noise(clean, noise, timesteps)
-        alpha, sigma = self.network.schedule.at(timesteps)
-        target = prediction_target(clean, noise, alpha, sigma, self.network.parameterization)
+        target = self.network.schedule.target(clean, noise, timesteps)
         return batchdata["image"], {"target": target}, (noisy, timesteps), {}
 
 
@@ -62,7 +61,7 @@ def make_trainer(network: LatentSegmenter, batch_size: int = 4, number: int = 8,
     return BundleTrainer(
         device="cpu",
         network=network,
-        loss_function=DenoisingLoss(network),
+        loss_function=denoising_loss(network),
         **(arguments | options),
     )
 
@@ -180,7 +179,7 @@ def test_frozen_parts_do_not_move(
     make_autoencoder: Callable[..., Autoencoder],
 ) -> None:
     network = make_segmenter(autoencoder=autoencoder)
-    mask_encoder = MaskEncoder(make_autoencoder(autoencoder), 3)
+    mask_encoder = MaskEncoder(make_autoencoder(autoencoder), MaskCodec(3))
     before = {module: copy_weights(module) for module in (network, mask_encoder)}
     samples = [
         {"image": torch.rand(3, 16, 16), "label": torch.randint(0, 3, (1, 16, 16), dtype=torch.uint8)} for _ in range(6)
@@ -191,9 +190,9 @@ def test_frozen_parts_do_not_move(
         train_data_loader=DataLoader(samples, batch_size=2),  # type: ignore[arg-type]
         network=network,
         optimizer=torch.optim.AdamW(trainable_parameters(network), lr=1e-2),
-        loss_function=DenoisingLoss(network, image_loss_weight),
+        loss_function=denoising_loss(network, image_loss_weight=image_loss_weight),
         inferer=AutocastInferer(precision),
-        prepare_batch=PrepareDenoisingBatch(network, mask_encoder, TimestepSampler()),
+        prepare_batch=PrepareDenoisingBatch(network.schedule, mask_encoder, TimestepSampler()),
         max_grad_norm=1.0,
         precision=precision,
     )

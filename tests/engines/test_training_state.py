@@ -18,7 +18,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from leaf_seg.data import SliceDataset, SliceSampler, load_datalist, make_phantoms
 from leaf_seg.diffusion import TimestepSampler
-from leaf_seg.distillation import FeatureDistillation
+from leaf_seg.distillation import Alignment, FeatureDistillation
 from leaf_seg.engines import (
     BundleEvaluator,
     BundleTrainer,
@@ -29,12 +29,12 @@ from leaf_seg.engines import (
 )
 from leaf_seg.handlers import EarlyStopping, FinalValidation
 from leaf_seg.inference.inferers import AutocastInferer, SegmentationInferer
-from leaf_seg.losses import DenoisingLoss
-from leaf_seg.networks import LatentSegmenter, MaskEncoder
+from leaf_seg.networks import LatentSegmenter, MaskCodec, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.transforms.load_case import LoadCase
 from leaf_seg.transforms.scale_image import ScaleImage
+from tests.conftest import denoising_loss
 
 NUM_BATCHES, ACCUMULATION, MAX_EPOCHS = 5, 2, 4
 
@@ -81,7 +81,7 @@ def make_trainer(
         validator.state.key_metric_name = "dice"
         arguments: dict[str, Any] = {
             "train_handlers": [
-                FeatureDistillation(network, optimizer, teacher, weight=0.5, hidden_dim=16, seed=seed),
+                FeatureDistillation(Alignment(network.unet, teacher, 0.5), optimizer, hidden_dim=16, seed=seed),
                 ValidationHandler(1, validator, epoch_level=True),
                 EarlyStopping(validator, patience=99),
                 FinalValidation(validator),
@@ -103,9 +103,11 @@ def make_trainer(
             ),
             network=network,
             optimizer=optimizer,
-            loss_function=DenoisingLoss(network),
+            loss_function=denoising_loss(network),
             inferer=AutocastInferer("fp32"),
-            prepare_batch=PrepareDenoisingBatch(network, MaskEncoder(make_autoencoder(), 3), TimestepSampler()),
+            prepare_batch=PrepareDenoisingBatch(
+                network.schedule, MaskEncoder(make_autoencoder(), MaskCodec(3)), TimestepSampler()
+            ),
             **(arguments | options),
         )
 

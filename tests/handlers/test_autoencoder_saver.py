@@ -10,8 +10,8 @@ from monai.handlers import MeanSquaredError, from_engine
 
 from leaf_seg.engines import PrepareImageBatch
 from leaf_seg.handlers import AutoencoderSaver
-from leaf_seg.networks import load_autoencoder
-from leaf_seg.networks.autoencoder import Autoencoder, encode_latent
+from leaf_seg.networks import LatentEncoder, load_autoencoder
+from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.networks.reconstruction import ReconstructionNetwork
 from leaf_seg.runtime.errors import InputError
 
@@ -44,8 +44,9 @@ def test_saves_with_latents_of_unit_variance(make_autoencoder: Callable[..., Aut
     loaded = load_autoencoder(tmp_path / "new")
     assert all(map(torch.equal, loaded.state_dict().values(), autoencoder.state_dict().values()))
     with torch.no_grad():
-        latents = torch.cat([encode_latent(loaded, batch["image"]) for batch in BATCHES[:2]])
-        others = encode_latent(loaded, BATCHES[2]["image"])
+        encode = LatentEncoder(loaded)
+        latents = torch.cat([encode(batch["image"]) for batch in BATCHES[:2]])
+        others = encode(BATCHES[2]["image"])
     assert latents.std().item() == pytest.approx(1, abs=1e-4)
     assert others.std().item() != pytest.approx(1, abs=1e-4)
     assert {file.name for file in (tmp_path / "new").iterdir()} == {

@@ -15,7 +15,7 @@ from leaf_seg.engines import BundleEvaluator
 from leaf_seg.handlers import NoiseStability
 from leaf_seg.inference.inferers import SegmentationInferer
 from leaf_seg.metrics import class_dice
-from leaf_seg.networks import LatentSegmenter
+from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter
 from leaf_seg.runtime.errors import InputError
 
 Make = Callable[..., LatentSegmenter]
@@ -30,20 +30,25 @@ BATCHES = [
 
 
 def make_evaluator(network: torch.nn.Module, **options: Any) -> BundleEvaluator:
+    arguments: dict[str, Any] = {"inferer": SegmentationInferer((16, 16)), **options}
     return BundleEvaluator(
         device="cpu",
         network=network,
-        inferer=SegmentationInferer((16, 16)),
         val_data_loader=BATCHES,
         postprocessing=AsDiscreted("pred", argmax=True),
-        **options,
+        **arguments,
     )
+
+
+def make_handler(network: Any, num_seeds: Any, folder: Path, size: tuple[int, int] = (16, 16)) -> NoiseStability:
+    inferer = SegmentationInferer(size)
+    return NoiseStability(make_evaluator(network, inferer=inferer), inferer, network, num_seeds, NAMES, folder)
 
 
 def run(network: LatentSegmenter, num_seeds: int, folder: Path) -> dict[str, Any]:
     """The summary that an evaluation leaves."""
     (folder / "metrics_summary.json").write_text('{"n": 2}')
-    handler = NoiseStability(make_evaluator(network), network, num_seeds, NAMES, folder)
+    handler = make_handler(network, num_seeds, folder)
     make_evaluator(network, val_handlers=[handler]).run()
     return json.loads((folder / "metrics_summary.json").read_text())
 
@@ -81,25 +86,22 @@ def test_equal_noise_has_no_spread(make_segmenter: Make, tmp_path: Path) -> None
     assert foreground["mean"] > 0
 
 
-def test_noise_is_put_back_when_a_pass_fails(make_segmenter: Make, tmp_path: Path) -> None:
+def test_the_network_keeps_its_noise_when_a_pass_fails(make_segmenter: Make, tmp_path: Path) -> None:
     network = make_segmenter()
     noise = network.noise
-    evaluator = make_evaluator(network)
-    evaluator.inferer = SegmentationInferer((16, 24))  # not the network's size
-    handler = NoiseStability(evaluator, network, 2, NAMES, tmp_path)
     with pytest.raises(RuntimeError):
-        handler()
+        make_handler(network, 2, tmp_path, size=(16, 24))()  # not the network's size
     assert network.noise is noise
 
 
 def test_a_network_without_noise_is_an_error(tmp_path: Path) -> None:
-    network: Any = torch.nn.Conv2d(3, 3, 1)
-    with pytest.raises(InputError, match=r"num_noise_seeds is 10, but the model \(Conv2d\) draws no noise"):
-        NoiseStability(make_evaluator(network), network, 10, NAMES, tmp_path)
+    network = BasicUNetSegmenter(3, (32, 32), features=(4, 4, 4, 4, 4, 4))
+    with pytest.raises(InputError, match=r"BasicUNetSegmenter is no diffusion model: .* 10 hypotheses or noise seeds"):
+        make_handler(network, 10, tmp_path)
 
 
 @pytest.mark.parametrize("num_seeds", [0, -1, 2.5, "ten"])
 def test_unfit_number_of_seeds_is_an_error(make_segmenter: Make, tmp_path: Path, num_seeds: Any) -> None:
     network = make_segmenter()
     with pytest.raises(InputError, match="num_noise_seeds is"):
-        NoiseStability(make_evaluator(network), network, num_seeds, NAMES, tmp_path)
+        make_handler(network, num_seeds, tmp_path)

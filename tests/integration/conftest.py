@@ -108,9 +108,9 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def picture_model(bundle_process: Run, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def picture_model(bundle_run: Run, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the training command leaves, trained on pictures for one epoch."""
-    return _train(bundle_process, pictures, 3, tmp_path_factory.mktemp("picture_model"))
+    return _train(bundle_run, pictures, 3, tmp_path_factory.mktemp("picture_model"))
 
 
 @pytest.fixture(scope="session")

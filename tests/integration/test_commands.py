@@ -39,6 +39,23 @@ def test_training_leaves_a_model_without_teacher_or_optimizer(picture_model: Pat
     assert settings["image_size"] == [32, 32]
 
 
+def test_training_in_a_process_of_its_own_leaves_the_same_model(
+    bundle_process: Run,
+    pictures: Path,
+    small: list[str],
+    picture_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So what is run within the tests' process is what a user gets."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as here; with another number the last bits may be others
+    data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path]
+    bundle_process("training", "--config_file", f"{CONFIGS}/train.json", *data, *small)
+    own, here = (torch.load(folder / "model.pt", weights_only=True)["model"] for folder in (tmp_path, picture_model))
+    assert own.keys() == here.keys()
+    assert all(torch.equal(own[name], here[name]) for name in own)
+
+
 def test_evaluate_reports_every_test_case_at_native_size(
     bundle_process: Run, pictures: Path, picture_model: Path, tmp_path: Path
 ) -> None:

@@ -15,8 +15,7 @@ import torch
 
 import leaf_seg
 from leaf_seg.data import make_phantoms
-from leaf_seg.networks import load_autoencoder
-from leaf_seg.networks.autoencoder import decoder_part
+from leaf_seg.networks import LatentDecoder, load_autoencoder
 
 CONFIGS = "bundles/leaf_seg/configs"
 RECIPE = f"'{CONFIGS}/train.json','{CONFIGS}/profiles/hippocampus.json'"
@@ -57,7 +56,7 @@ def test_model_knows_the_recipe(model: Path) -> None:
     state = torch.load(model / "model.pt", weights_only=True)["model"]
     for part in ("image_encoder.", "unet.", "mask_decoder."):  # the decoder was trained, too
         assert {value.dtype for name, value in state.items() if name.startswith(part)} == {torch.float16}
-    shipped = decoder_part(load_autoencoder("bundles/leaf_seg/models/autoencoder")).state_dict()
+    shipped = LatentDecoder(load_autoencoder("bundles/leaf_seg/models/autoencoder")).state_dict()
     assert not all(torch.equal(state[f"mask_decoder.{name}"], value.half()) for name, value in shipped.items())
 
 

@@ -17,8 +17,7 @@ import torch
 import yaml
 
 import leaf_seg
-from leaf_seg.networks import LatentSegmenter, load_autoencoder
-from leaf_seg.networks.autoencoder import decoder_part
+from leaf_seg.networks import LatentDecoder, LatentSegmenter, load_autoencoder
 from leaf_seg.weights import load_network, load_settings
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "leaf_seg"
@@ -47,7 +46,7 @@ def test_small_enough_for_a_cpu_and_a_repository(network: LatentSegmenter) -> No
 
 def test_decoder_is_named_as_its_own(network: LatentSegmenter) -> None:
     """Trained from the shipped autoencoder's, whose layers it has."""
-    shipped = decoder_part(load_autoencoder(MODEL / "autoencoder")).state_dict()
+    shipped = LatentDecoder(load_autoencoder(MODEL / "autoencoder")).state_dict()
     own = network.mask_decoder.state_dict()
     assert own.keys() == shipped.keys()
     assert network.train_decoder

@@ -5,11 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from leaf_seg.losses import DenoisingLoss
 from leaf_seg.losses.denoising import mask_loss
 from leaf_seg.networks import LatentSegmenter, MaskCodec
-from leaf_seg.networks.autoencoder import decode_latent
 from leaf_seg.runtime.errors import InputError
+from tests.conftest import denoising_loss
 
 Make = Callable[..., LatentSegmenter]
 
@@ -25,13 +24,13 @@ def make_targets(num_latents: int = 1) -> dict[str, torch.Tensor]:
 
 def test_l1_of_the_output_and_its_target(make_segmenter: Make) -> None:
     output, targets = torch.randn(2, 4, 4, 4), make_targets()
-    loss = DenoisingLoss(make_segmenter())(output, targets)
+    loss = denoising_loss(make_segmenter())(output, targets)
     torch.testing.assert_close(loss, (output - targets["target"]).abs().mean())
 
 
 def test_loss_is_fp32_under_mixed_precision(make_segmenter: Make) -> None:
     output, targets = torch.randn(2, 4, 4, 4).bfloat16(), make_targets()
-    loss = DenoisingLoss(make_segmenter())(output, targets)
+    loss = denoising_loss(make_segmenter())(output, targets)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, (output.float() - targets["target"]).abs().mean())
 
@@ -40,15 +39,15 @@ def test_loss_is_fp32_under_mixed_precision(make_segmenter: Make) -> None:
 def test_image_loss_is_that_of_the_decoded_estimate(parameterization: str, make_segmenter: Make) -> None:
     network = make_segmenter(parameterization=parameterization)
     output, targets = torch.randn(2, 4, 4, 4), make_targets()
-    prediction = DenoisingLoss(network)(output, targets)
-    loss = DenoisingLoss(network, image_loss_weight=0.3)(output, targets)
+    prediction = denoising_loss(network)(output, targets)
+    loss = denoising_loss(network, image_loss_weight=0.3)(output, targets)
     alpha, sigma = network.schedule.at(targets["timesteps"])
     clean = {
         "x0": output,
         "v": alpha * targets["noisy"] - sigma * output,
         "eps": (targets["noisy"] - sigma * output) / alpha,
     }[parameterization]
-    decoded = decode_latent(network.mask_decoder, clean)
+    decoded = network.mask_decoder(clean)
     torch.testing.assert_close(loss, prediction + 0.3 * mask_loss(decoded, targets["label"], network.codec))
 
 
@@ -57,7 +56,7 @@ def test_gradient_of_the_image_loss_reaches_the_output_and_not_the_decoder(make_
     targets = make_targets(num_latents=2)
     output = torch.randn(2, 8, 4, 4, requires_grad=True)
     targets["target"] = output.detach() + 1  # its gradient is -1 / size everywhere
-    DenoisingLoss(network, image_loss_weight=10.0)(output, targets).backward()
+    denoising_loss(network, image_loss_weight=10.0)(output, targets).backward()
     assert output.grad is not None
     from_image = output.grad + 1 / output.numel()
     assert (from_image.flatten(2).abs().amax(dim=2)[:, :7] > 0).all()  # 5 foreground classes: both latents count
@@ -67,19 +66,13 @@ def test_gradient_of_the_image_loss_reaches_the_output_and_not_the_decoder(make_
 def test_gradient_of_the_image_loss_reaches_a_decoder_that_is_trained(make_segmenter: Make) -> None:
     network = make_segmenter(train_decoder=True).train()
     output, targets = torch.randn(2, 4, 4, 4, requires_grad=True), make_targets()
-    DenoisingLoss(network, image_loss_weight=1.0)(output, targets).backward()
+    denoising_loss(network, image_loss_weight=1.0)(output, targets).backward()
     assert all(parameter.grad is not None for parameter in network.mask_decoder.parameters())
 
 
 def test_a_decoder_cannot_be_trained_in_latent_space(make_segmenter: Make) -> None:
     with pytest.raises(InputError, match="set image_loss_weight above 0"):
-        DenoisingLoss(make_segmenter(train_decoder=True))
-
-
-def test_loss_owns_no_parameters(make_segmenter: Make) -> None:
-    loss = DenoisingLoss(make_segmenter(), image_loss_weight=1.0)
-    assert not list(loss.parameters())
-    assert not loss.state_dict()
+        denoising_loss(make_segmenter(train_decoder=True))
 
 
 @pytest.mark.parametrize("num_classes", [2, 4, 6])

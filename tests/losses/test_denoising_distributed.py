@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import AutoencoderKL
 from torch import distributed
 from torch.multiprocessing import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
-from leaf_seg.losses import DenoisingLoss
-from leaf_seg.networks import LatentSegmenter, build_conditional_unet
-from tests.conftest import TINY_UNET
+from leaf_seg.networks import LatentSegmenter, MaskCodec, build_conditional_unet
+from tests.conftest import TINY_UNET, denoising_loss, segmenter_parts
 
 Gradients = dict[str, torch.Tensor]
 
@@ -27,9 +26,9 @@ def gradients(rank: int, *, distributed_data_parallel: bool) -> Gradients:
         norm_num_groups=4,
     )
     unet = build_conditional_unet(TINY_UNET, num_mask_latents=1)
-    scheduler = DDIMScheduler(clip_sample=False)
-    network = LatentSegmenter(autoencoder, unet, scheduler, num_classes=3, image_size=(16, 16), train_decoder=True)
-    loss = DenoisingLoss(network, image_loss_weight=5.0)
+    parts = segmenter_parts(autoencoder, {"train_decoder": True})
+    network = LatentSegmenter(unet=unet, codec=MaskCodec(3), image_size=(16, 16), **parts)
+    loss = denoising_loss(network, image_loss_weight=5.0)
     torch.manual_seed(1 + rank)
     noisy, timesteps = torch.randn(2, 4, 4, 4), torch.tensor([500, 999])
     targets = {"target": torch.randn(2, 4, 4, 4), "noisy": noisy, "timesteps": timesteps}

@@ -9,15 +9,11 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DModel
 
-from leaf_seg.networks import initial_autoencoder, load_autoencoder
+from leaf_seg.networks import LatentEncoder, initial_autoencoder, load_autoencoder
 from leaf_seg.networks.autoencoder import (
     Autoencoder,
     autoencoder_from_config,
-    decode_latent,
-    decoder_part,
     downsampling_factor,
-    encode_latent,
-    encoder_part,
 )
 from leaf_seg.runtime.errors import InputError
 
@@ -45,32 +41,9 @@ def test_loads_what_save_pretrained_wrote(autoencoder: Autoencoder, tmp_path: Pa
     assert loaded.config["scaling_factor"] == autoencoder.config["scaling_factor"]
 
 
-def test_encode_and_decode_are_scaled(autoencoder: Autoencoder) -> None:
-    image = torch.rand(2, 3, 16, 24) * 2 - 1
-    latent = encode_latent(autoencoder, image)
-    assert latent.shape == (2, 4, 4, 6)
-    encoded = autoencoder.encode(image)
-    mode = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
-    torch.testing.assert_close(latent / autoencoder.config["scaling_factor"], mode)
-    torch.testing.assert_close(decode_latent(autoencoder, latent), autoencoder.decode(mode).sample)
-
-
 def test_downsampling_factor(autoencoder: Autoencoder) -> None:
     assert downsampling_factor(autoencoder) == 4
     assert downsampling_factor(AutoencoderKL(block_out_channels=(4,), norm_num_groups=4)) == 1
-
-
-def test_parts_are_copies_that_do_their_half(autoencoder: Autoencoder) -> None:
-    image = torch.rand(1, 3, 16, 16)
-    latent = encode_latent(autoencoder, image)
-    decoded = decode_latent(autoencoder, latent)
-    encoder, decoder = encoder_part(autoencoder), decoder_part(autoencoder)
-    for parameter in autoencoder.parameters():
-        torch.nn.init.zeros_(parameter)
-    assert torch.equal(encode_latent(encoder, image), latent)
-    assert torch.equal(decode_latent(decoder, latent), decoded)
-    assert {name.split(".")[0] for name in encoder.state_dict()} <= {"encoder", "quant_conv"}
-    assert {name.split(".")[0] for name in decoder.state_dict()} <= {"decoder", "post_quant_conv"}
 
 
 def test_autoencoder_of_the_paper() -> None:
@@ -83,7 +56,7 @@ def test_autoencoder_of_the_paper() -> None:
         )
     assert downsampling_factor(autoencoder) == 8
     assert sum(parameter.numel() for parameter in autoencoder.parameters()) == 83_653_863
-    assert sum(parameter.numel() for parameter in encoder_part(autoencoder).parameters()) == 34_163_664
+    assert sum(parameter.numel() for parameter in LatentEncoder(autoencoder).parameters()) == 34_163_664
 
 
 @pytest.mark.parametrize("name", ["config.json", WEIGHTS])

@@ -11,8 +11,17 @@ import torch
 from diffusers import DDIMScheduler
 from diffusers.models.resnet import ResnetBlock2D
 
-from leaf_seg.networks import LatentSegmenter, build_conditional_unet, load_autoencoder
-from leaf_seg.networks.autoencoder import Autoencoder, decode_latent, encode_latent
+from leaf_seg.diffusion import Ddim
+from leaf_seg.networks import (
+    LatentDecoder,
+    LatentEncoder,
+    LatentSegmenter,
+    MaskCodec,
+    build_conditional_unet,
+    load_autoencoder,
+)
+from leaf_seg.networks.autoencoder import Autoencoder
+from tests.conftest import segmenter_parts
 
 Make = Callable[..., LatentSegmenter]
 
@@ -44,13 +53,13 @@ def test_one_step_by_hand(
     autoencoder = make_autoencoder().eval()  # the same seed
     image = torch.rand(2, 3, 16, 16)
     with torch.no_grad():
-        image_latent = encode_latent(autoencoder, 2 * image - 1)
+        image_latent = LatentEncoder(autoencoder)(2 * image - 1)
         noise = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(0)).expand(2, -1, -1, -1)
         output = network.unet(torch.cat([image_latent, noise], dim=1), 999).sample
         scheduler = DDIMScheduler(1000, 0.0015, 0.0155, clip_sample=False)
         alpha, sigma = scheduler.alphas_cumprod[-1].sqrt(), (1 - scheduler.alphas_cumprod[-1]).sqrt()
         clean = {"x0": output, "v": alpha * noise - sigma * output, "eps": (noise - sigma * output) / alpha}
-        decoded = decode_latent(autoencoder, clean[parameterization])
+        decoded = LatentDecoder(autoencoder)(clean[parameterization])
         inside = (decoded.clamp(-1, 1) + 1)[:, :2] / 2
         unnormalised = torch.cat([(1 - inside).prod(dim=1, keepdim=True), inside], dim=1)
         probabilities = network(image)
@@ -65,7 +74,7 @@ def test_one_step_is_that_of_diffusers(make_segmenter: Make) -> None:
         scheduler = DDIMScheduler(1000, 0.0015, 0.0155, clip_sample=False, prediction_type=prediction_type)
         scheduler.set_timesteps(1)
         expected = scheduler.step(output, 999, noisy).pred_original_sample
-        torch.testing.assert_close(network.clean_latent(output, noisy, torch.tensor([999])), expected)
+        torch.testing.assert_close(network.schedule.clean_latent(output, noisy, torch.tensor([999])), expected)
 
 
 def test_training_forward_returns_the_unet_output(make_segmenter: Make) -> None:
@@ -110,14 +119,46 @@ def test_noise_seed(make_segmenter: Make) -> None:
     assert torch.equal(first(image, noise=second.noise), second(image))
 
 
-def test_noise_of_another_seed_for_a_while(make_segmenter: Make) -> None:
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 16])
+def test_hypotheses_are_the_answers_of_models_with_these_seeds(batch_size: int, make_segmenter: Make) -> None:
+    """Whatever is drawn at a time, and however the pairs of image and seed fall into batches."""
     network = make_segmenter(noise_seed=3)
-    with network.noise_of(4):
-        assert same_outputs(network, make_segmenter(noise_seed=4))
-    assert torch.equal(network.noise, network.initial_noise(3))
-    with pytest.raises(RuntimeError), network.noise_of(4):
-        raise RuntimeError
-    assert torch.equal(network.noise, network.initial_noise(3))
+    image = torch.rand(3, 3, 16, 16)
+    encoded, denoised = [], []
+    network.image_encoder.register_forward_hook(lambda module, inputs, _: encoded.append(len(inputs[0])))
+    network.unet.register_forward_hook(lambda module, inputs, _: denoised.append(len(inputs[0])))
+    with torch.no_grad():
+        found = network.hypotheses(image, seeds=(3, 9, 4), batch_size=batch_size)
+        expected = torch.stack([make_segmenter(noise_seed=seed)(image) for seed in (3, 9, 4)])
+    assert found.shape == (3, 3, 3, 16, 16)  # seeds, images, classes
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert (found[0] - found[1]).abs().max() > 1e-3
+    assert encoded == [3]
+    assert max(denoised) == min(batch_size, 9)
+    assert sum(denoised) == 9
+    assert network.noise_seeds(2) == range(3, 5)
+
+
+def test_steps_of_ddim_are_those_of_diffusers(make_segmenter: Make) -> None:
+    """A sampler of several steps in the segmenter's place for one."""
+    network = make_segmenter(sampler=Ddim(5))
+    image = torch.rand(2, 3, 16, 16)
+    scheduler = DDIMScheduler(
+        1000, 0.0015, 0.0155, clip_sample=False, prediction_type="sample", timestep_spacing="trailing"
+    )
+    scheduler.set_timesteps(5)
+    calls = []
+    network.unet.register_forward_hook(lambda module, inputs, _: calls.append(inputs[1][0].item()))
+    with torch.no_grad():
+        latent, found = network.encode_image(image), network(image)
+        assert calls == [999, 799, 599, 399, 199]
+        noisy = network.noise.expand(2, -1, -1, -1)
+        for timestep in scheduler.timesteps:
+            output = network.denoise(latent, noisy, timestep.expand(2))
+            noisy = scheduler.step(output, timestep, noisy).prev_sample
+        expected = network.codec.decode(network.mask_decoder(noisy))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert LatentSegmenter.from_config(network.config).sampler == Ddim(5)
 
 
 def test_noise_comes_from_its_own_generator(make_segmenter: Make) -> None:
@@ -158,7 +199,7 @@ def test_built_again_from_its_config(autoencoder: str, make_segmenter: Make) -> 
     assert {block.dropout.p for block in again.image_encoder.modules() if isinstance(block, ResnetBlock2D)} == (
         {0.1} if autoencoder == "kl" else set()
     )
-    assert json.dumps(again.config["scheduler"]) == json.dumps(network.config["scheduler"])
+    assert json.dumps(again.config) == json.dumps(network.config)
 
 
 def test_attention_heads_and_schedule_survive_the_config(make_segmenter: Make) -> None:
@@ -186,12 +227,10 @@ def test_config_of_a_loaded_autoencoder_is_plain_and_names_no_folder(
     make_segmenter: Make, make_autoencoder: Callable[..., Autoencoder], tmp_path: Path
 ) -> None:
     make_autoencoder().save_pretrained(tmp_path)
-    network = make_segmenter()
-    network = LatentSegmenter(
-        load_autoencoder(tmp_path), network.unet, DDIMScheduler(clip_sample=False), num_classes=3, image_size=(16, 16)
-    )
+    parts = segmenter_parts(load_autoencoder(tmp_path), {})
+    network = LatentSegmenter(unet=make_segmenter().unet, codec=MaskCodec(3), image_size=(16, 16), **parts)
     assert str(tmp_path) not in json.dumps(network.config)
-    assert network.config["autoencoder"]["scaling_factor"] == 0.7
+    assert network.config["mask_decoder"]["autoencoder"]["scaling_factor"] == 0.7
 
 
 @pytest.mark.parametrize("autoencoder", ["kl", "tiny"])
@@ -210,7 +249,7 @@ def test_decoder_that_is_trained(autoencoder: str, make_segmenter: Make) -> None
     network = make_segmenter(autoencoder=autoencoder, train_decoder=True).train()
     assert all(module.training for module in network.modules())
     assert all(parameter.requires_grad for parameter in network.parameters())
-    assert LatentSegmenter.from_config(network.config).train_decoder
+    assert LatentSegmenter.from_config(network.config).mask_decoder.trainable
 
 
 def test_parts_are_copies_of_the_autoencoder(
@@ -218,8 +257,8 @@ def test_parts_are_copies_of_the_autoencoder(
 ) -> None:
     autoencoder = make_autoencoder().requires_grad_(False).eval()
     first, second = (
-        LatentSegmenter(autoencoder, make_segmenter().unet, DDIMScheduler(clip_sample=False), 3, (16, 16))
-        for _ in range(2)
+        LatentSegmenter(unet=make_segmenter().unet, codec=MaskCodec(3), image_size=(16, 16), **parts)
+        for parts in (segmenter_parts(autoencoder, {}) for _ in range(2))
     )
     ours = {parameter.data_ptr() for parameter in first.image_encoder.parameters()}
     assert ours.isdisjoint({parameter.data_ptr() for parameter in autoencoder.parameters()})
@@ -277,18 +316,18 @@ def test_clipping_scheduler(make_segmenter: Make) -> None:
     output = 3 * torch.randn(1, 4, 4, 4)
     for network in (plain, clipping):
         network.denoise = lambda *_: output  # type: ignore[method-assign]
-        assert torch.equal(network.clean_latent(output, output, torch.tensor([9])), output)
+        assert torch.equal(network.schedule.clean_latent(output, output, torch.tensor([9])), output)
     with torch.no_grad():
-        cut = plain.decode_mask(output.clamp(-1, 1))
-        assert torch.equal(clipping.segment_latent(image_latent), cut)
-        assert not torch.equal(plain.segment_latent(image_latent), cut)
+        cut = plain.codec.decode(plain.mask_decoder(output.clamp(-1, 1)))
+        assert torch.equal(clipping.segment_latent(image_latent, clipping.noise), cut)
+        assert not torch.equal(plain.segment_latent(image_latent, plain.noise), cut)
     again = LatentSegmenter.from_config(clipping.config)
     assert again.schedule.clip_range == 1.0
 
 
 def test_input_of_sdseg(make_segmenter: Make) -> None:
     """[noisy mask latent, image latent], and the image latent as it leaves the encoder."""
-    ours, theirs = make_segmenter(), make_segmenter(image_latent_first=False, scale_image_latent=False)
+    ours, theirs = make_segmenter(), make_segmenter(image_latent_first=False, scaled=False)
     image = torch.rand(1, 3, 16, 16)
     with torch.no_grad():
         latent = theirs.encode_image(image)

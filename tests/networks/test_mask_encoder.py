@@ -14,7 +14,7 @@ from leaf_seg.networks.autoencoder import Autoencoder
 def test_scaled_latents_side_by_side(kind: str, num_classes: int, make_autoencoder: Callable[..., Autoencoder]) -> None:
     autoencoder = make_autoencoder(kind).eval()
     label = torch.randint(0, num_classes, (3, 1, 16, 24), dtype=torch.uint8)
-    latent = MaskEncoder(autoencoder, num_classes)(label)
+    latent = MaskEncoder(autoencoder, MaskCodec(num_classes))(label)
     codec = MaskCodec(num_classes)
     assert latent.shape == (3, 4 * codec.num_images, 4, 6)
     assert latent.dtype == torch.float32
@@ -29,7 +29,7 @@ def test_scaled_latents_side_by_side(kind: str, num_classes: int, make_autoencod
 
 def test_frozen_and_apart_from_the_autoencoder(make_autoencoder: Callable[..., Autoencoder]) -> None:
     autoencoder = make_autoencoder()
-    encoder = MaskEncoder(autoencoder, 2).train()
+    encoder = MaskEncoder(autoencoder, MaskCodec(2)).train()
     assert not any(module.training for module in encoder.modules())
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
     assert all(parameter.requires_grad for parameter in autoencoder.parameters())  # that of the caller stays as it was

@@ -37,7 +37,7 @@ def test_every_part_learns(make_autoencoder: Callable[..., Autoencoder]) -> None
 def test_round_trip_of_label_maps(kind: str, num_classes: int, make_autoencoder: Callable[..., Autoencoder]) -> None:
     autoencoder = make_autoencoder(kind).eval()
     label = torch.randint(0, num_classes, (2, 1, 16, 16))
-    probabilities = MaskRoundTrip(autoencoder, num_classes)(label)
+    probabilities = MaskRoundTrip(autoencoder, MaskCodec(num_classes))(label)
     assert probabilities.shape == (2, num_classes, 16, 16)
     codec = MaskCodec(num_classes)
     encoded = autoencoder.encode(codec.encode(label))
@@ -47,7 +47,7 @@ def test_round_trip_of_label_maps(kind: str, num_classes: int, make_autoencoder:
 
 def test_round_trip_follows_the_autoencoder_while_it_trains(make_autoencoder: Callable[..., Autoencoder]) -> None:
     autoencoder = make_autoencoder().eval()
-    network = MaskRoundTrip(autoencoder, 2)
+    network = MaskRoundTrip(autoencoder, MaskCodec(2))
     label = torch.ones(1, 1, 16, 16)
     before = network(label)
     torch.nn.init.ones_(autoencoder.decoder.conv_out.bias)

@@ -10,11 +10,10 @@ import pytest
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.overrides import (
     check_command_line,
-    check_without_effect,
     command_line_config,
     command_line_settings,
-    parse_bool,
 )
+from leaf_seg.runtime.values import parse_bool
 from tests.in_process import run_in_process
 
 PROGRAM = str(Path(monai.bundle.__file__).with_name("__main__.py"))
@@ -178,17 +177,6 @@ def test_run_workflow_is_checked_too(config: str, command: str) -> None:
 )
 def test_other_processes_are_left_alone(argv: list[str]) -> None:
     check_command_line(argv)
-
-
-def test_settings_without_effect() -> None:
-    check_without_effect({})
-    check_without_effect({"teacher": None, "image_loss_weight": 0.0, "unet_config": {}})
-    with pytest.raises(InputError) as caught:
-        check_without_effect(
-            {"teacher": "no/such", "image_loss_weight": 0.5, "noise_seed": None, "unet_config": {"a": 1}}
-        )
-    assert "teacher is 'no/such'; image_loss_weight is 0.5; unet_config is {'a': 1}: " in str(caught.value)
-    assert "noise_seed" not in str(caught.value)
 
 
 def test_real_command(config: str) -> None:

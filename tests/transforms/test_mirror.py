@@ -27,7 +27,7 @@ def sample_of(volume: torch.Tensor, axis: str, index: int) -> dict[str, Any]:
 def test_slice_of_the_mirrored_volume(axis: str, direction: int) -> None:
     volume = torch.rand(1, 5, 6, 7)
     probability = [float(i == direction) for i in range(3)]
-    mirror = RandMirror(["image", "label"], probability, neighbour_keys=["image"])
+    mirror = RandMirror(["image", "label"], probability, num_slices=3)
     across = AXES.index(axis)
     last = volume.shape[1 + across] - 1
     expected = sample_of(volume.flip(1 + direction), axis, last - 2 if direction == across else 2)

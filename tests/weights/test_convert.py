@@ -81,13 +81,11 @@ def test_kl_f8(kl_f8: State, tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     ],
 )
 def test_unet_of_ldm(choice: list[str], key: str, lsun: State, tmp_path: Path) -> None:
-    from leaf_seg.networks import build_unet
-    from leaf_seg.networks.unet import load_unet_weights
+    from leaf_seg.weights.unet_folder import load_unet
 
     torch.save({"state_dict": lsun}, tmp_path / "model.ckpt")
     assert convert(tmp_path / "model.ckpt", tmp_path / "unet", *choice) == 0
-    unet = build_unet(json.loads((tmp_path / "unet" / "config.json").read_text()))
-    load_unet_weights(unet, tmp_path / "unet")
+    unet = load_unet(json.loads((tmp_path / "unet" / "config.json").read_text()), tmp_path / "unet")
     assert torch.equal(unet.conv_out.weight, lsun[key])
 
 

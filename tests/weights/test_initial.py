@@ -11,7 +11,8 @@ from monai.bundle import ConfigParser
 from safetensors.torch import save_file
 
 from leaf_seg.data.model_settings import ModelSettings
-from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, build_unet
+from leaf_seg.diffusion import DiffusionSettings
+from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, MaskCodec, build_unet
 from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, Autoencoder
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import initial_segmenter, own_autoencoder, save_model, trained_with
@@ -26,9 +27,9 @@ def start(make_autoencoder: Callable[..., Autoencoder]) -> Callable[..., LatentS
         arguments: dict[str, Any] = {
             "autoencoder": make_autoencoder(),
             "unet_config": TINY_UNET,
-            "scheduler": DDIMScheduler(clip_sample=False),
-            "num_classes": 3,
+            "diffusion": DiffusionSettings(DDIMScheduler(clip_sample=False)),
             "image_size": (16, 16),
+            "codec": MaskCodec(options.pop("num_classes", 3)),
         }
         return initial_segmenter(**(arguments | options))
 
@@ -41,11 +42,11 @@ def saved(network: Any, folder: Path, num_classes: int) -> Path:
 
 
 def test_random_weights(start: Callable[..., LatentSegmenter]) -> None:
-    network = start(parameterization="v", encoder_dropout=0.2)
-    assert network.parameterization == "v"
-    assert network.config["encoder_dropout"] == 0.2
+    network = start(diffusion=DiffusionSettings(DDIMScheduler(clip_sample=False), "v"), encoder_dropout=0.2)
+    assert network.diffusion.parameterization == "v"
+    assert network.config["image_encoder"]["dropout"] == 0.2
     with pytest.raises(InputError, match="clip_sample on"):
-        start(scheduler=DDIMScheduler())
+        start(diffusion=DiffusionSettings(DDIMScheduler()))
 
 
 @pytest.mark.parametrize("num_classes", [2, 4, 6])
@@ -105,8 +106,8 @@ def test_from_a_saved_model(
     torch.nn.init.normal_(model.image_encoder.encoder.conv_in.weight)  # trained on: not the autoencoder's any more
     network = start(init_dir=saved(model, tmp_path, 3), unet_config={"dropout": 0.3}).eval()
     assert network.unet.down_blocks[0].resnets[0].dropout.p == 0.3
-    assert network.parameterization == "eps"
-    assert not network.image_latent_first
+    assert network.diffusion.parameterization == "eps"
+    assert not network.diffusion.image_latent_first
     image = torch.rand(2, 3, 16, 16)
     with torch.no_grad():
         assert torch.equal(network(image), model(image))
@@ -168,7 +169,7 @@ def test_a_model_whose_decoder_was_trained(
         torch.nn.init.normal_(parameter)
     folder = saved(model, tmp_path, 3)
     network = start(init_dir=folder, train_decoder=True).eval()
-    assert network.train_decoder
+    assert network.mask_decoder.trainable
     image = torch.rand(2, 3, 16, 16)
     with torch.no_grad():
         assert torch.equal(network(image), model(image))

@@ -10,10 +10,11 @@ import torch
 from diffusers.models.embeddings import Timesteps
 
 from leaf_seg.distillation import Projector
-from leaf_seg.networks.unet import HEADS_KEY, build_unet, load_unet_weights
+from leaf_seg.networks.unet import HEADS_KEY
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights.ldm_autoencoder import ldm_autoencoder, ldm_encoder_state
 from leaf_seg.weights.ldm_unet import ldm_unet
+from leaf_seg.weights.unet_folder import load_unet
 from tests.weights.published_layouts import (
     ldm_autoencoder_shapes,
     ldm_encoder_shapes,
@@ -136,8 +137,7 @@ def test_eight_heads_at_every_level_after_saving_and_loading(tmp_path: Path) -> 
     unet.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config[HEADS_KEY] == 8
-    again = build_unet(config).eval()
-    load_unet_weights(again, tmp_path)
+    again = load_unet(config, tmp_path).eval()
     assert {module.heads for module in again.modules() if hasattr(module, "heads")} == {8}
     x = rule_input("input:x", (2, 8, 32, 32))
     with torch.no_grad():

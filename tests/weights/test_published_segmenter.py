@@ -51,7 +51,7 @@ def steps_of(segmenter: LatentSegmenter, side: int, dtype: torch.dtype) -> dict[
         image_latent = segmenter.encode_image(image)
         timesteps = torch.tensor([999])
         output = segmenter.denoise(image_latent, noise, timesteps)
-        clean = segmenter.clean_latent(output, noise, timesteps)
+        clean = segmenter.schedule.clean_latent(output, noise, timesteps)
         mask = segmenter(image, noise=noise)[:, 1:]
     finally:
         segmenter.codec.decode = decode  # type: ignore[method-assign]

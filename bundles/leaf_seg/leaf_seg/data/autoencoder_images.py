@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
 from leaf_seg.data.phantoms import phantom
-from leaf_seg.networks.mask_codec import MaskCodec
+
+
+class ImageCodec(Protocol):
+    """Makes images of label maps; a codec of :mod:`leaf_seg.networks`."""
+
+    num_images: int
+
+    def encode(self, label: torch.Tensor) -> torch.Tensor:
+        """Images [B * n, 3, H, W] in [-1, 1] of label maps [B, 1, H, W]."""
 
 
 class PhantomSlices(Dataset):
@@ -51,12 +61,12 @@ class AutoencoderImages(Dataset):
 
     Args:
         slices: items with "image" [3, H, W] in [0, 1] and "label" [1, H, W].
-        num_classes: K of the label maps, background included; n = ceil((K - 1) / 3).
+        codec: makes n images [n, 3, H, W] of a label map [1, 1, H, W].
     """
 
-    def __init__(self, slices: Dataset, num_classes: int) -> None:
+    def __init__(self, slices: Dataset, codec: ImageCodec) -> None:
         self.slices = slices
-        self.codec = MaskCodec(num_classes)
+        self.codec = codec
 
     def __len__(self) -> int:
         return (1 + self.codec.num_images) * len(self.slices)  # type: ignore[arg-type]

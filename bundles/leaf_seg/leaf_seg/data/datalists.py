@@ -87,29 +87,32 @@ def given_cases(training: Sequence[Case], validation: Sequence[Case]) -> Datalis
     return Datalist(**splits, class_names=None, sha256=digest(splits, Path("/")))
 
 
-def class_names(datalist: Datalist, num_classes: int | None) -> list[str]:
+def class_names(datalist: Datalist, num_classes: int | None, names: Sequence[str] | None = None) -> list[str]:
     """Names of the classes, background first.
 
     Args:
         datalist: whose names are used where the data set gives them.
         num_classes: number of classes, background included; None takes it from the data set.
+        names: those that a user gives, which are taken as they are.
 
     Raises:
         InputError: When the data set says otherwise than ``num_classes``, and when neither gives the number.
     """
+    if names:
+        return list(names)
     if num_classes is not None and num_classes < 2:
         raise InputError(f"num_classes is {num_classes}; expected at least 2, background included.")
-    names = datalist.class_names
-    if names is None:
+    own = datalist.class_names
+    if own is None:
         if num_classes is None:
             raise InputError("The data set does not name its classes: add --num_classes N (background included).")
         return ["background", *(f"class_{number}" for number in range(1, num_classes))]
-    if num_classes not in (None, len(names)):
+    if num_classes not in (None, len(own)):
         raise InputError(
-            f"num_classes is {num_classes}, but the data set names {len(names)} classes ({', '.join(names)}): leave "
+            f"num_classes is {num_classes}, but the data set names {len(own)} classes ({', '.join(own)}): leave "
             "num_classes out, or correct the labels in dataset.json."
         )
-    return list(names)
+    return list(own)
 
 
 def split_cases(datalist: Datalist, split: str) -> list[dict[str, str]]:

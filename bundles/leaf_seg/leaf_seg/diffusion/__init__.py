@@ -1,14 +1,16 @@
-"""Diffusion: schedule, parameterisation and the sampling of timesteps."""
+"""Diffusion: noise schedule, the sampling of timesteps and of clean latents."""
 
-from leaf_seg.diffusion.parameterization import PARAMETERIZATIONS, clean_latent, prediction_target
-from leaf_seg.diffusion.schedule import LdmNoiseSchedule, NoiseSchedule
+from leaf_seg.diffusion.sampling import Ddim, OneStep, Sampler
+from leaf_seg.diffusion.schedule import PARAMETERIZATIONS, DiffusionSettings, LdmNoiseSchedule, NoiseSchedule
 from leaf_seg.diffusion.timesteps import TimestepSampler
 
 __all__ = [
     "PARAMETERIZATIONS",
+    "Ddim",
+    "DiffusionSettings",
     "LdmNoiseSchedule",
     "NoiseSchedule",
+    "OneStep",
+    "Sampler",
     "TimestepSampler",
-    "clean_latent",
-    "prediction_target",
 ]

@@ -1,12 +1,19 @@
-"""The noise schedule's constants, kept in fp32."""
+"""The noise schedule, in fp32, and what a network predicts of it."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import torch
 from diffusers import DDIMScheduler
 from torch import nn
 
-from leaf_seg.diffusion.parameterization import clean_latent
+from leaf_seg.runtime.errors import InputError
+
+# What the U-Net predicts: the clean latent (x0), velocity (v) or noise (eps).
+Parameterization = Literal["x0", "v", "eps"]
+PARAMETERIZATIONS: tuple[str, ...] = get_args(Parameterization)
 
 
 class NoiseSchedule(nn.Module):
@@ -18,16 +25,25 @@ class NoiseSchedule(nn.Module):
 
     Args:
         scheduler: diffusers' DDIMScheduler; its betas are used, and whether it clips.
+        parameterization: one of :data:`PARAMETERIZATIONS`.
 
     Attributes:
         clip_range: predicted latents are cut at plus and minus this in inference; None leaves them.
+
+    Raises:
+        InputError: When the parameterization is unknown.
     """
 
     alphas: torch.Tensor
     sigmas: torch.Tensor
 
-    def __init__(self, scheduler: DDIMScheduler) -> None:
+    def __init__(self, scheduler: DDIMScheduler, parameterization: str = "x0") -> None:
         super().__init__()
+        if parameterization not in PARAMETERIZATIONS:
+            raise InputError(
+                f"parameterization is {parameterization!r}; expected one of {', '.join(PARAMETERIZATIONS)}."
+            )
+        self.parameterization = parameterization
         config = scheduler.config
         self.clip_range: float | None = config["clip_sample_range"] if config["clip_sample"] else None
         cumulative = self._cumulative(scheduler)
@@ -52,13 +68,36 @@ class NoiseSchedule(nn.Module):
         alpha, sigma = self.at(timesteps)
         return alpha * clean.float() + sigma * noise.float()
 
-    def clean_latent(
-        self, output: torch.Tensor, noisy: torch.Tensor, timesteps: torch.Tensor, parameterization: str
-    ) -> torch.Tensor:
-        """The estimate of z from the U-Net's output (LEAF Eq. 2-3); [B, C, h, w], in fp32 or better."""
-        dtype = torch.promote_types(output.dtype, torch.float32)
+    def target(self, clean: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """What the network should return, [B, C, h, w] (LEAF Eq. 2-4): z itself, v = alpha eps - sigma z, or eps."""
         alpha, sigma = self.at(timesteps)
-        return clean_latent(output.to(dtype), noisy.to(dtype), alpha, sigma, parameterization)
+        match self.parameterization:
+            case "x0":
+                return clean
+            case "v":
+                return alpha * noise - sigma * clean
+            case _:
+                return noise
+
+    def clean_latent(self, output: torch.Tensor, noisy: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """The estimate of z from the network's output o, [B, C, h, w] in fp32 or better (LEAF Eq. 2-3).
+
+        x0: o; v: alpha z_t - sigma o; eps: (z_t - sigma o) / alpha.
+        """
+        dtype = torch.promote_types(output.dtype, torch.float32)
+        output, noisy = output.to(dtype), noisy.to(dtype)
+        alpha, sigma = self.at(timesteps)
+        match self.parameterization:
+            case "x0":
+                return output
+            case "v":
+                return alpha * noisy - sigma * output
+            case _:
+                return (noisy - sigma * output) / alpha
+
+    def clip(self, clean: torch.Tensor) -> torch.Tensor:
+        """A predicted latent cut at :attr:`clip_range`; for inference."""
+        return clean if self.clip_range is None else clean.clamp(-self.clip_range, self.clip_range)
 
 
 class LdmNoiseSchedule(NoiseSchedule):
@@ -71,8 +110,8 @@ class LdmNoiseSchedule(NoiseSchedule):
     inverse_alphas: torch.Tensor
     ratios: torch.Tensor
 
-    def __init__(self, scheduler: DDIMScheduler) -> None:
-        super().__init__(scheduler)
+    def __init__(self, scheduler: DDIMScheduler, parameterization: str = "x0") -> None:
+        super().__init__(scheduler, parameterization)
         cumulative = self._cumulative(scheduler)
         self.register_buffer("inverse_alphas", (1 / cumulative).sqrt().float(), persistent=False)
         self.register_buffer("ratios", (1 / cumulative - 1).sqrt().float(), persistent=False)
@@ -84,12 +123,49 @@ class LdmNoiseSchedule(NoiseSchedule):
         betas = torch.linspace(start, end, config["num_train_timesteps"], dtype=torch.float64, device="cpu") ** power
         return (1 - betas).cumprod(dim=0)
 
-    def clean_latent(
-        self, output: torch.Tensor, noisy: torch.Tensor, timesteps: torch.Tensor, parameterization: str
-    ) -> torch.Tensor:
+    def clean_latent(self, output: torch.Tensor, noisy: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """As in :class:`NoiseSchedule`; for eps: z = z_t / alpha - eps sigma / alpha."""
-        if parameterization != "eps":
-            return super().clean_latent(output, noisy, timesteps, parameterization)
+        if self.parameterization != "eps":
+            return super().clean_latent(output, noisy, timesteps)
         dtype = torch.promote_types(output.dtype, torch.float32)
         inverse, ratio = (buffer[timesteps].view(-1, 1, 1, 1) for buffer in (self.inverse_alphas, self.ratios))
         return inverse * noisy.to(dtype) - ratio * output.to(dtype)
+
+
+@dataclass(frozen=True)
+class DiffusionSettings:
+    """What distinguishes latent diffusion models of the same parts.
+
+    Attributes:
+        scheduler: diffusers' noise schedule; with clip_sample the predicted latent is cut in inference, as in the
+            published LEAF pipeline.
+        parameterization: what the U-Net predicts: "x0" (LEAF), "v" or "eps" (SDSeg).
+        image_latent_first: order of the U-Net's input; SDSeg's is [noisy mask latents, image latent].
+        ldm_schedule: constants of the schedule as LDM and SDSeg round them, not as diffusers does.
+    """
+
+    scheduler: DDIMScheduler
+    parameterization: str = "x0"
+    image_latent_first: bool = True
+    ldm_schedule: bool = False
+
+    def schedule(self) -> NoiseSchedule:
+        """The schedule as a module."""
+        return (LdmNoiseSchedule if self.ldm_schedule else NoiseSchedule)(self.scheduler, self.parameterization)
+
+    def in_order(self, image_latent: torch.Tensor, mask_latent: torch.Tensor) -> torch.Tensor:
+        """The U-Net's input [B, 4 + 4n, h, w]: image latent [B, 4, h, w] and noisy mask latents [B, 4n, h, w]."""
+        latents = [image_latent, mask_latent] if self.image_latent_first else [mask_latent, image_latent]
+        return torch.cat(latents, dim=1)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Plain values from which :meth:`from_config` makes the same."""
+        scheduler = {key: value for key, value in self.scheduler.config.items() if not key.startswith("_")}
+        return vars(self) | {"scheduler": scheduler}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> DiffusionSettings:
+        """Make them from :attr:`config`; the constants are on the CPU, whatever the default device."""
+        with torch.device("cpu"):
+            return cls(**(config | {"scheduler": DDIMScheduler.from_config(config["scheduler"])}))

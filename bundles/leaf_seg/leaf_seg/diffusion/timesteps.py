@@ -14,21 +14,21 @@ class TimestepSampler:
     one-step inference uses.
 
     Args:
-        num_timesteps: T.
         terminal_probability: share of draws fixed at T - 1, in [0, 1]; 0 is the paper's.
 
     Raises:
         InputError: When the share is outside [0, 1].
     """
 
-    def __init__(self, num_timesteps: int = 1000, terminal_probability: float = 0.0) -> None:
+    def __init__(self, terminal_probability: float = 0.0) -> None:
         if not 0 <= terminal_probability <= 1:
             raise InputError(f"terminal_probability is a share in [0, 1], found {terminal_probability}.")
-        self.num_timesteps = num_timesteps
         self.terminal_probability = terminal_probability
 
-    def __call__(self, batch_size: int, device: torch.device | str | None = None) -> torch.Tensor:
-        """Draw [batch_size] integers in 0 .. T - 1."""
-        timesteps = torch.randint(0, self.num_timesteps, (batch_size,), device=device)
+    def __call__(
+        self, batch_size: int, num_timesteps: int = 1000, device: torch.device | str | None = None
+    ) -> torch.Tensor:
+        """Draw [batch_size] integers in 0 .. T - 1, T being ``num_timesteps``."""
+        timesteps = torch.randint(0, num_timesteps, (batch_size,), device=device)
         terminal = torch.rand(batch_size, device=device) < self.terminal_probability
-        return timesteps.masked_fill(terminal, self.num_timesteps - 1)
+        return timesteps.masked_fill(terminal, num_timesteps - 1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from leaf_seg.distillation.feature_distillation import FeatureDistillation, alignment_loss, match_tokens
+from leaf_seg.distillation.feature_distillation import Alignment, FeatureDistillation, alignment_loss, match_tokens
 from leaf_seg.distillation.projector import Projector
 from leaf_seg.distillation.teacher import Teacher, load_teacher
 
-__all__ = ["FeatureDistillation", "Projector", "Teacher", "alignment_loss", "load_teacher", "match_tokens"]
+__all__ = ["Alignment", "FeatureDistillation", "Projector", "Teacher", "alignment_loss", "load_teacher", "match_tokens"]

@@ -6,6 +6,7 @@ import difflib
 import logging
 import math
 import os
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -20,6 +21,7 @@ from torch.optim import Optimizer
 
 from leaf_seg.distillation.projector import Projector
 from leaf_seg.distillation.teacher import Teacher, load_teacher
+from leaf_seg.runtime.distributed import num_processes
 from leaf_seg.runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -65,6 +67,24 @@ def match_tokens(tokens: torch.Tensor, grid: tuple[int, int], size: tuple[int, i
     return tokens_map.flatten(2).transpose(1, 2)
 
 
+@dataclass(frozen=True)
+class Alignment:
+    """What is aligned with what.
+
+    Attributes:
+        unet: diffusers ``UNet2DModel`` of the network that trains, on its device; bare, not wrapped in DDP.
+        teacher: folder, file or hub name for :func:`load_teacher`, or a teacher.
+        weight: lambda, above 0.
+        layer: name in the U-Net of the layer to align; it returns one feature map [B, C, H, W]. At 256 pixels the
+            paper's is ``down_blocks.0.downsamplers.0`` (192 x 16 x 16, so that H * W = L).
+    """
+
+    unet: UNet2DModel
+    teacher: str | os.PathLike[str] | Teacher
+    weight: float
+    layer: str = "down_blocks.0.resnets.0"
+
+
 class FeatureDistillation:
     """Ignite handler that adds the alignment loss to a trainer's loss, L = L_pred + lambda L_distill (Eq. 6).
 
@@ -80,12 +100,8 @@ class FeatureDistillation:
     gradients are thus averaged in the backward pass, before any gradient clipping.
 
     Args:
-        network: module whose ``unet`` is a diffusers ``UNet2DModel``, on its device; bare or wrapped in DDP.
+        alignment: U-Net layer, teacher and weight.
         optimizer: the network's optimizer.
-        teacher: folder, file or hub name for :func:`load_teacher`, or a teacher.
-        weight: lambda, above 0.
-        layer: name in the U-Net of the layer to align; it returns one feature map [B, C, H, W]. At 256 pixels the
-            paper's is ``down_blocks.0.downsamplers.0`` (192 x 16 x 16, so that H * W = L).
         hidden_dim: width of the projector.
         seed: of the projector's initial weights.
         device: where teacher and projector compute; the U-Net's device when None.
@@ -98,29 +114,26 @@ class FeatureDistillation:
 
     def __init__(
         self,
-        network: nn.Module,
+        alignment: Alignment,
         optimizer: Optimizer,
-        teacher: str | os.PathLike[str] | Teacher,
-        weight: float,
-        layer: str = "down_blocks.0.resnets.0",
         hidden_dim: int = 2048,
         seed: int = 0,
         device: str | torch.device | None = None,
     ) -> None:
+        weight = alignment.weight
         if not (weight > 0 and math.isfinite(weight)):
             raise InputError(
                 f"The weight of the feature distillation is {weight}; expected a number above 0. To train without a "
                 "teacher: --alignment_weight 0, with which the configs leave this handler out."
             )
-        inner = network.module if isinstance(network, DistributedDataParallel) else network
-        unet = cast(UNet2DModel, inner.unet)
+        unet, teacher, layer = alignment.unet, alignment.teacher, alignment.layer
         self.weight = weight
         self.layer = _find_layer(unet, layer)
         channels = _layer_channels(unet, layer)
         device = unet.device if device is None else torch.device(device)
         self.teacher = (teacher if isinstance(teacher, Teacher) else load_teacher(teacher)).to(device)
         self.projector = _seeded_projector(channels, self.teacher.embed_dim, hidden_dim, seed).to(device)
-        self._project = _synchronized(self.projector)
+        self._project = self.projector if num_processes() == 1 else DistributedDataParallel(self.projector)
         self._feature: torch.Tensor | None = None
         self._hook: torch.utils.hooks.RemovableHandle | None = None
         _add_parameters(optimizer, self.projector)
@@ -226,14 +239,6 @@ def _seeded_projector(in_channels: int, embed_dim: int, hidden_dim: int, seed: i
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return Projector(in_channels, embed_dim, hidden_dim)
-
-
-def _synchronized(projector: Projector) -> nn.Module:
-    """The projector, in DDP where several processes train."""
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if not distributed or torch.distributed.get_world_size() == 1:
-        return projector
-    return DistributedDataParallel(projector)
 
 
 def _add_parameters(optimizer: Optimizer, projector: Projector) -> None:

@@ -8,22 +8,21 @@ import torch
 from monai.engines import PrepareBatch
 from monai.utils import convert_to_tensor
 
-from leaf_seg.diffusion import TimestepSampler, prediction_target
-from leaf_seg.networks import LatentSegmenter, MaskEncoder
+from leaf_seg.diffusion import NoiseSchedule, TimestepSampler
+from leaf_seg.networks import MaskEncoder
 
 
 class PrepareDenoisingBatch(PrepareBatch):
     """Encodes the label map, draws timestep and noise, and adds the noise (LEAF Eq. 1).
 
     Args:
-        network: whose schedule and parameterisation are used; not called.
+        schedule: of the network that is trained.
         mask_encoder: frozen encoder of label maps.
         timestep_sampler: draws the timesteps.
     """
 
-    def __init__(self, network: LatentSegmenter, mask_encoder: MaskEncoder, timestep_sampler: TimestepSampler) -> None:
-        self.schedule = network.schedule
-        self.parameterization = network.parameterization
+    def __init__(self, schedule: NoiseSchedule, mask_encoder: MaskEncoder, timestep_sampler: TimestepSampler) -> None:
+        self.schedule = schedule
         self.mask_encoder = mask_encoder
         self.timestep_sampler = timestep_sampler
 
@@ -45,11 +44,10 @@ class PrepareDenoisingBatch(PrepareBatch):
         """
         image, label = _image_and_label(batchdata, device=device, non_blocking=non_blocking, **kwargs)
         clean = self.mask_encoder(label)  # [B, 4n, h, w] fp32
-        timesteps = self.timestep_sampler(len(clean), clean.device)
+        timesteps = self.timestep_sampler(len(clean), self.schedule.last + 1, clean.device)
         noise = torch.randn_like(clean)
         noisy = self.schedule.add_noise(clean, noise, timesteps)
-        alpha, sigma = self.schedule.at(timesteps)
-        target = prediction_target(clean, noise, alpha, sigma, self.parameterization)
+        target = self.schedule.target(clean, noise, timesteps)
         targets = {"target": target, "noisy": noisy, "timesteps": timesteps, "label": label}
         return image, targets, (noisy, timesteps), {}
 

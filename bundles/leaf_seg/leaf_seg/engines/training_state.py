@@ -6,9 +6,9 @@ import logging
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ignite.engine import Engine, Events
-from torch.nn.parallel import DistributedDataParallel
 
 from leaf_seg.engines.random_state import random_state, set_random_state
+from leaf_seg.runtime.distributed import bare
 from leaf_seg.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,10 +101,8 @@ def restore_training_state(trainer: BundleTrainer, state: dict[str, Any]) -> Non
 
 def _parts(trainer: BundleTrainer) -> dict[str, Stateful]:
     """The stateful parts of a trainer by name."""
-    network = trainer.network
-    network = network.module if isinstance(network, DistributedDataParallel) else network
     candidates: dict[str, Any] = {
-        "network": network,
+        "network": bare(trainer.network),
         "optimizer": trainer.optimizer,
         "lr_scheduler": trainer.lr_scheduler,
         "ema": trainer.ema,

@@ -9,7 +9,7 @@ import ignite.handlers
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
-from leaf_seg.runtime.errors import check_number
+from leaf_seg.runtime.values import check_number
 
 logger = logging.getLogger(__name__)
 

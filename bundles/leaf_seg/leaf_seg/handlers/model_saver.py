@@ -26,6 +26,7 @@ class ModelSaver(BestSaver):
         settings: what inference has to know besides.
         folder: of the model.
         provenance: what is worth keeping of the training, such as the hash of its data split.
+        training_record: what a training that goes on from the model goes on with, such as its losses.
         storage: "fp32" or "fp16", as for :func:`~leaf_seg.weights.save_model`.
 
     Raises:
@@ -39,12 +40,13 @@ class ModelSaver(BestSaver):
         folder: str,
         provenance: dict[str, Any] | None = None,
         storage: str = "fp32",
+        training_record: dict[str, Any] | None = None,
     ) -> None:
         check_storage(storage)
         self.network = network
         self.settings = settings
         self.folder = folder
-        self.provenance = provenance or {}
+        self.provenance = (provenance or {}) | (training_record or {})
         self.storage = storage
 
     def save(self, best: dict[str, Any]) -> None:

@@ -13,8 +13,9 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 
 from leaf_seg.handlers.case_report import SUMMARY_NAME
+from leaf_seg.inference import SegmentationInferer
 from leaf_seg.metrics import class_dice, noise_stability
-from leaf_seg.networks import LatentSegmenter
+from leaf_seg.networks import SavedNetwork
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
 
@@ -30,7 +31,8 @@ class NoiseStability:
     Args:
         evaluator: one that decollates and segments the same cases, with one hypothesis; its outputs hold "pred" and
             "label" as class indices [1, *spatial] in one grid.
-        network: the evaluator's network, whose noise is exchanged.
+        inferer: the evaluator's, whose noise seed is exchanged.
+        network: the evaluator's, which says its noise seeds.
         num_seeds: number of noise seeds, at least 2.
         class_names: K names, background first.
         output_dir: folder of ``metrics_summary.json``.
@@ -42,21 +44,17 @@ class NoiseStability:
     def __init__(
         self,
         evaluator: SupervisedEvaluator,
-        network: LatentSegmenter,
+        inferer: SegmentationInferer,
+        network: SavedNetwork,
         num_seeds: int,
         class_names: Sequence[str],
         output_dir: str | os.PathLike[str],
     ) -> None:
         if not isinstance(num_seeds, int) or num_seeds < 2:
             raise InputError(f"num_noise_seeds is {num_seeds!r}; expected a whole number, 1 (no such test) or more.")
-        if not hasattr(network, "initial_noise"):
-            raise InputError(
-                f"num_noise_seeds is {num_seeds}, but the model ({type(network).__name__}) draws no noise, so that "
-                "there is nothing to vary; leave num_noise_seeds at 1."
-            )
         self.evaluator = evaluator
-        self.network = network
-        self.num_seeds = num_seeds
+        self.inferer = inferer
+        self.seeds = network.noise_seeds(num_seeds)
         self.class_names = list(class_names)
         self.path = Path(output_dir) / SUMMARY_NAME
         self._dice: list[list[float]] = []  # of each case, by class
@@ -68,8 +66,7 @@ class NoiseStability:
 
     def __call__(self) -> None:
         """Segment with each noise seed and add the result to the summary."""
-        first = self.network.noise_seed
-        dice = {seed: self._evaluate(seed) for seed in range(first, first + self.num_seeds)}
+        dice = {seed: self._evaluate(seed) for seed in self.seeds}
         stability = noise_stability(dice, self.class_names[1:])
         summary = json.loads(self.path.read_text()) | {"noise_stability": stability}
         with replacing(self.path) as temporary:
@@ -77,7 +74,7 @@ class NoiseStability:
         foreground = stability["mean_foreground"]["dice"]
         logger.info(
             "Dice over %d noise seeds: mean %.4f, standard deviation %.5f",
-            self.num_seeds,
+            len(self.seeds),
             foreground["mean"],
             foreground["std"],
         )
@@ -85,8 +82,8 @@ class NoiseStability:
     def _evaluate(self, seed: int) -> list[list[float]]:
         """Dice of every case and foreground class with the noise of one seed."""
         self._dice = []
-        with self.network.noise_of(seed):
-            self.evaluator.run()
+        self.inferer.noise_seed = seed
+        self.evaluator.run()
         return self._dice
 
     def _measure(self, engine: Engine) -> None:

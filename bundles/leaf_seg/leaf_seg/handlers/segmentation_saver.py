@@ -16,6 +16,7 @@ from leaf_seg.image_io.files import case_name
 from leaf_seg.image_io.writers import write_label, write_map, write_probabilities
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder
+from leaf_seg.runtime.values import parse_bool
 from leaf_seg.visual.case_overlay import CaseOverlay
 
 logger = logging.getLogger(__name__)
@@ -52,15 +53,15 @@ class SegmentationSaver:
         self,
         output_dir: str | os.PathLike[str],
         class_names: Sequence[str],
-        save_probabilities: bool = False,
-        save_overlays: bool = True,
+        save_probabilities: bool | str = False,
+        save_overlays: bool | str = True,
         axis: str | Sequence[str] = "axial",
         window: Sequence[float] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.class_names = list(class_names)
-        self.save_probabilities = save_probabilities
-        self.save_overlays = save_overlays
+        self.save_probabilities = parse_bool(save_probabilities, "save_probabilities")
+        self.save_overlays = parse_bool(save_overlays, "save_overlays")
         self._draw = CaseOverlay(class_names, axis, window)
         self._sources: dict[str, str] = {}  # case name -> image file
 

@@ -9,7 +9,7 @@ from typing import cast
 from ignite.engine import Engine, Events
 
 from leaf_seg.engines import BundleTrainer
-from leaf_seg.runtime.errors import check_number
+from leaf_seg.runtime.values import check_number
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 
 from leaf_seg.engines import BundleTrainer, TrainingEvents, training_state
 from leaf_seg.runtime.distributed import is_rank_zero
-from leaf_seg.runtime.errors import check_number
+from leaf_seg.runtime.values import check_number
 from leaf_seg.weights import CheckpointFolder
 
 logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer, SimpleInferer
 from monai.utils import convert_to_tensor
 
+from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.data.slicing import (
     check_mirror_axes,
     from_slices,
@@ -20,8 +21,11 @@ from leaf_seg.data.slicing import (
     slice_directions,
     to_slices,
 )
+from leaf_seg.networks.saved_network import SavedNetwork
+from leaf_seg.runtime.distributed import bare
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import autocast
+from leaf_seg.runtime.values import parse_bool
 
 
 class AutocastInferer(SimpleInferer):
@@ -67,6 +71,7 @@ class SegmentationInferer(Inferer):
         num_slices: 1, or 3 for neighbouring slices as channels.
         batch_size: slices at a time; the result does not depend on it.
         num_samples: hypotheses per image, drawn with noise seeds noise_seed + i; the image is encoded once.
+        noise_seed: of the first hypothesis; the network's own unless given.
         uncertainty: return :class:`HypothesisMaps` instead of probabilities alone.
         precision: "fp32", "bf16" or "fp16".
         mirror_axes: spatial axes along which the image is mirrored, segmented once more and mirrored back; the result
@@ -87,6 +92,7 @@ class SegmentationInferer(Inferer):
         uncertainty: bool = False,
         precision: str = "fp32",
         mirror_axes: Sequence[int] = (),
+        noise_seed: int | None = None,
     ) -> None:
         super().__init__()
         if num_samples < 1 or batch_size < 1:
@@ -104,6 +110,7 @@ class SegmentationInferer(Inferer):
         self.uncertainty = uncertainty
         self.precision = precision
         self.mirror_axes = check_mirror_axes(mirror_axes)
+        self.noise_seed = noise_seed
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
@@ -112,8 +119,9 @@ class SegmentationInferer(Inferer):
 
         Args:
             inputs: pictures [B, C, H, W] or volumes [B, C, X, Y, Z] (RAS), C = 1 or 3, in [0, 1], any spatial size.
-            network: a :class:`~leaf_seg.networks.LatentSegmenter`, or with ``num_samples`` = 1 any network from
-                [N, 3, H, W] to class probabilities [N, K, H, W].
+            network: a diffusion model (:class:`~leaf_seg.networks.SavedNetwork`), bare or in DDP; or with
+                ``num_samples`` = 1 and no ``noise_seed`` any network from [N, 3, H, W] to class probabilities
+                [N, K, H, W].
 
         Returns:
             Class probabilities [B, K, *spatial] float32, or :class:`HypothesisMaps`; MetaTensors if the input is one.
@@ -152,27 +160,49 @@ class SegmentationInferer(Inferer):
     def _network_input(self, slices: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
         return resize_image(slice_channels(slices, indices, self.num_slices), self.image_size)  # [N, 3, h, w]
 
-    def _hypotheses(self, images: torch.Tensor, network: Any) -> list[torch.Tensor]:
-        if self.num_samples == 1:
-            return [network(images)]
-        network = getattr(network, "module", network)  # DistributedDataParallel
-        if not hasattr(network, "segment_latent"):
-            raise InputError(
-                f"num_samples is {self.num_samples}, but a {type(network).__name__} is no diffusion model: it has one "
-                "answer to an image and no hypotheses to draw. Set num_samples to 1, and leave out uncertainty."
-            )
-        image_latent = network.encode_image(images)
-        seeds = range(network.noise_seed, network.noise_seed + self.num_samples)
-        noises = (network.initial_noise(seed).to(images.device) for seed in seeds)
-        return [network.segment_latent(image_latent, noise) for noise in noises]
+    def _hypotheses(self, images: torch.Tensor, network: Any) -> torch.Tensor:
+        """Class probabilities [num_samples, N, K, h, w] of images [N, 3, h, w]."""
+        if self.num_samples == 1 and self.noise_seed is None:
+            return network(images)[None]
+        diffusion_model: SavedNetwork = bare(network)
+        seeds = diffusion_model.noise_seeds(self.num_samples)
+        if self.noise_seed is not None:
+            seeds = range(self.noise_seed, self.noise_seed + self.num_samples)
+        return diffusion_model.hypotheses(images, seeds, self.batch_size)
 
-    def _combine(self, hypotheses: list[torch.Tensor], native: Sequence[int]) -> torch.Tensor:
+    def _combine(self, hypotheses: torch.Tensor, native: Sequence[int]) -> torch.Tensor:
         resized = torch.stack([resize_image(h.float(), native) for h in hypotheses])  # [num_samples, N, K, H, W]
         mean = resized.mean(dim=0)
         if not self.uncertainty:
             return mean
         variance = resized.var(dim=0, correction=0).sum(dim=1, keepdim=True)
         return torch.cat([mean, variance], dim=1)
+
+
+def inferer_for(
+    settings: ModelSettings,
+    batch_size: int = 16,
+    num_samples: int = 1,
+    uncertainty: bool | str = False,
+    precision: str = "fp32",
+    noise_seed: int | None = None,
+) -> SegmentationInferer:
+    """The inferer of a model; arguments as of :class:`SegmentationInferer`.
+
+    Raises:
+        InputError: When they do not fit.
+    """
+    return SegmentationInferer(
+        settings.image_size,
+        axis=settings.axis,
+        num_slices=settings.num_slices,
+        batch_size=batch_size,
+        num_samples=num_samples,
+        uncertainty=parse_bool(uncertainty, "uncertainty"),
+        precision=precision,
+        mirror_axes=settings.mirror_axes,
+        noise_seed=noise_seed,
+    )
 
 
 def _like(maps: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:

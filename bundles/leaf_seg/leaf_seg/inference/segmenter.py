@@ -9,16 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, Invertd, Orientationd, Spacingd, Transform
 from monai.utils import convert_to_tensor
 
 from leaf_seg.data.model_settings import ModelSettings
-from leaf_seg.inference.inferers import HypothesisMaps, SegmentationInferer
+from leaf_seg.inference.inferers import HypothesisMaps, inferer_for
 from leaf_seg.networks import SavedNetwork
 from leaf_seg.runtime.devices import select_device
 from leaf_seg.runtime.errors import InputError, input_error_in
-from leaf_seg.transforms.load_case import LoadCase
-from leaf_seg.transforms.scale_image import ScaleImage
+from leaf_seg.transforms.preprocessing import preprocessing, undone
 from leaf_seg.weights import load_network, load_settings
 
 
@@ -71,6 +69,7 @@ class Segmenter:
         image: str | os.PathLike[str] | np.ndarray,
         affine: np.ndarray | None = None,
         num_samples: int = 1,
+        noise_seed: int | None = None,
     ) -> Segmentation:
         """Segment one image.
 
@@ -80,27 +79,18 @@ class Segmenter:
             affine: voxel-to-world matrix of a volume array, 4 x 4 in mm, RAS+ as nibabel gives it; without meaning for
                 files and pictures.
             num_samples: hypotheses; from 2 on the result has variance and entropy.
+            noise_seed: of the first hypothesis; the model's own unless given.
 
         Raises:
             InputError: When the file or the array cannot be segmented.
         """
-        preprocessing = self._preprocessing(is_file=not isinstance(image, np.ndarray))
+        prepare = preprocessing(self.settings, from_files=not isinstance(image, np.ndarray))
         source = _as_meta_tensor(image, affine) if isinstance(image, np.ndarray) else os.fspath(image)
         try:
-            data = preprocessing({"image": source})
+            data = prepare({"image": source})
         except RuntimeError as error:  # MONAI wraps what a transform raises
             raise input_error_in(error) or error from None
-        settings = self.settings
-        inferer = SegmentationInferer(
-            settings.image_size,
-            axis=settings.axis,
-            num_slices=settings.num_slices,
-            batch_size=self.batch_size,
-            num_samples=num_samples,
-            uncertainty=num_samples > 1,
-            precision=self.precision,
-            mirror_axes=settings.mirror_axes,
-        )
+        inferer = inferer_for(self.settings, self.batch_size, num_samples, num_samples > 1, self.precision, noise_seed)
         with torch.inference_mode():
             result = inferer(data["image"][None].to(self.device), self.network)
         maps = vars(result) if isinstance(result, HypothesisMaps) else {"probabilities": result}
@@ -108,26 +98,14 @@ class Segmenter:
             name: MetaTensor(convert_to_tensor(array, track_meta=False)[0].cpu().clone())
             for name, array in maps.items()
         }
-        data = Invertd(list(maps), preprocessing, orig_keys="image", nearest_interp=False)(data)
+        data = undone(prepare, list(maps))(data)
         native = {name: np.asarray(data[name]) for name in maps}
         return Segmentation(
             label=native["probabilities"].argmax(axis=0).astype(np.uint8),
-            class_names=settings.class_names,
+            class_names=self.settings.class_names,
             probabilities=native.pop("probabilities"),
             **{name: array[0] for name, array in native.items()},
         )
-
-    def _preprocessing(self, is_file: bool) -> Compose:
-        """The same steps as in ``configs/inference.json``."""
-        transforms: list[Transform] = [
-            ScaleImage("image", window=self.settings.window),
-            Orientationd("image", axcodes="RAS", labels=None),
-        ]
-        if is_file:
-            transforms.insert(0, LoadCase("image"))
-        if self.settings.spacing is not None:
-            transforms.append(Spacingd("image", pixdim=self.settings.spacing))
-        return Compose(transforms)
 
 
 def load(

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from leaf_seg.networks import LatentSegmenter, MaskCodec
+from leaf_seg.diffusion import NoiseSchedule
+from leaf_seg.networks.latents import LatentDecoder
+from leaf_seg.networks.mask_codec import Codec
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import autocast
 
 
-class DenoisingLoss(nn.Module):
+class DenoisingLoss:
     """L1 between the U-Net's output and its target (LEAF Eq. 4).
 
     Differs from the paper: with ``image_loss_weight`` > 0 the estimate of the clean latent is decoded and compared with
     the label map, as end-to-end fine-tuning of one-step diffusion models does (Martin Garcia et al., arXiv 2409.11355).
 
     Args:
-        network: gives parameterisation, schedule and decoder; needed for the image-space loss.
+        schedule: of the network that is trained.
+        mask_decoder: the network's; for the image-space loss.
+        codec: between label maps and mask images; for the image-space loss.
         image_loss_weight: weight of the image-space loss; 0 is the paper's.
         precision: "fp32", "bf16" or "fp16" of the decoder in the image-space loss.
 
@@ -26,15 +29,23 @@ class DenoisingLoss(nn.Module):
         InputError: When the decoder is to be trained without an image-space loss.
     """
 
-    def __init__(self, network: LatentSegmenter, image_loss_weight: float = 0.0, precision: str = "fp32") -> None:
-        super().__init__()
-        if network.train_decoder and not image_loss_weight:
+    def __init__(
+        self,
+        schedule: NoiseSchedule,
+        mask_decoder: LatentDecoder,
+        codec: Codec,
+        image_loss_weight: float = 0.0,
+        precision: str = "fp32",
+    ) -> None:
+        if mask_decoder.trainable and not image_loss_weight:
             raise InputError("train_decoder needs the image-space loss: set image_loss_weight above 0.")
-        self._network = (network,)  # in a tuple: the loss owns no parameters
+        self.schedule = schedule
+        self.mask_decoder = mask_decoder
+        self.codec = codec
         self.image_loss_weight = image_loss_weight
         self.precision = precision
 
-    def forward(self, output: torch.Tensor, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+    def __call__(self, output: torch.Tensor, targets: dict[str, torch.Tensor]) -> torch.Tensor:
         """Scalar loss.
 
         Args:
@@ -43,15 +54,14 @@ class DenoisingLoss(nn.Module):
         """
         loss = F.l1_loss(output.float(), targets["target"])
         if self.image_loss_weight:
-            network = self._network[0]
-            latent = network.clean_latent(output, targets["noisy"], targets["timesteps"])
+            latent = self.schedule.clean_latent(output, targets["noisy"], targets["timesteps"])
             with autocast(latent.device, self.precision):
-                images = network.decode_images(latent)
-            loss = loss + self.image_loss_weight * mask_loss(images.float(), targets["label"], network.codec)
+                images = self.mask_decoder(latent)
+            loss = loss + self.image_loss_weight * mask_loss(images.float(), targets["label"], self.codec)
         return loss
 
 
-def mask_loss(images: torch.Tensor, label: torch.Tensor, codec: MaskCodec) -> torch.Tensor:
+def mask_loss(images: torch.Tensor, label: torch.Tensor, codec: Codec) -> torch.Tensor:
     """Soft Dice loss (mean over the foreground classes of the whole batch) plus the mean squared error.
 
     The squared error is of the mask images as they are decoded, before they are cut to [-1, 1]: so a pixel that is

@@ -7,7 +7,8 @@ from leaf_seg.networks.autoencoder import initial_autoencoder, load_autoencoder
 from leaf_seg.networks.basic_unet import BasicUNetSegmenter
 from leaf_seg.networks.dynunet import DynUNetSegmenter
 from leaf_seg.networks.latent_segmenter import LatentSegmenter
-from leaf_seg.networks.mask_codec import MaskCodec
+from leaf_seg.networks.latents import LatentDecoder, LatentEncoder
+from leaf_seg.networks.mask_codec import Codec, MaskCodec
 from leaf_seg.networks.mask_encoder import MaskEncoder
 from leaf_seg.networks.registry import NETWORKS, SavedNetwork
 from leaf_seg.networks.segresnet import SegResNetSegmenter
@@ -19,7 +20,10 @@ if not TYPE_CHECKING:
 __all__ = [
     "NETWORKS",
     "BasicUNetSegmenter",
+    "Codec",
     "DynUNetSegmenter",
+    "LatentDecoder",
+    "LatentEncoder",
     "LatentSegmenter",
     "MaskCodec",
     "MaskEncoder",

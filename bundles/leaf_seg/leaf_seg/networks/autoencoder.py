@@ -1,15 +1,12 @@
-"""The frozen autoencoder: loading it, and its encode and decode in scaled latents."""
+"""The autoencoder of diffusers: building and loading it."""
 
 from __future__ import annotations
 
-import copy
 import os
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
-from torch import nn
 
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.json_file import read_json_object
@@ -26,6 +23,12 @@ def autoencoder_from_config(config: dict[str, Any]) -> Autoencoder:
         InputError: When ``_class_name`` is not a class that leaf_seg can use.
     """
     return _autoencoder_class(config, "The configuration").from_config(config)
+
+
+def autoencoder_config(autoencoder: Autoencoder) -> dict[str, Any]:
+    """The configuration from which :func:`autoencoder_from_config` builds the same, without folders of this machine."""
+    config = {key: value for key, value in autoencoder.config.items() if not key.startswith("_")}
+    return config | {"_class_name": type(autoencoder).__name__}
 
 
 def _autoencoder_class(config: Any, source: str) -> type[Autoencoder]:
@@ -83,9 +86,7 @@ def initial_autoencoder(config: dict[str, Any], init_dir: str | os.PathLike[str]
     if init_dir is None:
         return AutoencoderKL(**config)
     trained = load_autoencoder(init_dir)
-    # A new one, whose config does not name this machine's folder.
-    config = {key: value for key, value in trained.config.items() if not key.startswith("_")}
-    autoencoder = autoencoder_from_config(config | {"_class_name": type(trained).__name__})
+    autoencoder = autoencoder_from_config(autoencoder_config(trained))  # whose config names no folder of this machine
     autoencoder.load_state_dict(trained.state_dict())
     return autoencoder
 
@@ -96,53 +97,3 @@ def downsampling_factor(autoencoder: Autoencoder) -> int:
         "block_out_channels" if isinstance(autoencoder, AutoencoderKL) else "encoder_block_out_channels"
     ]
     return 2 ** (len(blocks) - 1)
-
-
-def encoder_part(autoencoder: Autoencoder) -> Autoencoder:
-    """A copy that can only encode: no decoder, no ``post_quant_conv``."""
-    return _without(autoencoder, "decoder", "post_quant_conv")
-
-
-def decoder_part(autoencoder: Autoencoder) -> Autoencoder:
-    """A copy that can only decode: no encoder, no ``quant_conv``."""
-    return _without(autoencoder, "encoder", "quant_conv")
-
-
-def _without(autoencoder: Autoencoder, *names: str) -> Autoencoder:
-    part = copy.deepcopy(autoencoder)
-    for name in names:
-        if hasattr(part, name):
-            setattr(part, name, None)
-    return part
-
-
-def encode_latent(autoencoder: Autoencoder, image: torch.Tensor, scale: bool = True) -> torch.Tensor:
-    """Latent of an image; the mode of the posterior, as in the published LEAF code.
-
-    Args:
-        image: [B, 3, H, W] in [-1, 1].
-        scale: multiply by the autoencoder's scaling factor, which gives about unit variance.
-
-    Returns:
-        [B, 4, H / f, W / f].
-    """
-    encoded = autoencoder.encode(image)
-    latent = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
-    return latent * autoencoder.config["scaling_factor"] if scale else latent
-
-
-def decode_latent(autoencoder: Autoencoder, latent: torch.Tensor) -> torch.Tensor:
-    """Image of a scaled latent.
-
-    Args:
-        latent: [B, 4, h, w], scaled.
-
-    Returns:
-        [B, 3, h * f, w * f], nominally in [-1, 1], not clamped.
-    """
-    return autoencoder.decode(latent / autoencoder.config["scaling_factor"]).sample
-
-
-def freeze(module: nn.Module) -> nn.Module:
-    """Switch off gradients and dropout for good; the caller keeps ``train()`` from undoing the latter."""
-    return module.requires_grad_(False).eval()

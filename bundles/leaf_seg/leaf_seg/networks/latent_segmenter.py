@@ -2,130 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, UNet2DModel
-from diffusers.models.resnet import ResnetBlock2D
-from torch import nn
+from diffusers import UNet2DModel
 
-from leaf_seg.diffusion.parameterization import check_parameterization
-from leaf_seg.diffusion.schedule import LdmNoiseSchedule, NoiseSchedule
-from leaf_seg.networks.autoencoder import (
-    Autoencoder,
-    autoencoder_from_config,
-    decode_latent,
-    decoder_part,
-    downsampling_factor,
-    encode_latent,
-    encoder_part,
-    freeze,
-)
-from leaf_seg.networks.mask_codec import MaskCodec
+from leaf_seg.diffusion.sampling import SAMPLERS, OneStep, Sampler
+from leaf_seg.diffusion.schedule import DiffusionSettings
+from leaf_seg.networks.latents import IMAGE_ENCODERS, MASK_DECODERS, LatentDecoder, LatentEncoder
+from leaf_seg.networks.mask_codec import CODECS, Codec
+from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.networks.unet import build_unet
+from leaf_seg.runtime.described import build, describe
 from leaf_seg.runtime.errors import InputError
 
 
-class LatentSegmenter(nn.Module):
-    """Latent-diffusion segmentation in one denoising step (LEAF, Huang et al., MICCAI 2025).
+class LatentSegmenter(SavedNetwork):
+    """Segmentation by diffusion in a latent space; with its defaults LEAF (Huang et al., MICCAI 2025).
 
     ``forward(image)`` segments. ``forward(image, mask_latent, timesteps)`` returns the U-Net's output for the training
-    loss; training calls nothing else, so that DDP, autocast and hooks work. A frozen decoder stays in evaluation mode
-    in ``train()``.
+    loss; training calls nothing else, so that DDP, autocast and hooks work. Frozen parts stay in evaluation mode in
+    ``train()``.
 
     Args:
-        autoencoder: frozen autoencoder; its encoder, copied, becomes the trainable image encoder.
-        unet: input [image latent, noisy mask latents], 4 + 4n channels; output 4n channels.
-        scheduler: noise schedule; with clip_sample the predicted latent is cut in inference, as in the published LEAF
-            pipeline.
-        num_classes: K, background included.
-        image_size: (H, W) that the network works at, each a multiple of the autoencoder's down-sampling.
-        parameterization: what the U-Net predicts: "x0" (LEAF), "v" or "eps".
+        image_encoder: image to image latent; trained, in LEAF.
+        unet: input image latent and noisy mask latents, 4 + 4n channels; output 4n channels.
+        mask_decoder: mask latents to mask images; frozen, in LEAF.
+        codec: mask images to class probabilities; K classes, n images.
+        diffusion: how latents are noised, ordered and scaled.
+        image_size: (H, W) that the network works at, each a multiple of what encoder and U-Net divide it by.
         noise_seed: seed of the initial noise, which is one buffer for all images, so that a result does not depend on
             batching.
-        encoder_dropout: dropout of the trainable image encoder (the paper's: 0.2).
-        image_latent_first: order of the U-Net's input; SDSeg's is [noisy mask latents, image latent].
-        scale_image_latent: multiply the image latent by the autoencoder's scaling factor; SDSeg does not.
-        ldm_schedule: constants of the schedule as LDM and SDSeg round them, not as diffusers does.
-        train_decoder: train the decoder of the masks, too; the paper's is frozen.
+        sampler: how the clean mask latent is come to.
 
     Raises:
-        InputError: When image size or parameterization is unfit.
-        ValueError: When the U-Net's channels do not fit the number of classes.
+        InputError: When the image size is unfit.
+        ValueError: When the U-Net's channels do not fit the other parts.
     """
 
     noise: torch.Tensor
 
     def __init__(
         self,
-        autoencoder: Autoencoder,
+        image_encoder: LatentEncoder,
         unet: UNet2DModel,
-        scheduler: DDIMScheduler,
-        num_classes: int,
+        mask_decoder: LatentDecoder,
+        codec: Codec,
+        diffusion: DiffusionSettings,
         image_size: Sequence[int],
-        parameterization: str = "x0",
         noise_seed: int = 0,
-        encoder_dropout: float = 0.0,
-        image_latent_first: bool = True,
-        scale_image_latent: bool = True,
-        ldm_schedule: bool = False,
-        train_decoder: bool = False,
+        sampler: Sampler | None = None,
     ) -> None:
         super().__init__()
-        self.codec = MaskCodec(num_classes)
-        self.parameterization = check_parameterization(parameterization)
+        self.codec = codec
+        self.num_classes = codec.num_classes
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.noise_seed = noise_seed
-        self.image_latent_first = image_latent_first
-        self.scale_image_latent = scale_image_latent
-        self.schedule = (LdmNoiseSchedule if ldm_schedule else NoiseSchedule)(scheduler)
-        self._scheduler_config = _plain(scheduler.config)
-        self._encoder_dropout = encoder_dropout
-        self.train_decoder = train_decoder
-
-        self.image_encoder = encoder_part(autoencoder).requires_grad_(True)
-        set_dropout(self.image_encoder, encoder_dropout)
+        self.diffusion = diffusion
+        self.sampler = sampler or OneStep()
+        self.schedule = diffusion.schedule()
+        self.image_encoder = image_encoder
         self.unet = unet
-        decoder = decoder_part(autoencoder)
-        self.mask_decoder = decoder.requires_grad_(True) if train_decoder else freeze(decoder)
-
-        self.latent_channels = int(autoencoder.config["latent_channels"])
-        factor = downsampling_factor(autoencoder)
-        if any(side % (factor * 2 ** (len(unet.config["block_out_channels"]) - 1)) for side in self.image_size):
-            raise InputError(
-                f"image_size {self.image_size} does not fit: the autoencoder divides it by {factor} and the U-Net by "
-                f"{2 ** (len(unet.config['block_out_channels']) - 1)} more; choose multiples of their product."
-            )
-        expected = (self.latent_channels * (1 + self.codec.num_images), self.latent_channels * self.codec.num_images)
-        found = (unet.config["in_channels"], unet.config["out_channels"])
-        if found != expected:
-            raise ValueError(f"{num_classes} classes need a U-Net with (in, out) channels {expected}, found {found}.")
-        self.latent_size = (self.image_size[0] // factor, self.image_size[1] // factor)
+        self.mask_decoder = mask_decoder
+        self._check_sizes()
         self.register_buffer("noise", self.initial_noise(noise_seed))
 
-    @property
-    def num_classes(self) -> int:
-        """K, background included."""
-        return self.codec.num_classes
+    def _check_sizes(self) -> None:
+        factor, levels = self.image_encoder.factor, len(self.unet.config["block_out_channels"])
+        if any(side % (factor * 2 ** (levels - 1)) for side in self.image_size):
+            raise InputError(
+                f"image_size {self.image_size} does not fit: the autoencoder divides it by {factor} and the U-Net by "
+                f"{2 ** (levels - 1)} more; choose multiples of their product."
+            )
+        mask_channels = self.mask_decoder.channels * self.codec.num_images
+        expected = (self.image_encoder.channels + mask_channels, mask_channels)
+        found = (self.unet.config["in_channels"], self.unet.config["out_channels"])
+        if found != expected:
+            raise ValueError(
+                f"{self.num_classes} classes need a U-Net with (in, out) channels {expected}, found {found}."
+            )
 
     @property
     def config(self) -> dict[str, Any]:
         """Plain values from which :meth:`from_config` builds the same module."""
         return {
-            "autoencoder": _plain(self.image_encoder.config) | {"_class_name": type(self.image_encoder).__name__},
-            "unet": _plain(self.unet.config),
-            "scheduler": self._scheduler_config,
-            "num_classes": self.num_classes,
+            "image_encoder": describe(self.image_encoder),
+            "unet": {key: value for key, value in self.unet.config.items() if not key.startswith("_")},
+            "mask_decoder": describe(self.mask_decoder),
+            "codec": describe(self.codec),
+            "diffusion": self.diffusion.config,
             "image_size": list(self.image_size),
-            "parameterization": self.parameterization,
             "noise_seed": self.noise_seed,
-            "encoder_dropout": self._encoder_dropout,
-            "image_latent_first": self.image_latent_first,
-            "scale_image_latent": self.scale_image_latent,
-            "ldm_schedule": isinstance(self.schedule, LdmNoiseSchedule),
-            "train_decoder": self.train_decoder,
+            "sampler": describe(self.sampler),
         }
 
     @classmethod
@@ -134,32 +104,26 @@ class LatentSegmenter(nn.Module):
 
         In a context of ``torch.device("meta")`` without weights: the schedule and the noise are there all the same.
         """
-        parts = {"autoencoder": autoencoder_from_config(config["autoencoder"]), "unet": build_unet(config["unet"])}
-        with torch.device("cpu"):
-            scheduler = DDIMScheduler.from_config(config["scheduler"])
-        return cls(**(config | parts | {"scheduler": scheduler}))
+        parts = {
+            "image_encoder": build(config["image_encoder"], IMAGE_ENCODERS),
+            "unet": build_unet(config["unet"]),
+            "mask_decoder": build(config["mask_decoder"], MASK_DECODERS),
+            "codec": build(config["codec"], CODECS),
+            "diffusion": DiffusionSettings.from_config(config["diffusion"]),
+            "sampler": build(config["sampler"], SAMPLERS),
+        }
+        return cls(**(config | parts))
 
-    def train(self, mode: bool = True) -> LatentSegmenter:
-        """Set the training mode of the trainable parts; a frozen decoder stays in evaluation mode."""
-        super().train(mode)
-        self.mask_decoder.train(mode and self.train_decoder)
-        return self
+    def noise_seeds(self, number: int) -> range:
+        """Seeds noise_seed, noise_seed + 1, ... of so many hypotheses."""
+        return range(self.noise_seed, self.noise_seed + number)
 
     def initial_noise(self, seed: int) -> torch.Tensor:
         """Initial noise z_T of one hypothesis, [1, 4n, h, w], drawn on the CPU so that every device has the same."""
         generator = torch.Generator("cpu").manual_seed(seed)
-        shape = (1, self.latent_channels * self.codec.num_images, *self.latent_size)
+        size = [side // self.image_encoder.factor for side in self.image_size]
+        shape = (1, self.mask_decoder.channels * self.codec.num_images, *size)
         return torch.randn(shape, generator=generator, device="cpu")
-
-    @contextmanager
-    def noise_of(self, seed: int) -> Iterator[None]:
-        """Start from the initial noise of another seed inside a ``with`` block."""
-        noise = self.noise
-        self.noise = self.initial_noise(seed).to(noise)
-        try:
-            yield
-        finally:
-            self.noise = noise
 
     def forward(
         self,
@@ -187,49 +151,35 @@ class LatentSegmenter(nn.Module):
         image_latent = self.encode_image(image)
         if mask_latent is not None and timesteps is not None:
             return self.denoise(image_latent, mask_latent, timesteps)
-        return self.segment_latent(image_latent, noise)
+        noise = self.noise if noise is None else noise
+        return self.segment_latent(image_latent, noise.expand(image.shape[0], -1, -1, -1))
+
+    def hypotheses(self, image: torch.Tensor, seeds: Sequence[int], batch_size: int = 16) -> torch.Tensor:
+        """As in :class:`SavedNetwork`: class probabilities [S, B, K, H, W] for S noise seeds."""
+        image_latent = self.encode_image(image)  # [B, 4, h, w]
+        number = image_latent.shape[0]
+        noise = torch.cat([self.initial_noise(seed) for seed in seeds]).to(image_latent.device)  # [S, 4n, h, w]
+        pairs = zip(
+            image_latent.repeat(len(seeds), 1, 1, 1).split(batch_size),  # seed by seed
+            noise.repeat_interleave(number, dim=0).split(batch_size),
+            strict=True,
+        )
+        return torch.cat([self.segment_latent(*pair) for pair in pairs]).unflatten(0, (len(seeds), number))
 
     def encode_image(self, image: torch.Tensor) -> torch.Tensor:
         """Image latent z^x, [B, 4, h, w], of an image [B, 3 or 1, H, W] in [0, 1]."""
-        return encode_latent(self.image_encoder, image.expand(-1, 3, -1, -1) * 2 - 1, self.scale_image_latent)
+        return self.image_encoder(image.expand(-1, 3, -1, -1) * 2 - 1)
 
     def denoise(self, image_latent: torch.Tensor, mask_latent: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-        """The U-Net's output [B, 4n, h, w] for z^x and z_t, side by side, and the timesteps [B]."""
-        latents = [image_latent, mask_latent] if self.image_latent_first else [mask_latent, image_latent]
-        return self.unet(torch.cat(latents, dim=1), timesteps).sample
+        """The U-Net's output [B, 4n, h, w] for z^x, z_t and the timesteps [B]."""
+        return self.unet(self.diffusion.in_order(image_latent, mask_latent), timesteps).sample
 
-    def segment_latent(self, image_latent: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
-        """Class probabilities [B, K, H, W] from an image latent, in one denoising step at T - 1."""
-        batch = image_latent.shape[0]
-        noisy = (self.noise if noise is None else noise).expand(batch, -1, -1, -1)
-        timesteps = torch.full((batch,), self.schedule.last, device=image_latent.device)
+    def predict_clean(self, image_latent: torch.Tensor, noisy: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """The estimate of the clean mask latent in inference, [B, 4n, h, w] in fp32 or better."""
         output = self.denoise(image_latent, noisy, timesteps)
-        clean = self.clean_latent(output, noisy, timesteps)
-        if self.schedule.clip_range is not None:
-            clean = clean.clamp(-self.schedule.clip_range, self.schedule.clip_range)
-        return self.decode_mask(clean)
+        return self.schedule.clip(self.schedule.clean_latent(output, noisy, timesteps))
 
-    def clean_latent(self, output: torch.Tensor, noisy: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-        """The estimate of the clean mask latent, [B, 4n, h, w] in fp32 or better, from the U-Net's output."""
-        return self.schedule.clean_latent(output, noisy, timesteps, self.parameterization)
-
-    def decode_mask(self, mask_latent: torch.Tensor) -> torch.Tensor:
-        """Class probabilities [B, K, H, W] of a clean mask latent [B, 4n, h, w]."""
-        return self.codec.decode(self.decode_images(mask_latent))
-
-    def decode_images(self, mask_latent: torch.Tensor) -> torch.Tensor:
-        """Mask images [B * n, 3, H, W], nominally in [-1, 1], of a clean mask latent [B, 4n, h, w]."""
-        latents = mask_latent.reshape(-1, self.latent_channels, *mask_latent.shape[2:])  # [B * n, 4, h, w]
-        return decode_latent(self.mask_decoder, latents)
-
-
-def set_dropout(module: nn.Module, probability: float) -> None:
-    """Set the dropout of every diffusers ResNet block; AutoencoderKL takes no such argument."""
-    for block in module.modules():
-        if isinstance(block, ResnetBlock2D):
-            block.dropout.p = probability
-
-
-def _plain(config: dict[str, Any]) -> dict[str, Any]:
-    """A diffusers configuration without private keys: they name folders, and values to leave out when building."""
-    return {key: value for key, value in config.items() if not key.startswith("_")}
+    def segment_latent(self, image_latent: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Class probabilities [B, K, H, W] from an image latent and initial noise [B, 4n, h, w]."""
+        clean = self.sampler(partial(self.predict_clean, image_latent), noise, self.schedule)
+        return self.codec.decode(self.mask_decoder(clean))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
-from torch import nn
 
+from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.runtime.errors import InputError
 
 
-class LogitsNetwork(nn.Module):
+class LogitsNetwork(SavedNetwork):
     """Base class, before a network from images [B, 3, H, W] to logits [B, K, H, W], of a segmentation network.
 
     ``forward(image)`` segments. ``forward(image, return_logits=True)`` returns what the training loss takes; training
@@ -22,8 +22,6 @@ class LogitsNetwork(nn.Module):
     training.
     """
 
-    num_classes: int
-    image_size: tuple[int, int]
     _config: dict[str, Any]
 
     def describe(self, num_classes: int, image_size: Sequence[int], **options: Any) -> None:

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Protocol
 
 import torch
 
+from leaf_seg.runtime.described import Described
+
 CHANNELS_PER_IMAGE = 3
+
+
+class Codec(Described, Protocol):
+    """Turns label maps of K classes into n images each, for an autoencoder, and decoded ones into probabilities."""
+
+    num_classes: int
+    num_images: int
+
+    def encode(self, label: torch.Tensor) -> torch.Tensor:
+        """Images [B * n, 3, H, W] in [-1, 1] of label maps [B, 1, H, W]; those of one label map follow each other."""
+
+    def decode(self, images: torch.Tensor) -> torch.Tensor:
+        """Class probabilities [B, K, H, W] of images [B * n, 3, H, W]."""
 
 
 class MaskCodec:
@@ -28,6 +44,16 @@ class MaskCodec:
             raise ValueError(f"num_classes counts the background too and must be at least 2, found {num_classes}.")
         self.num_classes = num_classes
         self.num_images = math.ceil((num_classes - 1) / CHANNELS_PER_IMAGE)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {"num_classes": self.num_classes}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> MaskCodec:
+        """Make the codec from :attr:`config`."""
+        return cls(**config)
 
     def encode(self, label: torch.Tensor) -> torch.Tensor:
         """Make mask images of label maps.
@@ -67,3 +93,7 @@ class MaskCodec:
         background = (1 - foreground).prod(dim=1, keepdim=True)
         probabilities = torch.cat([background, foreground], dim=1)
         return probabilities / probabilities.sum(dim=1, keepdim=True)
+
+
+# One codec more is one class more here.
+CODECS: dict[str, type[MaskCodec]] = {cls.__name__: cls for cls in (MaskCodec,)}

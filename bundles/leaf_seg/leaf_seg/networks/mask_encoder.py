@@ -1,12 +1,13 @@
-"""The frozen encoder of mask images, needed in training only."""
+"""The frozen encoder of label maps, needed in training only."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from leaf_seg.networks.autoencoder import Autoencoder, encode_latent, encoder_part, freeze
-from leaf_seg.networks.mask_codec import MaskCodec
+from leaf_seg.networks.autoencoder import Autoencoder
+from leaf_seg.networks.latents import LatentEncoder
+from leaf_seg.networks.mask_codec import Codec
 
 
 class MaskEncoder(nn.Module):
@@ -14,20 +15,16 @@ class MaskEncoder(nn.Module):
 
     Args:
         autoencoder: its encoder is copied and frozen.
-        num_classes: K, background included.
+        codec: makes images of label maps.
     """
 
-    def __init__(self, autoencoder: Autoencoder, num_classes: int) -> None:
+    def __init__(self, autoencoder: Autoencoder, codec: Codec) -> None:
         super().__init__()
-        self.codec = MaskCodec(num_classes)
-        self.encoder = freeze(encoder_part(autoencoder))
-
-    def train(self, mode: bool = True) -> MaskEncoder:
-        """Frozen: stays in evaluation mode."""
-        return super().train(False)
+        self.codec = codec
+        self.encoder = LatentEncoder(autoencoder, trainable=False)
 
     @torch.no_grad()
     def forward(self, label: torch.Tensor) -> torch.Tensor:
         """Clean mask latent [B, 4n, h, w] fp32 of label maps [B, 1, H, W]."""
-        latents = encode_latent(self.encoder, self.codec.encode(label)).float()  # [B * n, 4, h, w]
+        latents = self.encoder(self.codec.encode(label)).float()  # [B * n, 4, h, w]
         return latents.reshape(len(label), -1, *latents.shape[2:])

@@ -7,7 +7,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from leaf_seg.networks.autoencoder import Autoencoder
-from leaf_seg.networks.mask_codec import MaskCodec
+from leaf_seg.networks.mask_codec import Codec
 
 
 class ReconstructionNetwork(nn.Module):
@@ -33,16 +33,17 @@ class MaskRoundTrip(nn.Module):
 
     Args:
         autoencoder: not copied, so that it can be measured while it trains.
-        num_classes: K, background included.
+        codec: between label maps and mask images.
     """
 
-    def __init__(self, autoencoder: Autoencoder, num_classes: int) -> None:
+    def __init__(self, autoencoder: Autoencoder, codec: Codec) -> None:
         super().__init__()
         self.autoencoder = autoencoder
-        self.codec = MaskCodec(num_classes)
+        self.codec = codec
 
     def forward(self, label: torch.Tensor) -> torch.Tensor:
         """Class probabilities [B, K, H, W] of label maps [B, 1, H, W]."""
         encoded = self.autoencoder.encode(self.codec.encode(label))
-        latent = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
+        is_kl = isinstance(self.autoencoder, AutoencoderKL)
+        latent = encoded.latent_dist.mode() if is_kl else encoded.latents
         return self.codec.decode(self.autoencoder.decode(latent).sample)

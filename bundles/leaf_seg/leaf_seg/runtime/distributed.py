@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.distributed as dist
-from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -17,6 +18,6 @@ def num_processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def bare(network: nn.Module) -> nn.Module:
-    """The network without DistributedDataParallel around it."""
+def bare(network: Any) -> Any:
+    """The network, a module or any callable, without DistributedDataParallel around it."""
     return network.module if isinstance(network, DistributedDataParallel) else network

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
 
 class InputError(ValueError):
@@ -13,23 +11,6 @@ class InputError(ValueError):
 
     The message says which file or key, what was found, what was expected and what to do.
     """
-
-
-def check_number(value: Any, name: str, expected: str, is_fit: Callable[[float], bool]) -> float:
-    """Return a number that a user has set, if it is one and fit.
-
-    Args:
-        value: to check.
-        name: config key, for the message.
-        expected: what is fit, in words.
-        is_fit: whether a number is.
-
-    Raises:
-        InputError: For any other value.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_fit(value):
-        raise InputError(f"{name} is {value!r}; expected {expected}.")
-    return value
 
 
 def input_error_in(error: BaseException) -> InputError | None:

@@ -7,7 +7,7 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +19,7 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from leaf_seg.runtime.errors import InputError, show_input_errors_plainly
 
-_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _COMMANDS: dict[str, Callable[..., None]] = {"run": run, "run_workflow": run_workflow}
-
-
-def parse_bool(value: Any, name: str) -> bool:
-    """Turn a config value into a boolean, refusing what is not plainly one.
-
-    ``--resume false`` reaches a config as the string ``"false"``, which Python takes for true.
-
-    Args:
-        value: ``True``, ``False``, 1, 0, or one of true, false, yes, no, 1, 0 as a string in any case.
-        name: config key that holds the value, for the message.
-
-    Raises:
-        InputError: For any other value.
-    """
-    if isinstance(value, (bool, int, str)):
-        word = str(value).strip().lower()
-        if word in _BOOLEANS:
-            return _BOOLEANS[word]
-    raise InputError(
-        f"The value of {name} is {value!r}, which is neither true nor false: give one of {', '.join(_BOOLEANS)}."
-    )
 
 
 def check_command_line(argv: Sequence[str] | None = None) -> None:
@@ -85,7 +63,7 @@ def check_keys(keys: Collection[str], known: Collection[str], where: str) -> Non
     Raises:
         InputError: For unknown keys; names the nearest key of each.
     """
-    unknown = {key: _root(key) for key in keys if _root(key) not in known}
+    unknown = {key: root_key(key) for key in keys if root_key(key) not in known}
     if unknown:
         found = "\n".join(f"no key {key!r} in {where}{_suggestion(root, known)}" for key, root in unknown.items())
         raise InputError(f"{found}\nCorrect the command line: the keys that can be set stand at the top of the file.")
@@ -102,16 +80,24 @@ def command_line_config(argv: Sequence[str] | None = None) -> dict[str, Any] | N
     Returns:
         The config, its expressions unevaluated; None in a process that was not started so.
     """
+    config = config_of_files(argv)
+    if config is None:
+        return None
+    parser = ConfigParser(config)
+    parser.update(overridden_keys(argv))
+    config = dict(parser.get())
+    config.pop(ConfigParser.meta_key, None)
+    return config
+
+
+def config_of_files(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
+    """As :func:`command_line_config`, without the overrides."""
     arguments = _command_line_arguments(argv)
     if not arguments or not arguments.get("config_file"):
         return None
     parser = ConfigParser()
     parser.read_config(arguments["config_file"])
-    own = _argument_names()
-    parser.update({key: value for key, value in arguments.items() if key not in own})
-    config = dict(parser.get())
-    config.pop(ConfigParser.meta_key, None)
-    return config
+    return dict(parser.get())
 
 
 def command_line_settings(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -126,10 +112,18 @@ def command_line_settings(argv: Sequence[str] | None = None) -> dict[str, Any]:
     config = command_line_config(argv)
     if config is None:
         return {}
-    own = _argument_names()
-    overrides = {key: value for key, value in (_command_line_arguments(argv) or {}).items() if key not in own}
-    nested = {re.sub("#|::", "/", key): value for key, value in overrides.items() if _root(key) != key}
+    nested = {re.sub("#|::", "/", k): value for k, value in overridden_keys(argv).items() if root_key(k) != k}
     return {key: value for key, value in config.items() if _is_plain(value)} | nested
+
+
+def overridden_keys(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Keys that the command line overrides, with their values; empty in a process not started by MONAI's command.
+
+    Args:
+        argv: the process's arguments, the program first. ``None``: ``sys.argv``.
+    """
+    own = _argument_names()
+    return {key: value for key, value in (_command_line_arguments(argv) or {}).items() if key not in own}
 
 
 def _is_plain(value: Any) -> bool:
@@ -138,26 +132,6 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list):
         return all(_is_plain(item) for item in value)
     return value is None or isinstance(value, (bool, int, float))
-
-
-def check_without_effect(values: Mapping[str, Any]) -> None:
-    """Refuse a setting of which the overlays in use make nothing.
-
-    An overlay that trains another network than LEAF's leaves the keys of the parts it does without behind, and a value
-    for one would be ignored without a word. So the overlay empties these keys, and lists them.
-
-    Args:
-        values: value of each such key; null, 0 or {} where nobody set it.
-
-    Raises:
-        InputError: For any other value.
-    """
-    found = [f"{key} is {value!r}" for key, value in values.items() if value]
-    if found:
-        raise InputError(
-            f"{'; '.join(found)}: what these config files train has no part that uses it. Leave the setting out, or "
-            "the overlay that replaces the part."
-        )
 
 
 def check_not_overridden(
@@ -174,7 +148,7 @@ def check_not_overridden(
     Raises:
         InputError: Names the overrides.
     """
-    found = [f"--{key}" for key in _command_line_arguments(argv) or {} if _root(key) in keys and key not in but]
+    found = [f"--{key}" for key in _command_line_arguments(argv) or {} if root_key(key) in keys and key not in but]
     if found:
         raise InputError(f"{', '.join(found)} would have no effect: {reason}. Leave it out, or the other setting.")
 
@@ -234,8 +208,8 @@ def _tracking_keys(tracking: str | dict[str, Any] | None) -> set[str]:
     return set(ConfigParser.load_config_files(tracking)["configs"])
 
 
-def _root(key: str) -> str:
-    """Top-level key of an override: ``+train#handlers`` -> ``train``."""
+def root_key(key: str) -> str:
+    """Top-level key of an override or a config item: ``+train#handlers`` -> ``train``."""
     return re.split("#|::", key.removeprefix("+"), maxsplit=1)[0]
 
 

@@ -2,8 +2,17 @@
 
 from leaf_seg.tracking.mlflow_results import MlflowResults
 from leaf_seg.tracking.mlflow_training import MlflowTraining
-from leaf_seg.tracking.run_folder import check_unoccupied, clear_run_folder, end_log, prepare_run_folder
+from leaf_seg.tracking.run_folder import (
+    check_unoccupied,
+    checkpoints_of,
+    clear_run_folder,
+    end_log,
+    local_store,
+    prepare_empty_folder,
+    prepare_run_folder,
+)
 from leaf_seg.tracking.run_manifest import RunManifest
+from leaf_seg.tracking.train import train
 from leaf_seg.tracking.training_log import TrainingLog
 
 __all__ = [
@@ -12,7 +21,11 @@ __all__ = [
     "RunManifest",
     "TrainingLog",
     "check_unoccupied",
+    "checkpoints_of",
     "clear_run_folder",
     "end_log",
+    "local_store",
+    "prepare_empty_folder",
     "prepare_run_folder",
+    "train",
 ]

@@ -9,9 +9,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from monai.utils import path_to_sqlite_uri
+
 from leaf_seg.runtime.distributed import is_rank_zero
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder
+from leaf_seg.runtime.values import parse_bool
 from leaf_seg.weights import CheckpointFolder
 from leaf_seg.weights.checkpoint_folder import LAST_NAME, PREVIOUS_NAME
 from leaf_seg.weights.model_folder import MODEL_CONFIG_NAME, MODEL_WEIGHTS_NAME
@@ -36,7 +39,9 @@ _RECORDS = (
 )  # of a training, besides its model
 
 
-def prepare_run_folder(folder: str | os.PathLike[str], resume: bool = False, overwrite: bool = False) -> Path:
+def prepare_run_folder(
+    folder: str | os.PathLike[str], resume: bool | str = False, overwrite: bool | str = False
+) -> Path:
     """Make sure that training harms nothing in a folder, and begin or continue its log file.
 
     Args:
@@ -48,10 +53,11 @@ def prepare_run_folder(folder: str | os.PathLike[str], resume: bool = False, ove
         InputError: When the folder holds a training and neither is set, when a model in it has no checkpoint to resume
             from, when both are set, or when the folder cannot be written to.
     """
+    resume, overwrite = parse_bool(resume, "resume"), parse_bool(overwrite, "overwrite")
     if resume and overwrite:
         raise InputError("resume and overwrite are both set: choose one, to continue the training or to replace it.")
     path = ensure_writable_folder(folder)
-    checkpoints = CheckpointFolder(path / CHECKPOINTS_NAME)
+    checkpoints = checkpoints_of(path)
     if resume and not checkpoints.exist():
         if (path / MODEL_WEIGHTS_NAME).exists():
             raise InputError(
@@ -66,19 +72,41 @@ def prepare_run_folder(folder: str | os.PathLike[str], resume: bool = False, ove
     return path
 
 
-def check_unoccupied(folder: str | os.PathLike[str], overwrite: bool = False) -> None:
-    """Refuse a folder with files of a training or a model, of whatever kind.
+def prepare_empty_folder(folder: str | os.PathLike[str], overwrite: bool | str = False) -> Path:
+    """Make sure that a training without checkpoints harms nothing in a folder.
 
     Args:
-        folder: need not exist.
-        overwrite: refuse nothing.
+        folder: made where needed.
+        overwrite: what is in it may be replaced.
+
+    Raises:
+        InputError: When the folder holds a training or a model and ``overwrite`` is not set, or cannot be written to.
+    """
+    path = ensure_writable_folder(folder)
+    if not parse_bool(overwrite, "overwrite"):
+        check_unoccupied(path)
+    return path
+
+
+def checkpoints_of(folder: str | os.PathLike[str]) -> CheckpointFolder:
+    """The checkpoints in the folder of a training."""
+    return CheckpointFolder(Path(folder) / CHECKPOINTS_NAME)
+
+
+def local_store(folder: str | os.PathLike[str]) -> str:
+    """URI of the MLflow store in the folder of a training, an SQLite data base."""
+    return path_to_sqlite_uri(Path(folder) / STORE_NAME)
+
+
+def check_unoccupied(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder with files of a training or a model, of whatever kind; it need not exist.
 
     Raises:
         InputError: Names the first such file.
     """
     names = (MODEL_WEIGHTS_NAME, f"{CHECKPOINTS_NAME}/{LAST_NAME}", f"{CHECKPOINTS_NAME}/{PREVIOUS_NAME}", *_RECORDS)
     found = [name for name in (*names, MODEL_CONFIG_NAME) if (Path(folder) / name).exists()]
-    if found and not overwrite:
+    if found:
         raise InputError(
             f"{Path(folder).resolve()} already holds a training or a model ({found[0]}); expected a folder without "
             "one. Choose another --output_dir, continue a training that was stopped with --resume true, or replace it "
@@ -94,7 +122,7 @@ def clear_run_folder(folder: str | os.PathLike[str]) -> None:
     if not is_rank_zero():
         return
     path = Path(folder)
-    CheckpointFolder(path / CHECKPOINTS_NAME).clear()
+    checkpoints_of(path).clear()
     for name in _RECORDS:
         (path / name).unlink(missing_ok=True)
     for overlay in (path / OVERLAYS_NAME).glob("*_epoch_*.png"):

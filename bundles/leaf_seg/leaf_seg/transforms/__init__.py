@@ -8,6 +8,7 @@ from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.label_map import ToLabelMap
 from leaf_seg.transforms.load_case import LoadCase
 from leaf_seg.transforms.mirror import RandMirror
+from leaf_seg.transforms.preprocessing import postprocessing, preprocessing
 from leaf_seg.transforms.scale_image import ScaleImage
 
 # Configs hand pictures and volumes alike to MONAI's Orientationd, which leaves a picture as it is, but not silently.
@@ -16,4 +17,4 @@ warnings.filterwarnings("ignore", message="axcodes .* length is smaller than num
 if not TYPE_CHECKING:
     __getattr__ = names_of(__name__)
 
-__all__ = ["CheckPair", "LoadCase", "RandMirror", "ScaleImage", "ToLabelMap"]
+__all__ = ["CheckPair", "LoadCase", "RandMirror", "ScaleImage", "ToLabelMap", "postprocessing", "preprocessing"]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
-from monai.utils import convert_to_tensor, ensure_tuple
+from monai.utils import convert_to_tensor
 
 from leaf_seg.runtime.errors import InputError
 
@@ -23,13 +23,13 @@ class RandMirror(RandomizableTransform, MapTransform):
     Args:
         keys: of images [C, H, W] and label maps [1, H, W].
         probability: of the slice's two axes; or left-right, front-back and up-down.
-        neighbour_keys: those of ``keys`` whose channels are neighbouring slices.
+        num_slices: 1, or 3 where the channels of the first key are neighbouring slices.
 
     Raises:
         InputError: When there are not two or three probabilities; when called with three on a picture.
     """
 
-    def __init__(self, keys: KeysCollection, probability: Sequence[float], neighbour_keys: KeysCollection = ()) -> None:
+    def __init__(self, keys: KeysCollection, probability: Sequence[float], num_slices: int = 1) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob=1.0)
         if (
@@ -42,7 +42,7 @@ class RandMirror(RandomizableTransform, MapTransform):
                 "(left-right, front-back, up-down of a volume), each from 0 to 1."
             )
         self.probability = tuple(probability)
-        self.neighbour_keys = ensure_tuple(neighbour_keys)
+        self.neighbour_keys = self.keys[:1] if num_slices > 1 else ()
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         """Mirror ``data``, which says in "slice_axis" across which axis of a volume (0 to 2) the slice lies."""

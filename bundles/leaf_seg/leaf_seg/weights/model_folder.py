@@ -18,11 +18,13 @@ from torch import nn
 
 from leaf_seg.data.datalists import Datalist
 from leaf_seg.data.model_settings import ModelSettings
-from leaf_seg.networks import NETWORKS, LatentSegmenter, SavedNetwork
+from leaf_seg.networks import NETWORKS, SavedNetwork
+from leaf_seg.runtime.described import build, describe
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, replacing
 from leaf_seg.runtime.text import shortened
 from leaf_seg.weights.tensor_file import read_tensors
+from leaf_seg.weights.version_0_1 import updated
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,6 @@ MODEL_CONFIG_NAME = "config.json"
 MODEL_WEIGHTS_NAME = "model.pt"
 MODEL_SAFETENSORS_NAME = "model.safetensors"
 AUTOENCODER_NAME = "autoencoder"  # folder of the whole frozen autoencoder, where the model brings its own
-CLASS_KEY = "_class_name"
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -59,8 +60,7 @@ def save_model(
     check_storage(storage)
     state = _stored(network, storage)
     path = ensure_writable_folder(folder)
-    description = {CLASS_KEY: type(network).__name__} | network.config
-    config = {"network": description, "settings": settings.to_dict(), "training": provenance or {}}
+    config = {"network": describe(network), "settings": settings.to_dict(), "training": provenance or {}}
     with replacing(path / weights_name) as weights, replacing(path / MODEL_CONFIG_NAME) as text:
         if weights_name == MODEL_SAFETENSORS_NAME:
             save_file(state, weights)
@@ -114,15 +114,25 @@ def _folded(names: Sequence[str]) -> list[str]:
     return [name.casefold() for name in names]
 
 
-def load_settings(folder: str | os.PathLike[str]) -> ModelSettings:
+def load_settings(
+    folder: str | os.PathLike[str],
+    axis: str | Sequence[str] | None = None,
+    mirror_axes: Sequence[int] | None = None,
+) -> ModelSettings:
     """Read the settings of a model folder.
+
+    Args:
+        folder: of the model.
+        axis: slicing directions to use instead of the model's.
+        mirror_axes: mirror images to use instead of the model's.
 
     Raises:
         InputError: When the folder has no readable ``config.json``.
     """
     config = _read_config(Path(folder))
     try:
-        return ModelSettings(**config["settings"])
+        chosen = {key: value for key, value in (("axis", axis), ("mirror_axes", mirror_axes)) if value is not None}
+        return ModelSettings(**(config["settings"] | chosen))
     except TypeError as error:
         raise InputError(_unfit_config(Path(folder), error)) from error
 
@@ -153,10 +163,9 @@ def load_network(
     """
     path = Path(folder)
     config = _read_config(path)["network"]
-    network_class = _network_class(path, config)
     try:
         with torch.device("meta"):  # the weights come from the file
-            network = network_class.from_config({key: value for key, value in config.items() if key != CLASS_KEY})
+            network = build(updated(config), NETWORKS)
     except Exception as error:  # each part of the network has its own kinds
         raise InputError(_unfit_config(path, error)) from error
     file = _weights_file(path, weights_name)
@@ -172,17 +181,6 @@ def load_network(
             if isinstance(layer, _DROPOUTS):
                 layer.p = dropout
     return network.eval()
-
-
-def _network_class(folder: Path, config: dict[str, Any]) -> type[SavedNetwork]:
-    # A folder of an earlier version names no class: there was one.
-    name = config.get(CLASS_KEY, LatentSegmenter.__name__)
-    if str(name) not in NETWORKS:
-        raise InputError(
-            f"{folder / MODEL_CONFIG_NAME} describes a network of the class {name!r}; this version of leaf_seg has "
-            f"{', '.join(NETWORKS)}. Use the version that trained the model, or train again."
-        )
-    return NETWORKS[str(name)]
 
 
 def _weights_file(folder: Path, name: str | None) -> Path:

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DModel
 
-from leaf_seg.networks import LatentSegmenter
-from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, autoencoder_from_config
+from leaf_seg.diffusion import DiffusionSettings
+from leaf_seg.networks import LatentSegmenter, MaskCodec
+from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, autoencoder_config, autoencoder_from_config
+from leaf_seg.networks.latents import LatentDecoder, LatentEncoder
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.json_file import read_json_object
 from leaf_seg.weights.assembly import State, shape_of
@@ -86,9 +88,8 @@ def leaf_model(folder: str | os.PathLike[str], image_size: Sequence[int], ema: b
         autoencoder,
         ldm_encoder_state(_tensors(path, "latent_encoder"), autoencoder, "the image encoder of a folder of LEAF"),
         unet,
-        scheduler,
+        DiffusionSettings(scheduler, parameterization),
         image_size,
-        parameterization=parameterization,
     )
 
 
@@ -124,12 +125,9 @@ def sdseg_model(source: Mapping[str, torch.Tensor], image_size: Sequence[int], e
         autoencoder,
         ldm_encoder_state(image_encoder, autoencoder, what),
         ldm_unet(unet_weights(source, ema), what="the U-Net of SDSeg"),
-        _scheduler(source),
+        DiffusionSettings(_scheduler(source), "eps", image_latent_first=False, ldm_schedule=True),
         image_size,
-        parameterization="eps",
-        image_latent_first=False,
-        scale_image_latent=False,
-        ldm_schedule=True,
+        scaled=False,
     )
 
 
@@ -137,19 +135,18 @@ def _join(
     autoencoder: AutoencoderKL,
     image_encoder: State,
     unet: UNet2DModel,
-    scheduler: DDIMScheduler,
+    diffusion: DiffusionSettings,
     image_size: Sequence[int],
-    **options: Any,
+    scaled: bool = True,
 ) -> PublishedModel:
     """The segmenter of these parts, which shares their memory."""
     with torch.device("meta"):
-        empty = autoencoder_from_config({**autoencoder.config, "_class_name": type(autoencoder).__name__})
-    segmenter = LatentSegmenter(empty, unet, scheduler, 2, image_size, **options)
+        empty = autoencoder_from_config(autoencoder_config(autoencoder))
+    encoder, decoder = LatentEncoder(empty, scaled), LatentDecoder(empty)
+    segmenter = LatentSegmenter(encoder, unet, decoder, MaskCodec(2), diffusion, image_size)
     segmenter.image_encoder.load_state_dict(image_encoder, assign=True)
-    decoder = {
-        key: tensor for key, tensor in autoencoder.state_dict().items() if key in segmenter.mask_decoder.state_dict()
-    }
-    segmenter.mask_decoder.load_state_dict(decoder, assign=True)
+    decoding = {key: tensor for key, tensor in autoencoder.state_dict().items() if key in decoder.state_dict()}
+    segmenter.mask_decoder.load_state_dict(decoding, assign=True)
     return PublishedModel(segmenter.eval(), autoencoder)
 
 

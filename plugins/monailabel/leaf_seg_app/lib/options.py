@@ -9,7 +9,7 @@ from typing import Any
 from monailabel.utils.others.generic import name_to_device
 
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.overrides import parse_bool
+from leaf_seg.runtime.values import parse_bool
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from leaf_seg import Segmenter
 from leaf_seg.metrics import agreement
-from leaf_seg.networks import LatentSegmenter
 from leaf_seg.runtime.errors import InputError
 from lib import options
 from lib.versions import ModelVersions
@@ -100,11 +99,6 @@ def unscored(datastore: Datastore, version: str) -> list[str]:
 
 
 def _scores(segmenter: Segmenter, image: str, hypotheses: int) -> dict[str, float]:
-    network = segmenter.network
-    assert isinstance(network, LatentSegmenter)
-    maps = []
-    for seed in range(network.noise_seed, network.noise_seed + hypotheses):
-        with network.noise_of(seed):
-            maps.append(segmenter(image).probabilities)
-    found = agreement(maps)
+    seeds = segmenter.network.noise_seeds(hypotheses)
+    found = agreement([segmenter(image, noise_seed=seed).probabilities for seed in seeds])
     return dict(zip(SCORES, (found.entropy, found.variance, 1 - found.dice), strict=True))

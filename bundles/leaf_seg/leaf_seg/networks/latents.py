@@ -1,0 +1,115 @@
+"""The two halves of an autoencoder, each as a module of its own: image to latent, latent to image."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Self
+
+import torch
+from diffusers import AutoencoderKL
+from diffusers.models.resnet import ResnetBlock2D
+from torch import nn
+
+from leaf_seg.networks.autoencoder import (
+    Autoencoder,
+    autoencoder_config,
+    autoencoder_from_config,
+    downsampling_factor,
+)
+
+
+class AutoencoderHalf(nn.Module):
+    """Base class of the two; a frozen one has no gradients and stays in evaluation mode in ``train()``.
+
+    Args:
+        autoencoder: whose half is copied.
+        trainable: train it.
+        **options: further arguments of the subclass's constructor.
+
+    Attributes:
+        config: plain values from which :meth:`from_config` builds the same module.
+        channels: C, of one latent.
+        factor: f, image pixels per latent pixel along one side.
+    """
+
+    def __init__(self, autoencoder: Autoencoder, trainable: bool, **options: Any) -> None:
+        super().__init__()
+        self.config = {"autoencoder": autoencoder_config(autoencoder), "trainable": trainable, **options}
+        self.channels = int(autoencoder.config["latent_channels"])
+        self.factor = downsampling_factor(autoencoder)
+        self.trainable = trainable
+
+    def _freeze_unless_trainable(self) -> None:
+        self.requires_grad_(self.trainable)
+        if not self.trainable:
+            self.eval()
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build the module, with random weights, from :attr:`config`."""
+        return cls(**(config | {"autoencoder": autoencoder_from_config(config["autoencoder"])}))
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode, unless frozen."""
+        return super().train(mode and self.trainable)
+
+
+class LatentEncoder(AutoencoderHalf):
+    """Image to latent; of a KL autoencoder the posterior's mode, as in the published LEAF code.
+
+    Args:
+        autoencoder: its encoding half is copied.
+        scaled: multiply by the autoencoder's scaling factor, which gives about unit variance.
+        dropout: of the ResNet blocks; AutoencoderKL takes no such argument (the paper's image encoder: 0.2).
+        trainable: train it.
+    """
+
+    def __init__(
+        self, autoencoder: Autoencoder, scaled: bool = True, dropout: float = 0.0, trainable: bool = True
+    ) -> None:
+        super().__init__(autoencoder, trainable, scaled=scaled, dropout=dropout)
+        self.encoder = copy.deepcopy(autoencoder.encoder)
+        self.quant_conv = copy.deepcopy(getattr(autoencoder, "quant_conv", None))
+        self._freeze_unless_trainable()
+        self._has_posterior = isinstance(autoencoder, AutoencoderKL)
+        self._scale = autoencoder.config["scaling_factor"] if scaled else None
+        for block in self.modules():
+            if isinstance(block, ResnetBlock2D):
+                block.dropout.p = dropout
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Latent [B, C, H / f, W / f] of an image [B, 3, H, W] in [-1, 1]."""
+        latent = self.encoder(image)
+        if self.quant_conv is not None:
+            latent = self.quant_conv(latent)
+        if self._has_posterior:
+            latent = latent.chunk(2, dim=1)[0]  # mean and logvar: the mode is the mean
+        return latent if self._scale is None else latent * self._scale
+
+
+class LatentDecoder(AutoencoderHalf):
+    """Latents, n of them side by side, to n images each.
+
+    Args:
+        autoencoder: its decoding half is copied.
+        trainable: train it.
+    """
+
+    def __init__(self, autoencoder: Autoencoder, trainable: bool = False) -> None:
+        super().__init__(autoencoder, trainable)
+        self.decoder = copy.deepcopy(autoencoder.decoder)
+        self.post_quant_conv = copy.deepcopy(getattr(autoencoder, "post_quant_conv", None))
+        self._freeze_unless_trainable()
+        self._scale = autoencoder.config["scaling_factor"]
+
+    def forward(self, latent: torch.Tensor) -> torch.Tensor:
+        """Images [B * n, 3, H, W], nominally in [-1, 1], not clamped, of scaled latents [B, C * n, h, w]."""
+        latents = latent.reshape(-1, self.channels, *latent.shape[2:]) / self._scale  # [B * n, C, h, w]
+        if self.post_quant_conv is not None:
+            latents = self.post_quant_conv(latents)
+        return self.decoder(latents)
+
+
+# A part of another kind, such as one without an autoencoder, is one class more here.
+IMAGE_ENCODERS: dict[str, type[LatentEncoder]] = {"LatentEncoder": LatentEncoder}
+MASK_DECODERS: dict[str, type[LatentDecoder]] = {"LatentDecoder": LatentDecoder}

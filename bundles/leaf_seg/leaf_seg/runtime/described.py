@@ -1,0 +1,49 @@
+"""Objects that a saved model describes by the name of their class and plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, Self, TypeVar
+
+from leaf_seg.runtime.errors import InputError
+
+CLASS_KEY = "_class_name"  # diffusers' key
+
+
+class Described(Protocol):
+    """What can be built again from plain values."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Plain values from which :meth:`from_config` builds the same."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build from :attr:`config`."""
+
+
+T = TypeVar("T", bound=Described)
+
+
+def describe(thing: Described) -> dict[str, Any]:
+    """Class name and plain values."""
+    return {CLASS_KEY: type(thing).__name__, **thing.config}
+
+
+def build(description: Mapping[str, Any], kinds: Mapping[str, type[T]]) -> T:
+    """Build what :func:`describe` has described.
+
+    Args:
+        description: class name and plain values.
+        kinds: classes by their names.
+
+    Raises:
+        InputError: When the class is not one of them.
+    """
+    name = str(description.get(CLASS_KEY))
+    if name not in kinds:
+        raise InputError(
+            f"The class {name!r} is not known; this version of leaf_seg has {', '.join(kinds)}. Use the version that "
+            "trained the model, or train again."
+        )
+    return kinds[name].from_config({key: value for key, value in description.items() if key != CLASS_KEY})

@@ -1,0 +1,54 @@
+"""What is done with a case before the network sees it, and undone afterwards; written once for every use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monai.transforms import AsDiscreted, Compose, CopyItemsd, Invertd, Orientationd, Spacingd, Transform
+
+from leaf_seg.data.model_settings import ModelSettings
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.transforms.check_pair import CheckPair
+from leaf_seg.transforms.load_case import LoadCase
+from leaf_seg.transforms.scale_image import ScaleImage
+
+MAPS = ("pred", "variance", "entropy")  # what an evaluator gives for an image, in the grid of the prepared image
+
+
+def preprocessing(settings: ModelSettings, labels: str | None = None, from_files: bool = True) -> Compose:
+    """The transform from a case to an image [C, *spatial] in [0, 1], volumes in RAS and at the model's spacing.
+
+    Args:
+        settings: window and spacing of the model; its classes where there are labels.
+        labels: None leaves them out; "native" loads and checks them and leaves them in the grid of their file, to
+            evaluate against; "prepared" turns and resamples them with the image, to train on.
+        from_files: load images by their paths; False where they are MetaTensors already.
+
+    Raises:
+        InputError: When ``labels`` is something else.
+    """
+    if labels not in (None, "native", "prepared"):
+        raise InputError(f"labels is {labels!r}; expected native, prepared or null.")
+    keys = ["image", "label"] if labels else ["image"]
+    turned = keys if labels == "prepared" else ["image"]
+    steps: list[Transform] = [LoadCase(keys)] if from_files else []
+    if labels:
+        steps.append(CheckPair(keys, num_classes=settings.num_classes, class_names=settings.class_names))
+    steps += [ScaleImage("image", window=settings.window), Orientationd(turned, axcodes="RAS", labels=None)]
+    if settings.spacing is not None:
+        steps.append(Spacingd(turned, pixdim=settings.spacing, mode=["bilinear", "nearest"][: len(turned)]))
+    return Compose(steps)
+
+
+def undone(preprocessing: Compose, keys: Sequence[str] = MAPS) -> Invertd:
+    """The transform that brings maps of the prepared image, those that are there, into the grid of the image's file."""
+    return Invertd(keys, preprocessing, orig_keys="image", nearest_interp=False, allow_missing_keys=True)
+
+
+def postprocessing(preprocessing: Compose) -> Compose:
+    """From what an evaluator gives to maps in the grid of the file: "pred" becomes class indices, "probabilities" new.
+
+    Args:
+        preprocessing: that the image went through.
+    """
+    return Compose([undone(preprocessing), CopyItemsd("pred", names="probabilities"), AsDiscreted("pred", argmax=True)])

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from leaf_seg.networks import LatentDecoder, LatentEncoder
+from leaf_seg.networks.autoencoder import Autoencoder
+
+
+@pytest.fixture(params=["kl", "tiny"])
+def autoencoder(request: pytest.FixtureRequest, make_autoencoder: Callable[..., Autoencoder]) -> Autoencoder:
+    return make_autoencoder(request.param).eval()
+
+
+def mode(autoencoder: Autoencoder, image: torch.Tensor) -> torch.Tensor:
+    """The unscaled latent, by diffusers' own methods."""
+    encoded = autoencoder.encode(image)
+    return encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
+
+
+def test_encode_and_decode_as_diffusers_do_but_scaled(autoencoder: Autoencoder) -> None:
+    image = torch.rand(2, 3, 16, 24) * 2 - 1
+    expected = mode(autoencoder, image)
+    latent = LatentEncoder(autoencoder)(image)
+    assert latent.shape == (2, 4, 4, 6)
+    assert torch.equal(latent, expected * autoencoder.config["scaling_factor"])
+    assert torch.equal(LatentEncoder(autoencoder, scaled=False)(image), expected)
+    torch.testing.assert_close(LatentDecoder(autoencoder)(latent), autoencoder.decode(expected).sample)
+
+
+def test_latents_side_by_side_are_decoded_one_by_one(autoencoder: Autoencoder) -> None:
+    latents = torch.randn(2, 3 * 4, 4, 6)
+    decode = LatentDecoder(autoencoder)
+    images = decode(latents)
+    assert images.shape == (6, 3, 16, 24)
+    for index in range(6):
+        one = latents[index // 3 : index // 3 + 1, 4 * (index % 3) : 4 * (index % 3) + 4]
+        torch.testing.assert_close(images[index : index + 1], decode(one), rtol=1e-5, atol=1e-5)
+
+
+def test_copies_that_do_their_half(autoencoder: Autoencoder) -> None:
+    image = torch.rand(1, 3, 16, 16)
+    encode, decode = LatentEncoder(autoencoder), LatentDecoder(autoencoder)
+    latent = encode(image)
+    decoded = decode(latent)
+    for parameter in autoencoder.parameters():
+        torch.nn.init.zeros_(parameter)
+    assert torch.equal(encode(image), latent)
+    assert torch.equal(decode(latent), decoded)
+    assert {name.split(".")[0] for name in encode.state_dict()} <= {"encoder", "quant_conv"}
+    assert {name.split(".")[0] for name in decode.state_dict()} <= {"decoder", "post_quant_conv"}
+
+
+@pytest.mark.parametrize("half", [LatentEncoder, LatentDecoder])
+@pytest.mark.parametrize("trainable", [True, False])
+def test_a_frozen_half_has_no_gradient_and_stays_in_evaluation_mode(
+    half: type, trainable: bool, autoencoder: Autoencoder
+) -> None:
+    part = half(autoencoder.requires_grad_(not trainable), trainable=trainable).train()
+    assert all(module.training == trainable for module in part.modules())
+    assert all(parameter.requires_grad == trainable for parameter in part.parameters())
+    assert part.from_config(part.config).trainable == trainable
+
+
+def test_config_builds_the_same(autoencoder: Autoencoder) -> None:
+    encode, decode = LatentEncoder(autoencoder, scaled=False, dropout=0.2), LatentDecoder(autoencoder)
+    image, latent = torch.rand(1, 3, 16, 16), torch.randn(1, 8, 4, 4)
+    for part, value in ((encode, image), (decode, latent)):
+        again = type(part).from_config(part.config)
+        again.load_state_dict(part.state_dict())
+        assert torch.equal(again.eval()(value), part.eval()(value))
+        assert again.config == part.config
