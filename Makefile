@@ -7,6 +7,10 @@ LABEL_APP := plugins/monailabel/leaf_seg_app
 STUDIES ?=
 PORT ?= 8000
 CONF ?=
+WORKERS ?= 2
+
+# The tests of a file share what they made, so they run in one process; OpenMP's threads would spin in the other's way.
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-slow lint format label-env label-server test-label clean
@@ -27,11 +31,11 @@ $(VENV)/.installed: $(VENV)/.created setup.cfg pyproject.toml constraints.txt
 demo: env ## Train, evaluate and segment on generated phantoms (at most 10 minutes on 2 cores)
 	$(BIN)/python scripts/demo.py
 
-test: lint ## Check style and types, and run the tests that are not slow
-	$(BIN)/pytest -m "not slow"
+test: env ## Run the tests that are not slow, in WORKERS (2) processes
+	$(PYTEST) -m "not slow"
 
 test-slow: env ## Run the tests that take minutes
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m slow
 
 lint: env ## Check style and types
 	$(BIN)/ruff check .

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# Before any Hugging Face import, of which MONAI's is one: a test must not depend on the network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 import pytest
 import torch
 from monai.utils import set_determinism
@@ -15,9 +18,6 @@ if TYPE_CHECKING:
     from leaf_seg.losses import DenoisingLoss
     from leaf_seg.networks import LatentSegmenter
     from leaf_seg.networks.autoencoder import Autoencoder
-
-# Before any Hugging Face import: a test must not depend on the network.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 # Takes latents whose sides are multiples of 2.
 TINY_UNET = {

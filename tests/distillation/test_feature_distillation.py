@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +14,7 @@ from monai.data import MetaTensor
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from torch import nn
+from torch.multiprocessing import start_processes
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
@@ -328,7 +326,6 @@ def test_seed_fixes_the_projector_and_nothing_else(folder: Path) -> None:
 
 def _train_a_rank(rank: int, world_size: int, folder: str, output: str) -> None:
     """Two steps of one process on its share of the batches; writes the trained parameters."""
-    torch.set_num_threads(1)
     if world_size > 1:
         torch.distributed.init_process_group(
             "gloo",
@@ -350,21 +347,9 @@ def _train_a_rank(rank: int, world_size: int, folder: str, output: str) -> None:
 
 @pytest.mark.dist
 def test_two_processes_train_as_one(folder: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen([sys.executable, __file__, rank, "2", str(folder), str(tmp_path)], env=environment)
-        for rank in ("0", "1")
-    ]
-    try:
-        _train_a_rank(0, 1, str(folder), str(tmp_path))
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
+    where = (str(folder), str(tmp_path))
+    start_processes(_train_a_rank, (2, *where), nprocs=2, start_method="fork")  # what is imported, is there
+    _train_a_rank(0, 1, *where)
     one, *two = (torch.load(tmp_path / name, weights_only=True) for name in ("1_0.pt", "2_0.pt", "2_1.pt"))
     for state in two:
         torch.testing.assert_close(state, one, rtol=1e-4, atol=1e-5)
-
-
-if __name__ == "__main__":
-    _train_a_rank(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])

@@ -8,24 +8,37 @@ from pathlib import Path
 import pytest
 
 from leaf_seg.data import make_phantoms
+from tests.in_process import run_in_process
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def _run_python(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+def _run_process(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run ``python ARGUMENTS`` from the repository root, as a user does."""
     words = [sys.executable, *map(str, arguments)]
-    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    if check:
-        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    return result
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
-def _bundle_run(run_id: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m monai.bundle run`` with paths relative to the repository root."""
-    words = ["--bundle_root", "bundles/leaf_seg", *arguments]
-    return _run_python("-m", "monai.bundle", "run", run_id, *words, check=check)
+def _checked(run: Run) -> Run:
+    """Runs that fail the test when the command fails, unless told not to: ``run(*arguments, check=False)``."""
+
+    def checked(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+        result = run(*arguments)
+        assert result.returncode == 0 or not check, result.stdout[-3000:] + result.stderr[-3000:]
+        return result
+
+    return checked
+
+
+def _of_bundle(run: Run) -> Run:
+    """Runs of ``python -m monai.bundle run RUN_ID ARGUMENTS``, with paths relative to the repository root."""
+
+    def bundle_run(run_id: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+        words = ["-m", "monai.bundle", "run", run_id, "--bundle_root", "bundles/leaf_seg"]
+        return run(*words, *arguments, check=check)
+
+    return bundle_run
 
 
 # A run small enough for a test, of a network small enough; the file is the real one.
@@ -42,12 +55,26 @@ SMALL_NETWORK = {"unet_config#block_out_channels": "[32,32,32]", "unet_config#la
 
 @pytest.fixture(scope="session")
 def run_python() -> Run:
-    return _run_python
+    """Runs ``python ARGUMENTS`` in this process, which takes seconds less than one of its own."""
+    return _checked(run_in_process)
 
 
 @pytest.fixture(scope="session")
-def bundle_run() -> Run:
-    return _bundle_run
+def bundle_run(run_python: Run) -> Run:
+    """Runs a command of the bundle in this process."""
+    return _of_bundle(run_python)
+
+
+@pytest.fixture(scope="session")
+def python_process() -> Run:
+    """Runs ``python ARGUMENTS`` as a user does. Each command has one such test; for others, a run in here will do."""
+    return _checked(_run_process)
+
+
+@pytest.fixture(scope="session")
+def bundle_process(python_process: Run) -> Run:
+    """Runs a command of the bundle as a user does."""
+    return _of_bundle(python_process)
 
 
 @pytest.fixture(scope="session")
@@ -81,20 +108,20 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def picture_model(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def picture_model(bundle_run: Run, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the training command leaves, trained on pictures for one epoch."""
-    return _train(pictures, 3, tmp_path_factory.mktemp("picture_model"))
+    return _train(bundle_run, pictures, 3, tmp_path_factory.mktemp("picture_model"))
 
 
 @pytest.fixture(scope="session")
-def volume_model(volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def volume_model(bundle_run: Run, volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same on volumes, 2.5D, sagittal."""
     folder = tmp_path_factory.mktemp("volume_model")
-    return _train(volumes, 2, folder, "--num_slices", 3, "--axis", "sagittal")
+    return _train(bundle_run, volumes, 2, folder, "--num_slices", 3, "--axis", "sagittal")
 
 
-def _train(dataset: Path, num_classes: int, output: Path, *arguments: object) -> Path:
+def _train(run: Run, dataset: Path, num_classes: int, output: Path, *arguments: object) -> Path:
     config = ["--config_file", "bundles/leaf_seg/configs/train.json"]
     data = ["--dataset_dir", dataset, "--num_classes", num_classes, "--output_dir", output]
-    _bundle_run("training", *config, *data, *_overrides(SMALL_RUN | SMALL_NETWORK), *arguments)
+    run("training", *config, *data, *_overrides(SMALL_RUN | SMALL_NETWORK), *arguments)
     return output

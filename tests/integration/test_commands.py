@@ -39,11 +39,29 @@ def test_training_leaves_a_model_without_teacher_or_optimizer(picture_model: Pat
     assert settings["image_size"] == [32, 32]
 
 
+def test_training_in_a_process_of_its_own_leaves_the_same_model(
+    bundle_process: Run,
+    pictures: Path,
+    small: list[str],
+    picture_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So what is run within the tests' process is what a user gets."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as here; with another number the last bits may be others
+    data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path]
+    bundle_process("training", "--config_file", f"{CONFIGS}/train.json", *data, *small)
+    own, here = (torch.load(folder / "model.pt", weights_only=True)["model"] for folder in (tmp_path, picture_model))
+    assert own.keys() == here.keys()
+    assert all(torch.equal(own[name], here[name]) for name in own)
+
+
 def test_evaluate_reports_every_test_case_at_native_size(
-    bundle_run: Run, pictures: Path, picture_model: Path, tmp_path: Path
+    bundle_process: Run, pictures: Path, picture_model: Path, tmp_path: Path
 ) -> None:
     report = tmp_path / "report"
-    bundle_run("evaluating", *EVALUATE, "--dataset_dir", pictures, "--model_dir", picture_model, "--report_dir", report)
+    given = ["--dataset_dir", pictures, "--model_dir", picture_model, "--report_dir", report]
+    bundle_process("evaluating", *EVALUATE, *given)
     names = _picture_names(pictures, "testing")
     rows = list(csv.DictReader((report / "metrics_cases.csv").open()))
     assert [(row["case"], row["class"]) for row in rows] == [(n, c) for n in names for c in ("class_1", "class_2")]
@@ -62,11 +80,11 @@ def test_evaluate_reports_every_test_case_at_native_size(
 
 
 def test_inference_keeps_the_geometry_of_volumes(
-    bundle_run: Run, volumes: Path, volume_model: Path, tmp_path: Path
+    bundle_process: Run, volumes: Path, volume_model: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "output"
     arguments = ["--dataset_dir", volumes / "images", "--model_dir", volume_model, "--output_dir", output]
-    bundle_run("inference", *INFER, *arguments, "--num_samples", 2, "--uncertainty", "true", "--precision", "fp32")
+    bundle_process("inference", *INFER, *arguments, "--num_samples", 2, "--uncertainty", "true", "--precision", "fp32")
     segmenter = leaf_seg.load(volume_model, device="cpu")
     for file in sorted((volumes / "images").iterdir()):
         source: Any = nib.load(file)
@@ -80,9 +98,11 @@ def test_inference_keeps_the_geometry_of_volumes(
         assert (output / "uncertainty" / f"{file.name.removesuffix('.nii.gz')}_entropy.nii.gz").is_file()
 
 
-def test_segment_command_writes_pictures(run_python: Run, pictures: Path, picture_model: Path, tmp_path: Path) -> None:
+def test_segment_command_writes_pictures(
+    python_process: Run, pictures: Path, picture_model: Path, tmp_path: Path
+) -> None:
     source = pictures / "images" / "phantom_0000.png"
-    run_python("-m", "leaf_seg", "segment", source, tmp_path / "out", "--model", picture_model, "--probabilities")
+    python_process("-m", "leaf_seg", "segment", source, tmp_path / "out", "--model", picture_model, "--probabilities")
     label = np.asarray(Image.open(tmp_path / "out" / "phantom_0000.png"))
     assert label.shape == (40, 48)
     np.testing.assert_array_equal(label, leaf_seg.load(picture_model, device="cpu")(source).label)
@@ -136,9 +156,9 @@ def test_autoencoder_stage(bundle_run: Run, pictures: Path, tmp_path: Path) -> N
     assert (tmp_path / "diffusion_pytorch_model.safetensors").stat().st_size < 12e6
 
 
-def test_mistyped_key_is_reported_with_the_nearest(bundle_run: Run, pictures: Path) -> None:
+def test_mistyped_key_is_reported_with_the_nearest(bundle_process: Run, pictures: Path) -> None:
     arguments = ["--config_file", f"{CONFIGS}/train.json", "--dataset_dir", pictures, "--alignment_wieght", 0.75]
-    result = bundle_run("training", *arguments, check=False)
+    result = bundle_process("training", *arguments, check=False)
     assert result.returncode != 0
     assert "did you mean 'alignment_weight'?" in result.stderr.splitlines()[-2]
 
@@ -167,13 +187,13 @@ def test_bad_input_ends_with_one_clear_message(
 
 
 def test_unfit_validation_case_stops_before_training(
-    bundle_run: Run, pictures: Path, small: list[str], tmp_path: Path
+    bundle_process: Run, pictures: Path, small: list[str], tmp_path: Path
 ) -> None:
     shutil.copytree(pictures, tmp_path / "data")
     name = _picture_names(pictures, "validation")[0]
     Image.fromarray(np.full((40, 48), 7, np.uint8)).save(tmp_path / "data" / "labels" / f"{name}.png")
     data = ["--dataset_dir", tmp_path / "data", "--num_classes", 3, "--output_dir", tmp_path / "model"]
-    result = bundle_run("training", "--config_file", f"{CONFIGS}/train.json", *data, *small, check=False)
+    result = bundle_process("training", "--config_file", f"{CONFIGS}/train.json", *data, *small, check=False)
     last = result.stderr.rstrip().splitlines()[-1]
     assert last.startswith("leaf_seg: ")
     assert f"{name}.png" in last

@@ -64,12 +64,12 @@ def test_profile_trains_and_infers_from_converted_folders(
 
 
 def test_a_converted_model_is_trained_on_by_one_key(
-    bundle_run: Run, run_python: Run, small_run: list[str], pictures: Path, tmp_path: Path
+    bundle_run: Run, python_process: Run, run_python: Run, small_run: list[str], pictures: Path, tmp_path: Path
 ) -> None:
     """LEAF's two classes become the three of the pictures; U-Net and autoencoder are the model's."""
     source = write_leaf_folder(tmp_path / "published")
     size = ["--image-size", 128, 128]
-    run_python("-m", "leaf_seg", "convert", source, "--to", tmp_path / "leaf", *size)
+    python_process("-m", "leaf_seg", "convert", source, "--to", tmp_path / "leaf", *size)
     image = sorted((pictures / "images").iterdir())[0]
     run_python("-m", "leaf_seg", "segment", image, tmp_path / "segmented", "--model", tmp_path / "leaf")
     assert set(np.unique(np.asarray(Image.open(tmp_path / "segmented" / f"{image.stem}.png")))) <= {0, 1}

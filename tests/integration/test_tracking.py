@@ -50,7 +50,9 @@ def _artifacts(client: MlflowClient, run_id: str, path: str = "") -> set[str]:
 
 
 @pytest.fixture(scope="session")
-def tracked(bundle_run: Run, small: list[str], pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tracked(
+    bundle_process: Run, bundle_run: Run, small: list[str], pictures: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Trained with a small teacher, evaluated and used, all tracked in the default store."""
     folder = tmp_path_factory.mktemp("tracked") / "my_model"
     teacher = tmp_path_factory.mktemp("teacher")
@@ -59,7 +61,7 @@ def tracked(bundle_run: Run, small: list[str], pictures: Path, tmp_path_factory:
     ).save_pretrained(teacher)
     data = ["--dataset_dir", pictures, "--num_classes", 3]
     alignment = ["--alignment_weight", 0.5, "--teacher", teacher, "--max_epochs", 2]
-    bundle_run("training", *TRAIN, *small, *data, "--output_dir", folder, *alignment, *TRACK)
+    bundle_process("training", *TRAIN, *small, *data, "--output_dir", folder, *alignment, *TRACK)
     bundle_run("evaluating", *EVALUATE, *data, "--model_dir", folder, *TRACK)
     image = sorted((pictures / "images").iterdir())[0]
     output = folder / "segmented"

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,12 +7,12 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from torch import distributed
+from torch.multiprocessing import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from leaf_seg.networks import LatentSegmenter, MaskCodec, build_conditional_unet
 from tests.conftest import TINY_UNET, denoising_loss, segmenter_parts
 
-ROOT = Path(__file__).resolve().parents[2]
 Gradients = dict[str, torch.Tensor]
 
 
@@ -41,28 +38,20 @@ def gradients(rank: int, *, distributed_data_parallel: bool) -> Gradients:
     return {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
 
 
+def _save_gradients(rank: int, folder: Path) -> None:
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=timedelta(seconds=60)
+    )
+    torch.save(gradients(rank, distributed_data_parallel=True), folder / f"{rank}.pt")
+
+
 @pytest.mark.dist
 def test_decoder_is_trained_by_all_processes(tmp_path: Path) -> None:
     """The loss decodes outside of DistributedDataParallel's forward; gradients are averaged all the same."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.losses.test_denoising_distributed"]
-    processes = [subprocess.Popen([*command, str(rank), str(tmp_path)], env=environment, cwd=ROOT) for rank in (0, 1)]
-    try:
-        alone = [gradients(rank, distributed_data_parallel=False) for rank in range(2)]
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
+    start_processes(_save_gradients, (tmp_path,), nprocs=2, start_method="fork")  # what is imported, is there
+    alone = [gradients(rank, distributed_data_parallel=False) for rank in range(2)]
     assert any(name.startswith("mask_decoder") for name in alone[0])
     mean = {name: (alone[0][name] + alone[1][name]) / 2 for name in alone[0]}
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         torch.testing.assert_close(found, mean, rtol=1e-4, atol=1e-6)
-
-
-if __name__ == "__main__":
-    process_rank, folder = int(sys.argv[1]), Path(sys.argv[2])
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=process_rank, world_size=2, timeout=timedelta(seconds=60)
-    )
-    torch.save(gradients(process_rank, distributed_data_parallel=True), folder / f"{process_rank}.pt")

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from leaf_seg.runtime.overrides import (
     command_line_settings,
 )
 from leaf_seg.runtime.values import parse_bool
+from tests.in_process import run_in_process
 
 PROGRAM = str(Path(monai.bundle.__file__).with_name("__main__.py"))
 
@@ -182,14 +180,13 @@ def test_other_processes_are_left_alone(argv: list[str]) -> None:
 
 
 def test_real_command(config: str) -> None:
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", config]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = ["-m", "monai.bundle", "run", "--config_file", config]
 
-    done = subprocess.run([*command, "--resume", "yes"], capture_output=True, text=True, env=environment)
+    done = run_in_process(*command, "--resume", "yes")
     assert done.returncode == 0, done.stderr
     assert "trained yes" in done.stdout
 
-    refused = subprocess.run([*command, "--resum", "yes"], capture_output=True, text=True, env=environment)
+    refused = run_in_process(*command, "--resum", "yes")
     assert refused.returncode != 0
     assert "no key 'resum' in train.json; did you mean 'resume'?" in refused.stderr
     assert "trained" not in refused.stdout
