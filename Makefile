@@ -10,7 +10,7 @@ CONF ?=
 WORKERS ?= 2
 
 # The tests of a file share what they made, so they run in one process; OpenMP's threads would spin in the other's way.
-PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-slow lint format label-env label-server test-label clean
@@ -32,10 +32,10 @@ demo: env ## Train, evaluate and segment on generated phantoms (at most 10 minut
 	$(BIN)/python scripts/demo.py
 
 test: env ## Run the tests that are not slow, in WORKERS (2) processes
-	$(PYTEST) -m "not slow"
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) -m "not slow"
 
 test-slow: env ## Run the tests that take minutes
-	$(PYTEST) -m slow
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) -m slow
 
 lint: env ## Check style and types
 	$(BIN)/ruff check .
@@ -57,7 +57,7 @@ label-server: label-env ## Serve a folder to 3D Slicer: make label-server STUDIE
 	OMP_WAIT_POLICY=PASSIVE $(LABEL_BIN)/python -m monailabel.main start_server --app $(LABEL_APP) --studies "$(STUDIES)" --host 127.0.0.1 --port $(PORT) $(CONF)
 
 test-label: label-env ## Run the tests of the MONAI Label app, with real servers
-	$(LABEL_BIN)/pytest plugins/monailabel/tests
+	OMP_WAIT_POLICY=PASSIVE $(LABEL_BIN)/pytest $(IN_PARALLEL) plugins/monailabel/tests
 
 format: env ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix .

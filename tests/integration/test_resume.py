@@ -145,23 +145,27 @@ def test_killed_ten_times_and_resumed(command: Callable[..., list[str]], tmp_pat
 
 
 @pytest.mark.slow
-def test_a_stopped_training_is_refused_or_resumed(command: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_a_stopped_training_is_refused_or_resumed(
+    run_python: Run, command: Callable[..., list[str]], tmp_path: Path
+) -> None:
     """Stopped by its time budget; then as a user goes on."""
-    options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 300}
-    stop = ["--max_minutes", "0.0001"]
-    subprocess.run(command(tmp_path, *stop), check=True, **options)  # type: ignore[call-overload]
+
+    def train(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return run_python(*command(tmp_path, *arguments)[1:], check=check)
+
+    train("--max_minutes", "0.0001")
     steps = num_steps(tmp_path)
     assert 0 < steps < STEPS_PER_EPOCH * MAX_EPOCHS
     assert (tmp_path / "model.pt").exists()  # what there is, is validated and saved
-    refused = subprocess.run(command(tmp_path), check=False, **options)  # type: ignore[call-overload]
+    refused = train(check=False)
     assert refused.returncode
     assert "--resume true" in refused.stderr
     assert "Traceback" not in refused.stderr.split("leaf_seg:")[-1]
-    resumed = subprocess.run(command(tmp_path, "--resume", "true"), check=True, **options)  # type: ignore[call-overload]
+    resumed = train("--resume", "true")
     assert num_steps(tmp_path) == STEPS_PER_EPOCH * MAX_EPOCHS
     assert f"Going on after step {steps}" in resumed.stdout
     assert "max_minutes: 0.0001 before, None now" in resumed.stdout
-    again = subprocess.run(command(tmp_path, "--resume", "true"), check=True, **options)  # type: ignore[call-overload]
+    again = train("--resume", "true")
     assert "All 12 epochs are trained" in again.stdout
     assert num_steps(tmp_path) == STEPS_PER_EPOCH * MAX_EPOCHS
 
