@@ -111,3 +111,23 @@ def test_a_command_that_sets_no_seed_differs_each_time(tmp_path: Path) -> None:
     script.write_text("import random, numpy, torch\nprint(random.random(), numpy.random.rand(), float(torch.rand(1)))")
     one, two = (run_in_process(script).stdout.split() for _ in range(2))
     assert all(a != b for a, b in zip(one, two, strict=True))
+
+
+def test_the_tests_surroundings_do_not_reach_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = tmp_path / "script.py"
+    root = "logging.getLogger()"
+    found = (
+        f"sys.excepthook is sys.__excepthook__, signal.getsignal(15) is signal.SIG_DFL, {root}.level, {root}.handlers"
+    )
+    script.write_text(f"import logging, os, signal, sys\nprint(os.getcwd(), {found})")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "excepthook", print)
+    caplog.set_level(logging.DEBUG)
+    handler = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        result = run_in_process(script)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert result.stdout == f"{ROOT} True True\n30 []\n"
