@@ -389,8 +389,8 @@ def test_the_readme_is_short() -> None:
 def test_the_readme_shows_what_the_shipped_model_says(
     run_python: Callable[..., object], shared_data: Path, tmp_path: Path
 ) -> None:
-    shown = ROOT / "docs" / "segmentation.png"
-    again = tmp_path / "segmentation.png"
+    shown = ROOT / "docs" / "hippocampus_007.png"
+    again = tmp_path / "hippocampus_007.png"
     run_python(
         "scripts/draw_segmentation.py", shared_data / "msd_hippocampus" / "images" / "hippocampus_007.nii.gz", again
     )

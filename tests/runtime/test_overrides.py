@@ -13,7 +13,6 @@ from leaf_seg.runtime.overrides import (
     command_line_config,
     command_line_settings,
 )
-from leaf_seg.runtime.values import parse_bool
 from tests.in_process import run_in_process
 
 PROGRAM = str(Path(monai.bundle.__file__).with_name("__main__.py"))
@@ -45,24 +44,6 @@ def _write(path: Path, content: dict[str, Any]) -> str:
 
 def _check(*arguments: str, command: str = "run") -> None:
     check_command_line([PROGRAM, command, *arguments])
-
-
-@pytest.mark.parametrize("value", [True, 1, "true", "True", "TRUE", "yes", "Yes", "1", " true "])
-def test_parse_bool_true(value: Any) -> None:
-    assert parse_bool(value, "resume") is True
-
-
-@pytest.mark.parametrize("value", [False, 0, "false", "False", "FALSE", "no", "No", "0"])
-def test_parse_bool_false(value: Any) -> None:
-    assert parse_bool(value, "resume") is False
-
-
-@pytest.mark.parametrize("value", ["flase", "", "on", "truee", 2, 1.0, None, [], ["true"]])
-def test_parse_bool_refuses_the_rest(value: Any) -> None:
-    with pytest.raises(InputError, match="resume") as caught:
-        parse_bool(value, "resume")
-    assert repr(value) in str(caught.value)
-    assert "true, 1, yes, false, 0, no" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import MetaTensor, PILReader
 from PIL import Image
 
 from leaf_seg.runtime.errors import InputError
@@ -78,6 +78,18 @@ class TestLoadCased:
         transform = LoadCase("image")
         transform._loader.image_only = False
         assert torch.equal(transform({"image": path})["image"], _load("image", path))
+
+    @pytest.mark.parametrize("image_only", [True, False])
+    def test_a_reader_reads_in_place_of_the_format(self, tmp_path: Path, image_only: bool) -> None:
+        transform = LoadCase("image")
+        transform._loader.image_only = image_only
+        path = _picture(tmp_path / "a.png", RAMP)
+        image = transform({"image": path}, PILReader(reverse_indexing=True))["image"]
+        assert np.array_equal(image.numpy(), RAMP.T[None])
+        assert list(image.meta["spatial_shape"]) == [4, 3]
+        (tmp_path / "b.png").write_bytes(Path(path).read_bytes()[:45])
+        with pytest.raises(InputError, match=r"b\.png: cannot be read .* expected a complete PNG file"):
+            transform({"image": str(tmp_path / "b.png")}, PILReader())
 
     def test_tiff(self, tmp_path: Path) -> None:
         colours = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)

@@ -1,4 +1,7 @@
-"""The command ``python -m leaf_seg``."""
+"""The command ``python -m leaf_seg``.
+
+Each sub-command imports what it needs once it runs: neither help nor an error at the door waits for PyTorch and MONAI.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
 from leaf_seg.image_io.formats import format_names
+from leaf_seg.image_io.listing import list_images
 from leaf_seg.runtime.errors import InputError
 
 
@@ -79,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from leaf_seg.metrics import compare
+    from leaf_seg.metrics.comparison import compare
 
     print(compare(options.first, options.second))  # noqa: T201
 
@@ -93,12 +95,13 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> None:
-    # Imported here: the help text need not wait for PyTorch.
-    from leaf_seg.image_io.listing import list_images
+    sources = [case["image"] for case in list_images(options.input)]
+
+    from tqdm import tqdm
+
     from leaf_seg.inference.segmentation_writer import SegmentationWriter
     from leaf_seg.inference.segmenter import load
 
-    sources = [case["image"] for case in list_images(options.input)]
     segmenter = load(options.model, options.device, options.precision, options.batch_size)
     writer = SegmentationWriter(
         options.output,

@@ -16,6 +16,7 @@ MODULES = {
     "leaf_seg.augmentation": "leaf_seg.transforms",
     "leaf_seg.data.files": "leaf_seg.image_io and leaf_seg.runtime.files",
     "leaf_seg.devices": "leaf_seg.runtime.devices",
+    "leaf_seg.diffusion.parameterization": "leaf_seg.diffusion.schedule",
     "leaf_seg.errors": "leaf_seg.runtime.errors",
     "leaf_seg.figures": "leaf_seg.visual",
     "leaf_seg.handlers.case_overlay": "leaf_seg.visual",

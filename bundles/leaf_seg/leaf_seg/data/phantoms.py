@@ -45,8 +45,7 @@ def make_phantoms(
 ) -> Path:
     """Write a data set of phantoms: ``images/``, ``labels/`` and ``split.json`` (70 % training, 10 %, 20 % testing).
 
-    A quarter of the cases has small structures only, a ninth has none at all. A case depends on the seed and its number
-    alone, so a longer data set begins with the shorter one.
+    A quarter of the cases has small structures only, a ninth none at all. A case depends on the seed and its number.
 
     Args:
         output_dir: folder to write to; made where needed.
@@ -59,7 +58,7 @@ def make_phantoms(
         channels: 1 (grey) or 3 (RGB, pictures only).
 
     Returns:
-        ``output_dir`` as a path.
+        ``output_dir``.
 
     Raises:
         InputError: For arguments out of range, and when the folder cannot be written to.
@@ -74,10 +73,10 @@ def make_phantoms(
     if dimension == 3 and channels != 1:
         raise InputError(f"channels is {channels}; expected 1 for volumes: RGB phantoms are pictures only.")
 
-    root = ensure_writable_folder(output_dir)
+    root = Path(output_dir)
     for folder in ("images", "labels"):
         ensure_writable_folder(root / folder)
-    split: dict[str, list[str]] = {"training": [], "validation": [], "testing": []}
+    split: dict[str, list[str]] = {name: [] for name in ("training", "validation", "testing")}
     for index in range(num_cases):
         rng = np.random.default_rng((seed, index))
         image, label = phantom(shape, num_classes, rng, channels, kind=_kind(index))

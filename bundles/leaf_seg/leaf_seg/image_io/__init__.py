@@ -1,10 +1,26 @@
 """Images as files: which formats there are, listing, reading and writing images in them."""
 
-from leaf_seg.image_io.formats import format_names, format_of, image_suffix, suffixes
-from leaf_seg.image_io.grid import Grid
-from leaf_seg.image_io.listing import case_name, image_files, list_images
-from leaf_seg.image_io.reading import read_grid, read_image
-from leaf_seg.image_io.writing import write_image, write_label, write_map, write_probabilities
+from typing import TYPE_CHECKING
+
+from leaf_seg.runtime.lazy import names_from
+
+if TYPE_CHECKING:
+    from leaf_seg.image_io.formats import format_names, format_of, image_suffix, suffixes
+    from leaf_seg.image_io.grid import Grid
+    from leaf_seg.image_io.listing import case_name, image_files, list_images
+    from leaf_seg.image_io.reading import read_grid, read_image
+    from leaf_seg.image_io.writing import write_image, write_label, write_map, write_probabilities
+else:
+    __getattr__ = names_from(
+        __name__,
+        {
+            "formats": ("format_names", "format_of", "image_suffix", "suffixes"),
+            "grid": ("Grid",),
+            "listing": ("case_name", "image_files", "list_images"),
+            "reading": ("read_grid", "read_image"),
+            "writing": ("write_image", "write_label", "write_map", "write_probabilities"),
+        },
+    )
 
 __all__ = [
     "Grid",

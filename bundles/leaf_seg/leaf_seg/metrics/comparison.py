@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leaf_seg.metrics.segmentation import METRICS
+from leaf_seg.metrics.conventions import METRICS
 from leaf_seg.metrics.summary import Interval, bootstrap_interval, mean_defined
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.text import aligned

@@ -8,15 +8,7 @@ import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou, compute_surface_dice
 from monai.utils import convert_to_tensor
 
-METRICS = ("dice", "iou", "hd95", "surface_dice")
-
-CONVENTIONS = {
-    "dice, iou, surface_dice": "0 to 1, higher is better; class absent from prediction and truth: 1; from one: 0",
-    "hd95": "95th percentile Hausdorff distance, lower is better; class absent from prediction and truth: 0; "
-    "from one: undefined, left out of the mean, as its n shows",
-    "surface_dice": "share of both surfaces that lie within the tolerance of each other",
-    "distances": "millimetres for NIfTI volumes, pixels for pictures",
-}
+from leaf_seg.metrics.conventions import METRICS
 
 
 def case_metrics(
@@ -24,8 +16,8 @@ def case_metrics(
 ) -> dict[str, list[float]]:
     """Compare a predicted label map with the truth, class by class.
 
-    Empty classes follow :data:`CONVENTIONS`: absent from both counts as right, absent from one as wrong, and the
-    Hausdorff distance is then not a number.
+    Empty classes follow :data:`~leaf_seg.metrics.conventions.CONVENTIONS`: absent from both counts as right, absent
+    from one as wrong, and the Hausdorff distance is then not a number.
 
     Args:
         pred: predicted class indices [*spatial], 2D or 3D.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import bootstrap
 
-from leaf_seg.metrics.segmentation import METRICS
+from leaf_seg.metrics.conventions import METRICS
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def summarize(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> dict[str, Any
 
     Args:
         rows: one for each case and class: "case" (a name of its own for each case), "class", and every one of
-            :data:`~leaf_seg.metrics.segmentation.METRICS`.
+            :data:`~leaf_seg.metrics.conventions.METRICS`.
         seed: seed of the bootstrap.
 
     Returns:

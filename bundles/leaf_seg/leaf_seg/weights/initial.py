@@ -101,8 +101,7 @@ def initial_segmenter(
     else:
         _check_scheduler(diffusion)
         unet = _new_unet(unet_config, int(autoencoder.config["latent_channels"]), codec.num_images, unet_dir)
-    scaled = model is None or model.image_encoder.config["scaled"]
-    encoder = LatentEncoder(autoencoder, scaled, encoder_dropout)
+    encoder = LatentEncoder(autoencoder, model is None or model.image_encoder.config["scaled"], encoder_dropout)
     decoder = LatentDecoder(autoencoder, train_decoder)
     network = LatentSegmenter(encoder, unet, decoder, codec, diffusion, image_size, noise_seed, sampler)
     if model is not None:
