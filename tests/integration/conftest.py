@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def _run_process(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run ``python ARGUMENTS`` from the repository root, as a user does."""
     words = [sys.executable, *map(str, arguments)]
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    # The threads that the tests themselves use: results depend on their number in the last bits.
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def _checked(run: Run) -> Run:

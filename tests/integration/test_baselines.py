@@ -83,7 +83,7 @@ def test_evaluate_infer_and_load_need_no_overlay(
 def test_several_hypotheses_are_an_error(
     bundle_run: Run, run_python: Run, pictures: Path, unet_model: Path, tmp_path: Path
 ) -> None:
-    message = "num_samples is 3, but a BasicUNetSegmenter is no diffusion model"
+    message = "A BasicUNetSegmenter is no diffusion model: it has one answer to an image, and no 3 hypotheses"
     picture = pictures / "images" / "phantom_0000.png"
     arguments = ["--dataset_dir", picture, "--model_dir", unet_model, "--output_dir", tmp_path / "out"]
     assert message in _last_line(bundle_run("inference", *INFER, *arguments, "--num_samples", 3, check=False))
@@ -100,6 +100,6 @@ def test_settings_of_latent_diffusion_are_errors(
     data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path / "model"]
     unfit = ["--alignment_weight", 0.75, "--image_loss_weight", 0.5, "--parameterization", "v"]
     message = _last_line(bundle_run("training", *TRAIN_UNET, *data, *small, *unfit, check=False))
-    for found in ("alignment_weight is 0.75", "image_loss_weight is 0.5", "parameterization is 'v'", "unet_config is"):
+    for found in ("alignment_weight is 0.75", "image_loss_weight is 0.5", "parameterization is 'v'", "unet_config#"):
         assert found in message
     assert not (tmp_path / "model").exists()

@@ -84,7 +84,7 @@ def test_a_converted_model_is_trained_on_by_one_key(
     found = torch.load(tmp_path / "model" / "model.pt", weights_only=True)["model"]
     expected = load_file(tmp_path / "leaf" / "model.safetensors")
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
-    assert json.loads((tmp_path / "model" / "config.json").read_text())["network"]["num_classes"] == 3
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["network"]["codec"]["num_classes"] == 3
 
 
 def test_a_trained_model_is_trained_on_with_other_data(

@@ -302,7 +302,7 @@ def test_sizes_that_do_not_fit(size: tuple[int, int], make_segmenter: Make) -> N
 @pytest.mark.parametrize("num_classes", [5, 8])
 def test_channels_that_do_not_fit(num_classes: int, make_segmenter: Make) -> None:
     unet = make_segmenter(3).unet
-    with pytest.raises(ValueError, match=rf"{num_classes} classes need a U-Net with .* found \(8, 4\)"):
+    with pytest.raises(ValueError, match=rf"{num_classes} classes need U-Net channels .* found \(8, 4\)"):
         make_segmenter(num_classes, unet=unet)
 
 

@@ -61,7 +61,7 @@ class Ddim(Sampler):
 
     def __post_init__(self) -> None:
         if not isinstance(self.num_steps, int) or self.num_steps < 1:
-            raise InputError(f"num_steps is {self.num_steps!r}; expected a whole number of steps, at least 1.")
+            raise InputError(f"num_steps is {self.num_steps!r}; expected a whole number, at least 1.")
 
     def __call__(self, predict_clean: PredictClean, noise: torch.Tensor, schedule: NoiseSchedule) -> torch.Tensor:
         """The clean latent after the last step, [B, C, h, w]."""

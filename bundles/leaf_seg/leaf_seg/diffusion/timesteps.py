@@ -25,9 +25,7 @@ class TimestepSampler:
             raise InputError(f"terminal_probability is a share in [0, 1], found {terminal_probability}.")
         self.terminal_probability = terminal_probability
 
-    def __call__(
-        self, batch_size: int, num_timesteps: int = 1000, device: torch.device | str | None = None
-    ) -> torch.Tensor:
+    def __call__(self, batch_size: int, num_timesteps: int = 1000, device: torch.device | None = None) -> torch.Tensor:
         """Draw [batch_size] integers in 0 .. T - 1, T being ``num_timesteps``."""
         timesteps = torch.randint(0, num_timesteps, (batch_size,), device=device)
         terminal = torch.rand(batch_size, device=device) < self.terminal_probability

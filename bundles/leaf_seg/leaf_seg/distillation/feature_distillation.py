@@ -120,13 +120,12 @@ class FeatureDistillation:
         seed: int = 0,
         device: str | torch.device | None = None,
     ) -> None:
-        weight = alignment.weight
+        unet, teacher, weight, layer = alignment.unet, alignment.teacher, alignment.weight, alignment.layer
         if not (weight > 0 and math.isfinite(weight)):
             raise InputError(
                 f"The weight of the feature distillation is {weight}; expected a number above 0. To train without a "
                 "teacher: --alignment_weight 0, with which the configs leave this handler out."
             )
-        unet, teacher, layer = alignment.unet, alignment.teacher, alignment.layer
         self.weight = weight
         self.layer = _find_layer(unet, layer)
         channels = _layer_channels(unet, layer)

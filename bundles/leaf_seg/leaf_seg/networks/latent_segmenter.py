@@ -14,8 +14,8 @@ from leaf_seg.diffusion.schedule import DiffusionSettings
 from leaf_seg.networks.latents import IMAGE_ENCODERS, MASK_DECODERS, LatentPart
 from leaf_seg.networks.mask_codec import CODECS, Codec
 from leaf_seg.networks.saved_network import SavedNetwork
-from leaf_seg.networks.unet import build_unet
-from leaf_seg.runtime.described import build, describe
+from leaf_seg.networks.unet import UNETS, unet_description
+from leaf_seg.runtime.described import CLASS_KEY, build, describe
 from leaf_seg.runtime.errors import InputError
 
 
@@ -31,7 +31,7 @@ class LatentSegmenter(SavedNetwork):
         unet: input image latent and noisy mask latents, 4 + 4n channels; output 4n channels.
         mask_decoder: mask latents to mask images; frozen, in LEAF.
         codec: mask images to class probabilities; K classes, n images.
-        diffusion: how latents are noised, ordered and scaled.
+        diffusion: how latents are noised and ordered.
         image_size: (H, W) that the network works at, each a multiple of what encoder and U-Net divide it by.
         noise_seed: seed of the initial noise, which is one buffer for all images, so that a result does not depend on
             batching.
@@ -80,16 +80,14 @@ class LatentSegmenter(SavedNetwork):
         expected = (self.image_encoder.channels + mask_channels, mask_channels)
         found = (self.unet.config["in_channels"], self.unet.config["out_channels"])
         if found != expected:
-            raise ValueError(
-                f"{self.num_classes} classes need a U-Net with (in, out) channels {expected}, found {found}."
-            )
+            raise ValueError(f"{self.num_classes} classes need U-Net channels (in, out) {expected}, found {found}.")
 
     @property
     def config(self) -> dict[str, Any]:
         """Plain values from which :meth:`from_config` builds the same module."""
         return {
             "image_encoder": describe(self.image_encoder),
-            "unet": {key: value for key, value in self.unet.config.items() if not key.startswith("_")},
+            "unet": unet_description(self.unet),
             "mask_decoder": describe(self.mask_decoder),
             "codec": describe(self.codec),
             "diffusion": self.diffusion.config,
@@ -106,7 +104,7 @@ class LatentSegmenter(SavedNetwork):
         """
         parts = {
             "image_encoder": build(config["image_encoder"], IMAGE_ENCODERS),
-            "unet": build_unet(config["unet"]),
+            "unet": UNETS[config["unet"].get(CLASS_KEY, UNet2DModel.__name__)](config["unet"]),
             "mask_decoder": build(config["mask_decoder"], MASK_DECODERS),
             "codec": build(config["codec"], CODECS),
             "diffusion": DiffusionSettings.from_config(config["diffusion"]),

@@ -10,12 +10,7 @@ from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
-from leaf_seg.networks.autoencoder import (
-    Autoencoder,
-    autoencoder_config,
-    autoencoder_from_config,
-    downsampling_factor,
-)
+from leaf_seg.networks.autoencoder import Autoencoder, autoencoder_config, autoencoder_from_config, downsampling_factor
 
 
 class LatentPart(nn.Module):

@@ -45,7 +45,7 @@ class SavedNetwork(nn.Module, ABC):
         raise _no_hypotheses(self, number)
 
     def hypotheses(self, image: torch.Tensor, seeds: Sequence[int], batch_size: int = 16) -> torch.Tensor:
-        """Draw one hypothesis of each image for each noise seed; the image is encoded once.
+        """Draw one hypothesis of each image for each noise seed; an image is encoded once.
 
         Args:
             image: [B, 3, H, W], or [B, 1, H, W] for grey, in [0, 1].

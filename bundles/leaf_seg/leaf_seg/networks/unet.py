@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from diffusers import UNet2DModel
 from diffusers.models.attention_processor import Attention
 from torch import nn
+
+from leaf_seg.runtime.described import CLASS_KEY
 
 HEADS_KEY = "num_attention_heads"
 
@@ -26,6 +28,15 @@ def build_unet(config: Mapping[str, Any]) -> UNet2DModel:
     if heads is not None:
         set_attention_heads(unet, heads)
     return unet
+
+
+# A U-Net of another kind is one entry more here: from what unet_description says, to the module.
+UNETS: dict[str, Callable[[Mapping[str, Any]], UNet2DModel]] = {UNet2DModel.__name__: build_unet}
+
+
+def unet_description(unet: UNet2DModel) -> dict[str, Any]:
+    """Class name and configuration, without diffusers' private keys."""
+    return {CLASS_KEY: type(unet).__name__} | {k: v for k, v in unet.config.items() if not k.startswith("_")}
 
 
 def build_conditional_unet(

@@ -27,7 +27,7 @@ from leaf_seg.weights.unet_folder import load_unet
 logger = logging.getLogger(__name__)
 
 # What a saved model has of its own.
-_OF_THE_MODEL = ("unet_config", "unet_dir", "parameterization", "scheduler")
+_OF_THE_MODEL = ("unet_config", "unet_dir", "parameterization", "scheduler", "diffusion")
 
 
 def own_autoencoder(init_dir: str | os.PathLike[str] | None) -> str | None:
