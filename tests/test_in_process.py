@@ -117,11 +117,11 @@ def test_the_tests_surroundings_do_not_reach_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     script = tmp_path / "script.py"
-    root = "logging.getLogger()"
-    found = (
-        f"sys.excepthook is sys.__excepthook__, signal.getsignal(15) is signal.SIG_DFL, {root}.level, {root}.handlers"
+    script.write_text(
+        "import logging, os, signal, sys\n"
+        "print(os.getcwd(), sys.excepthook is sys.__excepthook__, signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)\n"
+        "print(logging.getLogger().level, logging.getLogger().handlers)"
     )
-    script.write_text(f"import logging, os, signal, sys\nprint(os.getcwd(), {found})")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "excepthook", print)
     caplog.set_level(logging.DEBUG)
