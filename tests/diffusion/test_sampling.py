@@ -5,7 +5,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from leaf_seg.diffusion import Ddim, LdmNoiseSchedule, NoiseSchedule, OneStep
-from leaf_seg.diffusion.sampling import SAMPLERS
+from leaf_seg.networks.parts import SAMPLERS
 from leaf_seg.runtime.described import build, describe
 from leaf_seg.runtime.errors import InputError
 

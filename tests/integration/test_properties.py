@@ -35,6 +35,7 @@ def bundle(monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["train.json"], "train"),
         *[(["train.json", f"baselines/{name}.json"], "train") for name in BASELINES],
+        (["train.json", "methods/ddim.json"], "train"),
         (["train.json", "evaluate.json"], "train"),
         (["inference.json"], "infer"),
     ],
@@ -111,26 +112,9 @@ def _noting(built: list[str], package: ModuleType, name: str) -> Callable[..., A
 
 # Settings of parts that a baseline does without; a value for one is an error there.
 OF_LEAF = {
-    *(
-        "alignment_layer",
-        "alignment_weight",
-        "autoencoder",
-        "autoencoder_dir",
-        "codec",
-        "diffusion",
-        "image_loss_weight",
-    ),
-    *(
-        "image_loss_weight",
-        "init_dir",
-        "mask_encoder",
-        "noise_seed",
-        "parameterization",
-        "sampler",
-        "scheduler",
-        "teacher",
-    ),
-    *("terminal_probability", "train_decoder", "unet_config", "unet_dir"),
+    *("alignment_layer", "alignment_weight", "autoencoder", "autoencoder_dir", "codec", "diffusion", "image_encoder"),
+    *("image_loss_weight", "init_dir", "mask_decoder", "mask_encoder", "noise_seed", "parameterization", "sampler"),
+    *("scheduler", "teacher", "terminal_probability", "train_decoder", "unet_config", "unet_dir"),
 }
 
 

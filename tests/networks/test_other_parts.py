@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +12,14 @@ import torch
 from diffusers import DDIMScheduler, UNet2DModel, VQModel
 from torch import nn
 
+from leaf_seg.data import ModelSettings
 from leaf_seg.diffusion import Ddim, DiffusionSettings
 from leaf_seg.losses import DenoisingLoss
-from leaf_seg.networks import LatentDecoder, LatentEncoder, LatentPart, LatentSegmenter, MaskCodec
+from leaf_seg.networks import LatentDecoder, LatentEncoder, LatentPart, LatentSegmenter, MaskCodec, build_unet, parts
+from leaf_seg.networks.autoencoder import AUTOENCODERS
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.weights import load_network, save_model
+from leaf_seg.weights.model_folder import check_can_be_loaded
 from tests.conftest import TINY_UNET
 
 SETTINGS = DiffusionSettings(DDIMScheduler(clip_sample=False))
@@ -34,8 +41,8 @@ class Pixels(LatentPart):
 class QuantizingDecoder(LatentDecoder):
     """A VQ-VAE's, which decodes the nearest codes."""
 
-    def __init__(self, autoencoder: VQModel) -> None:
-        super().__init__(autoencoder)
+    def __init__(self, autoencoder: Any, trainable: bool = False) -> None:
+        super().__init__(autoencoder, trainable)
         self.quantize = autoencoder.quantize
 
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
@@ -46,9 +53,9 @@ class QuantizingDecoder(LatentDecoder):
 class ConditionalUNet(nn.Module):
     """A U-Net that is told a class, here always the same."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        self.inner = UNet2DModel(**TINY_UNET, in_channels=2 * channels, out_channels=channels, num_class_embeds=3)
+        self.inner = build_unet(config)
         self.config = self.inner.config
 
     def forward(self, latents: torch.Tensor, timesteps: torch.Tensor) -> SimpleNamespace:
@@ -78,7 +85,7 @@ def make_vq() -> VQModel:
 
 
 def pixel_space() -> LatentSegmenter:
-    unet: Any = ConditionalUNet(3)
+    unet: Any = ConditionalUNet({**TINY_UNET, "in_channels": 6, "out_channels": 3, "num_class_embeds": 3})
     return LatentSegmenter(Pixels(), unet, Pixels(), InvertedCodec(3), SETTINGS, (8, 8), sampler=Ddim(3))
 
 
@@ -87,6 +94,37 @@ def vector_quantized() -> LatentSegmenter:
     unet = UNet2DModel(**TINY_UNET, in_channels=8, out_channels=4)
     encoder, decoder = LatentEncoder(autoencoder), QuantizingDecoder(autoencoder)
     return LatentSegmenter(encoder, unet, decoder, MaskCodec(3), SETTINGS, (8, 8))
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one entry each in networks/parts.py and, of a kind of autoencoder, in networks/autoencoder.py."""
+    for kinds, kind in (
+        (parts.IMAGE_ENCODERS, Pixels),
+        (parts.MASK_DECODERS, Pixels),
+        (parts.MASK_DECODERS, QuantizingDecoder),
+        (parts.CODECS, InvertedCodec),
+        (parts.UNETS, ConditionalUNet),
+        (AUTOENCODERS, VQModel),
+    ):
+        monkeypatch.setitem(kinds, kind.__name__, kind)
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("make", [pixel_space, vector_quantized])
+def test_is_saved_and_loaded(make: Any, tmp_path: Path) -> None:
+    network = make().eval()
+    check_can_be_loaded(network)
+    save_model(network, ModelSettings(["background", "a", "b"], network.image_size), tmp_path)
+    image = torch.rand(2, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(load_network(tmp_path)(image), network(image))
+
+
+@pytest.mark.parametrize("make", [pixel_space, vector_quantized])
+def test_a_part_that_nobody_knows_is_an_error_before_training(make: Any) -> None:
+    with pytest.raises(InputError, match=r"could be saved, but not loaded: .*is not known|class 'VQModel'"):
+        check_can_be_loaded(make())
 
 
 @pytest.mark.parametrize("make", [pixel_space, vector_quantized])

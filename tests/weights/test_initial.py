@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.diffusion import DiffusionSettings
-from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, MaskCodec, build_unet
+from leaf_seg.networks import BasicUNetSegmenter, LatentDecoder, LatentEncoder, LatentSegmenter, MaskCodec, build_unet
 from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, Autoencoder
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import initial_segmenter, own_autoencoder, save_model, trained_with
@@ -24,8 +24,10 @@ TRAIN_CONFIG = Path(__file__).parents[2] / "bundles" / "leaf_seg" / "configs" / 
 @pytest.fixture
 def start(make_autoencoder: Callable[..., Autoencoder]) -> Callable[..., LatentSegmenter]:
     def make(**options: Any) -> LatentSegmenter:
+        autoencoder = options.pop("autoencoder", None) or make_autoencoder()
         arguments: dict[str, Any] = {
-            "autoencoder": make_autoencoder(),
+            "image_encoder": LatentEncoder(autoencoder, dropout=options.pop("encoder_dropout", 0.0)),
+            "mask_decoder": LatentDecoder(autoencoder, options.pop("train_decoder", False)),
             "unet_config": TINY_UNET,
             "diffusion": DiffusionSettings(DDIMScheduler(clip_sample=False)),
             "image_size": (16, 16),

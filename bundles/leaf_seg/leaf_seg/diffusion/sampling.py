@@ -80,10 +80,6 @@ class Ddim(Sampler):
         return clean
 
 
-# One sampler more is one class more here.
-SAMPLERS: dict[str, type[Sampler]] = {cls.__name__: cls for cls in (OneStep, Ddim)}
-
-
 def _at(timestep: int, latent: torch.Tensor) -> torch.Tensor:
     """The timestep for each latent of a batch, [B]."""
     return torch.full((latent.shape[0],), timestep, device=latent.device)

@@ -1,7 +1,5 @@
 """Feature distillation: a frozen vision encoder guides the U-Net's features during training."""
 
-from __future__ import annotations
-
 from leaf_seg.distillation.feature_distillation import Alignment, FeatureDistillation, alignment_loss, match_tokens
 from leaf_seg.distillation.projector import Projector
 from leaf_seg.distillation.teacher import Teacher, load_teacher

@@ -9,7 +9,7 @@ from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.handlers.best_saver import BestSaver
 from leaf_seg.networks import SavedNetwork
 from leaf_seg.weights import save_model
-from leaf_seg.weights.model_folder import check_storage
+from leaf_seg.weights.model_folder import check_can_be_loaded, check_storage
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class ModelSaver(BestSaver):
         storage: "fp32" or "fp16", as for :func:`~leaf_seg.weights.save_model`.
 
     Raises:
-        InputError: When storage is unknown.
+        InputError: When storage is unknown, or the network is one that could not be loaded again.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class ModelSaver(BestSaver):
         training_record: dict[str, Any] | None = None,
     ) -> None:
         check_storage(storage)
+        check_can_be_loaded(network)
         self.network = network
         self.settings = settings
         self.folder = folder

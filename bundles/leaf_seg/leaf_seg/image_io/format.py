@@ -56,7 +56,7 @@ class ImageFormat(ABC):
 
         Returns:
             float32 [C, H, W], C = 1 or 3, or [1, X, Y, Z], from
-            :func:`~leaf_seg.image_io.meta_tensor.as_meta_tensor`.
+            :func:`~leaf_seg.image_io.meta_tensor.as_meta_tensor`; pictures with their ``maximum``.
         """
 
     @abstractmethod

@@ -14,14 +14,22 @@ from leaf_seg.runtime.files import PathLike
 MAXIMUM = "maximum"
 
 
-def as_meta_tensor(array: np.ndarray, path: PathLike, affine: np.ndarray | None = None, **meta: Any) -> MetaTensor:
+def as_meta_tensor(
+    array: np.ndarray,
+    path: PathLike,
+    affine: np.ndarray | None = None,
+    maximum: float | None = None,
+    **meta: Any,
+) -> MetaTensor:
     """Make a MetaTensor with the metadata that MONAI's readers give, and that its writers and MONAI Label look for.
 
     Args:
         array: picture [H, W] or [H, W, C], or volume [X, Y, Z].
         path: file that it is from.
         affine: of a volume, as in :class:`~leaf_seg.image_io.grid.Grid`; None for a picture.
-        meta: more of it, such as :data:`MAXIMUM`.
+        maximum: of a picture, the greatest value that its file can hold (255 with 8 bits), by which it is scaled to
+            [0, 1]; None where there is none, as for floats: then an intensity window has to be given.
+        meta: more of it.
 
     Returns:
         float32 [C, *spatial].
@@ -29,6 +37,8 @@ def as_meta_tensor(array: np.ndarray, path: PathLike, affine: np.ndarray | None 
     num_spatial = 2 if affine is None else 3
     values = torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
     values = values.movedim(-1, 0) if array.ndim > num_spatial else values[None]
+    if maximum is not None:
+        meta[MAXIMUM] = maximum
     meta |= {"filename_or_obj": str(path), "spatial_shape": np.array(values.shape[1:])}
     if affine is None:
         return MetaTensor(values, meta=meta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.grid import Grid
@@ -55,15 +55,13 @@ class Picture(ImageFormat):
         """
         import numpy as np
 
-        from leaf_seg.image_io.meta_tensor import MAXIMUM, as_meta_tensor
+        from leaf_seg.image_io.meta_tensor import as_meta_tensor
 
         with self._open(path) as picture:
             picture.load()
             converted = _label_channel(picture) if is_label else _channels(picture)
-            meta: dict[str, Any] = {"mode": converted.mode}
-            if converted.mode in _MODE_MAXIMA:
-                meta[MAXIMUM] = _MODE_MAXIMA[converted.mode]
-            return as_meta_tensor(np.asarray(converted), path, **meta)
+            maximum = _MODE_MAXIMA.get(converted.mode)
+            return as_meta_tensor(np.asarray(converted), path, maximum=maximum, mode=converted.mode)
 
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
         """Write uint8 or uint16 [H, W], or uint8 [H, W, 3]; the format goes by the suffix."""

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from diffusers import UNet2DModel
 
-from leaf_seg.diffusion.sampling import SAMPLERS, OneStep, Sampler
+from leaf_seg.diffusion.sampling import OneStep, Sampler
 from leaf_seg.diffusion.schedule import DiffusionSettings
-from leaf_seg.networks.latents import IMAGE_ENCODERS, MASK_DECODERS, LatentPart
-from leaf_seg.networks.mask_codec import CODECS, Codec
+from leaf_seg.networks.latents import LatentPart
+from leaf_seg.networks.mask_codec import Codec
+from leaf_seg.networks.parts import CODECS, IMAGE_ENCODERS, MASK_DECODERS, SAMPLERS, UNETS
 from leaf_seg.networks.saved_network import SavedNetwork
-from leaf_seg.networks.unet import UNETS, unet_description
+from leaf_seg.networks.unet import unet_description
 from leaf_seg.runtime.described import CLASS_KEY, build, describe
 from leaf_seg.runtime.errors import InputError
 
@@ -155,14 +156,13 @@ class LatentSegmenter(SavedNetwork):
     def hypotheses(self, image: torch.Tensor, seeds: Sequence[int], batch_size: int = 16) -> torch.Tensor:
         """As in :class:`SavedNetwork`: class probabilities [S, B, K, H, W] for S noise seeds."""
         image_latent = self.encode_image(image)  # [B, 4, h, w]
-        number = image_latent.shape[0]
         noise = torch.cat([self.initial_noise(seed) for seed in seeds]).to(image_latent.device)  # [S, 4n, h, w]
         pairs = zip(
             image_latent.repeat(len(seeds), 1, 1, 1).split(batch_size),  # seed by seed
-            noise.repeat_interleave(number, dim=0).split(batch_size),
+            noise.repeat_interleave(len(image), dim=0).split(batch_size),
             strict=True,
         )
-        return torch.cat([self.segment_latent(*pair) for pair in pairs]).unflatten(0, (len(seeds), number))
+        return torch.cat([self.segment_latent(*pair) for pair in pairs]).unflatten(0, (len(seeds), len(image)))
 
     def encode_image(self, image: torch.Tensor) -> torch.Tensor:
         """Image latent z^x, [B, 4, h, w], of an image [B, 3 or 1, H, W] in [0, 1]."""

@@ -119,8 +119,3 @@ class LatentDecoder(AutoencoderHalf):
         if self.post_quant_conv is not None:
             latents = self.post_quant_conv(latents)
         return self.decoder(latents)
-
-
-# A part of another kind, such as one without an autoencoder, is one class more here.
-IMAGE_ENCODERS: dict[str, type[LatentPart]] = {"LatentEncoder": LatentEncoder}
-MASK_DECODERS: dict[str, type[LatentPart]] = {"LatentDecoder": LatentDecoder}

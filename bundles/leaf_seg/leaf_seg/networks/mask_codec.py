@@ -93,7 +93,3 @@ class MaskCodec:
         background = (1 - foreground).prod(dim=1, keepdim=True)
         probabilities = torch.cat([background, foreground], dim=1)
         return probabilities / probabilities.sum(dim=1, keepdim=True)
-
-
-# One codec more is one class more here.
-CODECS: dict[str, type[MaskCodec]] = {cls.__name__: cls for cls in (MaskCodec,)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,10 +28,6 @@ def build_unet(config: Mapping[str, Any]) -> UNet2DModel:
     if heads is not None:
         set_attention_heads(unet, heads)
     return unet
-
-
-# A U-Net of another kind is one entry more here: from what unet_description says, to the module.
-UNETS: dict[str, Callable[[Mapping[str, Any]], UNet2DModel]] = {UNet2DModel.__name__: build_unet}
 
 
 def unet_description(unet: UNet2DModel) -> dict[str, Any]:

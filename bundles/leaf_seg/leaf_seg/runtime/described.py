@@ -44,6 +44,6 @@ def build(description: Mapping[str, Any], kinds: Mapping[str, type[T]]) -> T:
     if not isinstance(name, str) or name not in kinds:
         raise InputError(
             f"The class {name!r} is not known; this version of leaf_seg has {', '.join(kinds)}. Use the version that "
-            "trained the model, or train again."
+            "trained the model; a class of your own has to stand in networks/parts.py or networks/registry.py."
         )
     return kinds[name].from_config({key: value for key, value in description.items() if key != CLASS_KEY})

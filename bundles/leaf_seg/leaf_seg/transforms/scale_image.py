@@ -71,9 +71,11 @@ def _picture_maximum(image: torch.Tensor) -> float:
         return _DTYPE_MAXIMA[image.dtype]
     low, high = float(image.min()), float(image.max())
     if low < 0 or high > 1:
+        file = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
         raise InputError(
-            f"A picture in memory has {image.dtype} values from {low:.4g} to {high:.4g}; expected 0 to 1, or uint8 or "
-            "uint16 values. Scale it, or give an intensity window."
+            f"A picture ({file or 'in memory'}) has {image.dtype} values from {low:.4g} to {high:.4g}, of which "
+            "nothing says what the greatest can be; expected 0 to 1, or uint8 or uint16 values. Scale it, or give an "
+            "intensity window."
         )
     return 1.0
 

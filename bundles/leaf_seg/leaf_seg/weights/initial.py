@@ -14,12 +14,10 @@ from diffusers import DDIMScheduler, UNet2DModel
 
 from leaf_seg.diffusion import DiffusionSettings, Sampler
 from leaf_seg.networks import LatentSegmenter, build_conditional_unet, build_unet
-from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.networks.latents import LatentDecoder, LatentEncoder
 from leaf_seg.networks.mask_codec import Codec
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.overrides import check_not_overridden
-from leaf_seg.runtime.values import parse_bool
 from leaf_seg.weights.model_folder import AUTOENCODER_NAME, load_network, training_record
 from leaf_seg.weights.unet_channels import change_mask_latents, make_conditional
 from leaf_seg.weights.unet_folder import load_unet
@@ -55,15 +53,14 @@ def trained_with(init_dir: str | os.PathLike[str] | None, key: str, default: Any
 
 def initial_segmenter(
     *,
-    autoencoder: Autoencoder,
+    image_encoder: LatentEncoder,
+    mask_decoder: LatentDecoder,
     codec: Codec,
     unet_config: Mapping[str, Any],
     diffusion: DiffusionSettings,
     image_size: Sequence[int],
     noise_seed: int = 0,
     sampler: Sampler | None = None,
-    encoder_dropout: float = 0.0,
-    train_decoder: bool | str = False,
     unet_dir: str | os.PathLike[str] | None = None,
     init_dir: str | os.PathLike[str] | None = None,
 ) -> LatentSegmenter:
@@ -74,8 +71,8 @@ def initial_segmenter(
     clipped any more.
 
     Args:
-        autoencoder: its encoder becomes the trainable image encoder, its decoder that of the masks; that of the saved
-            model, if training starts from one.
+        image_encoder: of images; trained.
+        mask_decoder: of mask latents. Both are of the autoencoder of the saved model, if training starts from one.
         codec: between label maps and mask images.
         unet_config: as for :func:`~leaf_seg.networks.build_conditional_unet`; of its values a saved model takes
             "dropout" only.
@@ -83,8 +80,6 @@ def initial_segmenter(
         image_size: (H, W) that the network works at.
         noise_seed: of the initial noise.
         sampler: one step unless given.
-        encoder_dropout: of the trainable image encoder.
-        train_decoder: train the decoder of the masks, too.
         unet_dir: folder of an unconditional U-Net to start from, as ``python -m leaf_seg convert`` writes it.
         init_dir: folder of a model to train on, trained here or converted.
 
@@ -92,22 +87,19 @@ def initial_segmenter(
         InputError: When weights do not fit, the scheduler clips, a decoder that was trained is to be frozen, or the
             command line sets what a saved model has of its own.
     """
-    train_decoder = parse_bool(train_decoder, "train_decoder")
-    model = None if init_dir is None else _model_of(init_dir, train_decoder)
-    if model is not None:
-        _check_same_autoencoder(model, autoencoder)
+    if init_dir is None:
+        _check_scheduler(diffusion)
+        unet = _new_unet(unet_config, mask_decoder.channels, codec.num_images, unet_dir)
+    else:
+        model = _model_of(init_dir, mask_decoder)
         unet = _unet_for(model, codec.num_images, unet_config.get("dropout", 0.0))
         diffusion = _without_clipping(model.diffusion)
-    else:
-        _check_scheduler(diffusion)
-        unet = _new_unet(unet_config, int(autoencoder.config["latent_channels"]), codec.num_images, unet_dir)
-    encoder = LatentEncoder(autoencoder, model is None or model.image_encoder.config["scaled"], encoder_dropout)
-    decoder = LatentDecoder(autoencoder, train_decoder)
-    network = LatentSegmenter(encoder, unet, decoder, codec, diffusion, image_size, noise_seed, sampler)
-    if model is not None:
-        network.image_encoder.load_state_dict(model.image_encoder.state_dict())
-        network.mask_decoder.load_state_dict(model.mask_decoder.state_dict())
-    return network
+        scaled = {"scaled": model.image_encoder.config["scaled"]}
+        with torch.device("meta"):  # draws no random weights
+            image_encoder = LatentEncoder.from_config(image_encoder.config | scaled)
+        image_encoder.load_state_dict(model.image_encoder.state_dict(), assign=True)
+        mask_decoder.load_state_dict(model.mask_decoder.state_dict())
+    return LatentSegmenter(image_encoder, unet, mask_decoder, codec, diffusion, image_size, noise_seed, sampler)
 
 
 def _check_is_there(init_dir: str | os.PathLike[str]) -> None:
@@ -115,8 +107,8 @@ def _check_is_there(init_dir: str | os.PathLike[str]) -> None:
         raise InputError(f"No folder {Path(init_dir).resolve()}; expected a model's, to train on from: --init_dir.")
 
 
-def _model_of(init_dir: str | os.PathLike[str], train_decoder: bool) -> LatentSegmenter:
-    """The model to train on."""
+def _model_of(init_dir: str | os.PathLike[str], mask_decoder: LatentDecoder) -> LatentSegmenter:
+    """The model to train on, whose mask latents the decoder knows."""
     _check_is_there(init_dir)
     reason = f"init_dir is {init_dir}, and the model there has its own"
     check_not_overridden(_OF_THE_MODEL, reason, but=("unet_config#dropout", "unet_config::dropout"))
@@ -124,10 +116,11 @@ def _model_of(init_dir: str | os.PathLike[str], train_decoder: bool) -> LatentSe
     if not isinstance(model, LatentSegmenter):
         raise InputError(f"init_dir {init_dir} holds a {type(model).__name__}; expected a LatentSegmenter.")
     logger.info("Training on from %s: U-Net, parameterisation and noise schedule are its own.", init_dir)
-    if model.mask_decoder.trainable and not train_decoder:
+    if model.mask_decoder.trainable and not mask_decoder.trainable:
         raise InputError(
             f"train_decoder is false, and the decoder of the model in {init_dir} was trained; expected true."
         )
+    _check_same_autoencoder(model, mask_decoder)
     return model
 
 
@@ -165,14 +158,14 @@ def _unet_for(model: LatentSegmenter, num_mask_latents: int, dropout: float) -> 
     return unet
 
 
-def _check_same_autoencoder(model: LatentSegmenter, autoencoder: Autoencoder) -> None:
+def _check_same_autoencoder(model: LatentSegmenter, mask_decoder: LatentDecoder) -> None:
     """The mask latents that the model knows are those of its own autoencoder, of which it has the decoder."""
-    own, given = model.mask_decoder.state_dict(), LatentDecoder(autoencoder).state_dict()
+    own, given = model.mask_decoder.state_dict(), mask_decoder.state_dict()
     same = own.keys() == given.keys() and all(own[key].shape == given[key].shape for key in own)
     if same and not model.mask_decoder.trainable:
         same = all(torch.equal(own[key], given[key]) for key in own)
-    scale = model.mask_decoder.config["autoencoder"]["scaling_factor"]
-    if not same or scale != autoencoder.config["scaling_factor"]:
+    scales = {decoder.config["autoencoder"]["scaling_factor"] for decoder in (model.mask_decoder, mask_decoder)}
+    if not same or len(scales) > 1:
         raise InputError(
             "The model of init_dir decodes masks by another autoencoder than that of autoencoder_dir; expected the "
             "same. Set --autoencoder_dir to the one that the model was trained with."

@@ -70,6 +70,19 @@ def save_model(
     return path
 
 
+def check_can_be_loaded(network: SavedNetwork) -> None:
+    """Build what is to be saved from its description once, without weights, before it is trained.
+
+    Raises:
+        InputError: When a part is not known by the name of its class, or does not describe itself.
+    """
+    try:
+        with torch.device("meta"):
+            build(describe(network), NETWORKS)
+    except Exception as error:  # each part of the network has its own kinds
+        raise InputError(f"A model of this {type(network).__name__} could be saved, but not loaded: {error}") from error
+
+
 def check_storage(storage: str) -> None:
     """Raise an InputError when ``storage`` is neither "fp32" nor "fp16"."""
     if storage not in ("fp32", "fp16"):
