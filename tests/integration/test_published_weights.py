@@ -103,19 +103,19 @@ def test_a_trained_model_is_trained_on_with_other_data(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak memory of a process")
-def test_memory_of_converting_and_loading_at_full_size(run_python: Run, tmp_path: Path) -> None:
+def test_memory_of_converting_and_loading_at_full_size(python_process: Run, tmp_path: Path) -> None:
     source, folder = write_leaf_folder(tmp_path / "published", 192, 128), tmp_path / "leaf"
     convert = f"from leaf_seg.weights.convert import convert; convert({str(source)!r}, {str(folder)!r})"
-    converting = _peak(run_python, convert)
-    loading = _peak(run_python, f"import leaf_seg; use(leaf_seg.load({str(folder)!r}, device='cpu').network)")
+    converting = _peak(python_process, convert)
+    loading = _peak(python_process, f"import leaf_seg; use(leaf_seg.load({str(folder)!r}, device='cpu').network)")
     print(f"converting: {converting / 1e9:.2f} GB, loading: {loading / 1e9:.2f} GB")  # noqa: T201
     assert converting < 4e9
     assert loading < 2.5e9
 
 
-def _peak(run_python: Run, work: str) -> float:
+def _peak(python_process: Run, work: str) -> float:
     """Peak memory in bytes of a process that does this; mapped weights count once they are used."""
     use = "use = lambda network: [parameter.sum() for parameter in network.parameters()]"
     # Not ru_maxrss, which a process inherits from the one that starts it.
     measure = "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM:')][0])"
-    return 1024 * float(run_python("-c", f"{use}; {work}; {measure}").stdout.split()[-1])
+    return 1024 * float(python_process("-c", f"{use}; {work}; {measure}").stdout.split()[-1])
