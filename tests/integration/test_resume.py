@@ -173,21 +173,22 @@ def test_a_stopped_training_is_refused_or_resumed(
 @pytest.mark.slow
 def test_ended_by_a_job_scheduler(command: Callable[..., list[str]], tmp_path: Path) -> None:
     """SIGTERM ends it as Ctrl-C does: its slices do not stay on the disk, and the log says how to go on."""
-    output, temporary = tmp_path / "output", tmp_path / "temporary"
+    output, temporary, log = tmp_path / "output", tmp_path / "temporary", tmp_path / "log"
     temporary.mkdir()
-    process = subprocess.Popen(
-        command(output),
-        cwd=ROOT,
-        env=os.environ | {"TMPDIR": str(temporary)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            command(output),
+            cwd=ROOT,
+            env=os.environ | {"TMPDIR": str(temporary)},
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     deadline = time.monotonic() + 120
     try:
         while num_steps(output) < 2:
             assert process.poll() is None, "it ended before it could be stopped"
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline, log.read_text()[-3000:]
             time.sleep(0.01)
         assert list(temporary.glob("leaf_seg_slices_*"))
         os.killpg(process.pid, signal.SIGTERM)  # with its workers, as schedulers do

@@ -126,9 +126,9 @@ def test_a_volume_takes_seconds_and_keeps_its_geometry(run_python: Run, shared_d
 
     segmenter = leaf_seg.load(MODEL, device="cpu")
     seconds = []
-    for _ in range(3):  # the machine may be doing other things
-        start = time.perf_counter()
+    for _ in range(3):
+        start = time.process_time()  # on one thread; the machine may be doing other things
         result = segmenter(image)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 5
     np.testing.assert_array_equal(result.label, np.asarray(written.dataobj))
