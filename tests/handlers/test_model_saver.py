@@ -11,7 +11,7 @@ from ignite.engine import Engine
 
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.handlers import ModelSaver
-from leaf_seg.networks import LatentSegmenter
+from leaf_seg.networks import LatentSegmenter, MaskCodec
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import load_network, load_settings
 
@@ -28,7 +28,8 @@ def _validate(saver: ModelSaver, epoch: int, best_epoch: int) -> None:
 
 def test_saves_the_best_with_its_configuration(make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path) -> None:
     network = make_segmenter()
-    saver = ModelSaver(network, SETTINGS, str(tmp_path / "model"), {"datalist_sha256": "abc"})
+    record = {"image_loss_weight": 5.0}
+    saver = ModelSaver(network, SETTINGS, str(tmp_path / "model"), {"datalist_sha256": "abc"}, training_record=record)
     _validate(saver, epoch=2, best_epoch=1)
     assert not (tmp_path / "model").exists()
     _validate(saver, epoch=2, best_epoch=2)
@@ -36,7 +37,7 @@ def test_saves_the_best_with_its_configuration(make_segmenter: Callable[..., Lat
     loaded = load_network(tmp_path / "model")
     assert all(map(torch.equal, loaded.state_dict().values(), network.state_dict().values()))
     training = json.loads((tmp_path / "model" / "config.json").read_text())["training"]
-    assert training == {"datalist_sha256": "abc", "epoch": 2, "val_mean_dice": 0.5}
+    assert training == {"datalist_sha256": "abc", "image_loss_weight": 5.0, "epoch": 2, "val_mean_dice": 0.5}
 
 
 def test_weights_that_cannot_be_written_leave_the_former_model(
@@ -68,6 +69,18 @@ def test_stored_in_half_precision_but_for_the_decoder(
         exact = name.startswith("mask_decoder.") or name == "noise"
         assert torch.equal(value, state[name] if exact else state[name].half().float()), name
     assert any(not torch.equal(value, state[name]) for name, value in loaded.items())
+
+
+def test_a_network_that_could_not_be_loaded_is_not_trained(
+    make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path
+) -> None:
+    class Mine(MaskCodec):
+        """In no dictionary of networks/parts.py."""
+
+    network = make_segmenter()
+    network.codec = Mine(3)
+    with pytest.raises(InputError, match=r"could be saved, but not loaded: The class 'Mine' is not known.*parts\.py"):
+        ModelSaver(network, SETTINGS, str(tmp_path / "model"))
 
 
 def test_unknown_storage(make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path) -> None:

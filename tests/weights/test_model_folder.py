@@ -246,3 +246,12 @@ def test_dataset_other_than_the_training_one(
     save_model(make_segmenter(), SETTINGS, tmp_path, {} if trained_on is None else {"datalist_sha256": trained_on})
     check_dataset(tmp_path, Datalist([], [], [], names, "abc"))
     assert ("the metrics are too good" in caplog.text) == warns
+
+
+def test_settings_with_other_directions(folder: Path) -> None:
+    assert load_settings(folder) == SETTINGS
+    other = load_settings(folder, axis=["coronal", "axial"], mirror_axes=[0])
+    assert (other.axis, other.mirror_axes) == (("coronal", "axial"), (0,))
+    assert other.class_names == SETTINGS.class_names
+    with pytest.raises(InputError, match="axis is 'transversal'"):
+        load_settings(folder, axis="transversal")
