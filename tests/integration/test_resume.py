@@ -9,8 +9,9 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -170,16 +171,22 @@ def test_a_stopped_training_is_refused_or_resumed(
     assert num_steps(tmp_path) == STEPS_PER_EPOCH * MAX_EPOCHS
 
 
+@pytest.fixture
+def short_temporary() -> Iterator[Path]:
+    """A folder for temporary files whose path leaves room for that of a socket: 108 letters hold both."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.slow
-def test_ended_by_a_job_scheduler(command: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_ended_by_a_job_scheduler(command: Callable[..., list[str]], short_temporary: Path, tmp_path: Path) -> None:
     """SIGTERM ends it as Ctrl-C does: its slices do not stay on the disk, and the log says how to go on."""
-    output, temporary, log = tmp_path / "output", tmp_path / "temporary", tmp_path / "log"
-    temporary.mkdir()
+    output, log = tmp_path / "output", tmp_path / "log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
             command(output),
             cwd=ROOT,
-            env=os.environ | {"TMPDIR": str(temporary)},
+            env=os.environ | {"TMPDIR": str(short_temporary)},
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -190,10 +197,10 @@ def test_ended_by_a_job_scheduler(command: Callable[..., list[str]], tmp_path: P
             assert process.poll() is None, "it ended before it could be stopped"
             assert time.monotonic() < deadline, log.read_text()[-3000:]
             time.sleep(0.01)
-        assert list(temporary.glob("leaf_seg_slices_*"))
+        assert list(short_temporary.glob("leaf_seg_slices_*"))
         os.killpg(process.pid, signal.SIGTERM)  # with its workers, as schedulers do
         assert process.wait(timeout=60) != 0
     finally:
         process.kill()
     assert "(KeyboardInterrupt)" in (output / "train.log").read_text()
-    assert not list(temporary.glob("leaf_seg_slices_*"))
+    assert not list(short_temporary.glob("leaf_seg_slices_*"))
