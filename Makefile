@@ -29,7 +29,7 @@ $(VENV)/.installed: $(VENV)/.created setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 demo: env ## Train, evaluate and segment on generated phantoms (at most 10 minutes on 2 cores)
-	$(BIN)/python scripts/demo.py
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python scripts/demo.py
 
 test: env ## Run the tests that are not slow, in WORKERS (2) processes
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) -m "not slow"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import monai.bundle
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -11,11 +12,11 @@ from monai.bundle import ConfigParser
 from safetensors.torch import save_file
 
 from leaf_seg.data.model_settings import ModelSettings
-from leaf_seg.diffusion import DiffusionSettings
+from leaf_seg.diffusion import Ddim, DiffusionSettings, OneStep
 from leaf_seg.networks import BasicUNetSegmenter, LatentDecoder, LatentEncoder, LatentSegmenter, MaskCodec, build_unet
 from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, Autoencoder
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.weights import initial_segmenter, own_autoencoder, save_model, trained_with
+from leaf_seg.weights import check_start, initial_segmenter, own_autoencoder, save_model, trained_with
 from tests.conftest import TINY_UNET
 
 TRAIN_CONFIG = Path(__file__).parents[2] / "bundles" / "leaf_seg" / "configs" / "train.json"
@@ -214,3 +215,41 @@ def test_the_model_s_own_autoencoder(tmp_path: Path) -> None:
     assert own_autoencoder(tmp_path) is None
     (tmp_path / "autoencoder").mkdir()
     assert own_autoencoder(tmp_path) == str(tmp_path / "autoencoder")
+
+
+def test_an_encoder_of_another_kind_is_refused(
+    start: Callable[..., LatentSegmenter],
+    make_segmenter: Callable[..., LatentSegmenter],
+    make_autoencoder: Callable[..., Autoencoder],
+    tmp_path: Path,
+) -> None:
+    class Other(LatentEncoder):
+        """A method's own."""
+
+    folder = saved(make_segmenter(), tmp_path, 3)
+    with pytest.raises(InputError, match="in init_dir is a LatentEncoder, that of the config a Other"):
+        start(init_dir=folder, image_encoder=Other(make_autoencoder()))
+
+
+def test_another_sampler_is_told(
+    start: Callable[..., LatentSegmenter],
+    make_segmenter: Callable[..., LatentSegmenter],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = saved(make_segmenter(sampler=Ddim(3)), tmp_path, 3)
+    with caplog.at_level("INFO"):
+        assert start(init_dir=folder, sampler=OneStep()).sampler == OneStep()
+    assert "The model sampled by Ddim(num_steps=3); trained on, it samples by OneStep()" in caplog.text
+
+
+@pytest.mark.parametrize("words", [["--parameterization", "v"], ["--unet_config#dropout", "0.1"], []])
+def test_settings_that_the_model_has_of_its_own(words: list[str]) -> None:
+    program = str(Path(monai.bundle.__file__).with_name("__main__.py"))
+    argv = [program, "run", "training", "--config_file", str(TRAIN_CONFIG), "--init_dir", "runs/model", *words]
+    if "--parameterization" not in words:
+        check_start(argv)
+        return
+    with pytest.raises(InputError, match="--parameterization would have no effect: init_dir is runs/model"):
+        check_start(argv)
+    check_start([word for word in argv if word not in ("--init_dir", "runs/model")])

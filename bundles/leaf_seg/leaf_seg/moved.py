@@ -13,17 +13,17 @@ from types import ModuleType
 from typing import NoReturn
 
 MODULES = {
-    "leaf_seg.augmentation": "leaf_seg.transforms",
+    "leaf_seg.augmentation": "leaf_seg.transforms (RandMirrord: RandMirror)",
     "leaf_seg.data.files": "leaf_seg.image_io and leaf_seg.runtime.files",
     "leaf_seg.devices": "leaf_seg.runtime.devices",
-    "leaf_seg.diffusion.parameterization": "leaf_seg.diffusion.schedule",
-    "leaf_seg.errors": "leaf_seg.runtime.errors",
+    "leaf_seg.diffusion.parameterization": "leaf_seg.diffusion.schedule (methods of NoiseSchedule)",
+    "leaf_seg.errors": "leaf_seg.runtime.errors (check_number: leaf_seg.runtime.values)",
     "leaf_seg.figures": "leaf_seg.visual",
     "leaf_seg.handlers.case_overlay": "leaf_seg.visual",
-    "leaf_seg.inferers": "leaf_seg.inference",
+    "leaf_seg.inferers": "leaf_seg.inference (SegmentationMaps: HypothesisMaps)",
     "leaf_seg.json_file": "leaf_seg.runtime.json_file",
-    "leaf_seg.monai_label": "leaf_seg.transforms",
-    "leaf_seg.overrides": "leaf_seg.runtime.overrides",
+    "leaf_seg.monai_label": "leaf_seg.transforms (LabelMapd: ToLabelMap)",
+    "leaf_seg.overrides": "leaf_seg.runtime.overrides (parse_bool: leaf_seg.runtime.values)",
     "leaf_seg.precision": "leaf_seg.runtime.precision",
     "leaf_seg.reliability": "leaf_seg.visual",
     "leaf_seg.segmenter": "leaf_seg (load, Segmenter, Segmentation)",

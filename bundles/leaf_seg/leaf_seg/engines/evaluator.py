@@ -15,7 +15,7 @@ from leaf_seg.inference.inferers import HypothesisMaps
 
 
 class BundleEvaluator(SupervisedEvaluator):
-    """MONAI's SupervisedEvaluator for LEAF.
+    """MONAI's SupervisedEvaluator for every method.
 
     While it runs, and so also when its CheckpointSaver saves the best model, the network holds the averaged weights. An
     inferer's :class:`~leaf_seg.inference.inferers.HypothesisMaps` become the outputs "pred", "variance" and "entropy".

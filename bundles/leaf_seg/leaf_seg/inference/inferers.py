@@ -69,7 +69,7 @@ class SegmentationInferer(Inferer):
         axis: slicing direction of volumes in RAS orientation: "sagittal", "coronal" or "axial"; or several: the mean of
             their answers.
         num_slices: 1, or 3 for neighbouring slices as channels.
-        batch_size: slices at a time; the result does not depend on it.
+        batch_size: slices, or hypotheses of slices, at a time; the result depends on it by rounding only.
         num_samples: hypotheses per image, drawn with noise seeds noise_seed + i; the image is encoded once.
         noise_seed: of the first hypothesis; the network's own unless given.
         uncertainty: return :class:`HypothesisMaps` instead of probabilities alone.

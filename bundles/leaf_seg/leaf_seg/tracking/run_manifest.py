@@ -21,6 +21,7 @@ from leaf_seg.tracking.run_folder import EXECUTED_CONFIG_NAME
 
 logger = logging.getLogger(__name__)
 
+_TOLD = 12  # changed settings that are named
 _ONCE = ("resume", "overwrite")  # asked for once: a run repeated from its config must not do it again unasked
 
 
@@ -88,11 +89,12 @@ def _tell_changes(file: Path, config: dict[str, Any]) -> None:
         for key in {**former, **new}
         if former.get(key) != new.get(key)
     ]
+    changes.sort(key=lambda change: "#" in change.partition(":")[0])  # what a user sets stands at the top of a config
     if changes:
         logger.warning(
             "Settings differ from those of the former session in this folder: %s. A resumed training keeps the "
             "optimiser's own of its checkpoint, such as learning_rate.",
-            "; ".join(changes),
+            "; ".join(changes[:_TOLD]) + (f"; and {len(changes) - _TOLD} more" if len(changes) > _TOLD else ""),
         )
 
 

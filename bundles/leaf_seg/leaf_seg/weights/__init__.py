@@ -1,12 +1,13 @@
 """Weights: reading and writing model folders and checkpoints."""
 
 from leaf_seg.weights.checkpoint_folder import CheckpointFolder
-from leaf_seg.weights.initial import initial_segmenter, own_autoencoder, trained_with
+from leaf_seg.weights.initial import check_start, initial_segmenter, own_autoencoder, trained_with
 from leaf_seg.weights.model_folder import check_dataset, load_network, load_settings, save_model
 
 __all__ = [
     "CheckpointFolder",
     "check_dataset",
+    "check_start",
     "initial_segmenter",
     "load_network",
     "load_settings",

@@ -14,10 +14,10 @@ from diffusers import DDIMScheduler, UNet2DModel
 
 from leaf_seg.diffusion import DiffusionSettings, Sampler
 from leaf_seg.networks import LatentSegmenter, build_conditional_unet, build_unet
-from leaf_seg.networks.latents import LatentDecoder, LatentEncoder
+from leaf_seg.networks.latents import LatentPart
 from leaf_seg.networks.mask_codec import Codec
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.overrides import check_not_overridden
+from leaf_seg.runtime.overrides import check_not_overridden, overridden_keys
 from leaf_seg.weights.model_folder import AUTOENCODER_NAME, load_network, training_record
 from leaf_seg.weights.unet_channels import change_mask_latents, make_conditional
 from leaf_seg.weights.unet_folder import load_unet
@@ -51,10 +51,25 @@ def trained_with(init_dir: str | os.PathLike[str] | None, key: str, default: Any
     return training_record(init_dir).get(key, default)
 
 
+def check_start(argv: Sequence[str] | None = None) -> None:
+    """Refuse settings on the command line that a saved model to start from has of its own.
+
+    Args:
+        argv: the process's arguments, the program first. ``None``: ``sys.argv``.
+
+    Raises:
+        InputError: Names them.
+    """
+    init_dir = overridden_keys(argv).get("init_dir")
+    if init_dir not in (None, "$None"):
+        reason = f"init_dir is {init_dir}, and the model there has its own"
+        check_not_overridden(_OF_THE_MODEL, reason, but=("unet_config#dropout", "unet_config::dropout"), argv=argv)
+
+
 def initial_segmenter(
     *,
-    image_encoder: LatentEncoder,
-    mask_decoder: LatentDecoder,
+    image_encoder: LatentPart,
+    mask_decoder: LatentPart,
     codec: Codec,
     unet_config: Mapping[str, Any],
     diffusion: DiffusionSettings,
@@ -84,8 +99,8 @@ def initial_segmenter(
         init_dir: folder of a model to train on, trained here or converted.
 
     Raises:
-        InputError: When weights do not fit, the scheduler clips, a decoder that was trained is to be frozen, or the
-            command line sets what a saved model has of its own.
+        InputError: When weights or kinds of parts do not fit, the scheduler clips, or a decoder that was trained is to
+            be frozen.
     """
     if init_dir is None:
         _check_scheduler(diffusion)
@@ -94,11 +109,10 @@ def initial_segmenter(
         model = _model_of(init_dir, mask_decoder)
         unet = _unet_for(model, codec.num_images, unet_config.get("dropout", 0.0))
         diffusion = _without_clipping(model.diffusion)
-        scaled = {"scaled": model.image_encoder.config["scaled"]}
-        with torch.device("meta"):  # draws no random weights
-            image_encoder = LatentEncoder.from_config(image_encoder.config | scaled)
-        image_encoder.load_state_dict(model.image_encoder.state_dict(), assign=True)
+        image_encoder = _trained_on(model.image_encoder, image_encoder)
         mask_decoder.load_state_dict(model.mask_decoder.state_dict())
+        if sampler is not None and sampler != model.sampler:
+            logger.info("The model sampled by %s; trained on, it samples by %s.", model.sampler, sampler)
     return LatentSegmenter(image_encoder, unet, mask_decoder, codec, diffusion, image_size, noise_seed, sampler)
 
 
@@ -107,11 +121,9 @@ def _check_is_there(init_dir: str | os.PathLike[str]) -> None:
         raise InputError(f"No folder {Path(init_dir).resolve()}; expected a model's, to train on from: --init_dir.")
 
 
-def _model_of(init_dir: str | os.PathLike[str], mask_decoder: LatentDecoder) -> LatentSegmenter:
+def _model_of(init_dir: str | os.PathLike[str], mask_decoder: LatentPart) -> LatentSegmenter:
     """The model to train on, whose mask latents the decoder knows."""
     _check_is_there(init_dir)
-    reason = f"init_dir is {init_dir}, and the model there has its own"
-    check_not_overridden(_OF_THE_MODEL, reason, but=("unet_config#dropout", "unet_config::dropout"))
     model = load_network(init_dir)
     if not isinstance(model, LatentSegmenter):
         raise InputError(f"init_dir {init_dir} holds a {type(model).__name__}; expected a LatentSegmenter.")
@@ -122,6 +134,20 @@ def _model_of(init_dir: str | os.PathLike[str], mask_decoder: LatentDecoder) -> 
         )
     _check_same_autoencoder(model, mask_decoder)
     return model
+
+
+def _trained_on(trained: LatentPart, given: LatentPart) -> LatentPart:
+    """The encoder of the model, with the dropout that is given."""
+    if type(trained) is not type(given):
+        raise InputError(
+            f"The image encoder of the model in init_dir is a {type(trained).__name__}, that of the config a "
+            f"{type(given).__name__}; expected the same kind. Use the overlay that the model was trained with."
+        )
+    own = {key: value for key, value in trained.config.items() if key == "scaled"}
+    with torch.device("meta"):  # draws no random weights
+        encoder = type(given).from_config(given.config | own)
+    encoder.load_state_dict(trained.state_dict(), assign=True)
+    return encoder
 
 
 def _check_scheduler(diffusion: DiffusionSettings) -> None:
@@ -158,14 +184,14 @@ def _unet_for(model: LatentSegmenter, num_mask_latents: int, dropout: float) -> 
     return unet
 
 
-def _check_same_autoencoder(model: LatentSegmenter, mask_decoder: LatentDecoder) -> None:
+def _check_same_autoencoder(model: LatentSegmenter, mask_decoder: LatentPart) -> None:
     """The mask latents that the model knows are those of its own autoencoder, of which it has the decoder."""
     own, given = model.mask_decoder.state_dict(), mask_decoder.state_dict()
     same = own.keys() == given.keys() and all(own[key].shape == given[key].shape for key in own)
     if same and not model.mask_decoder.trainable:
         same = all(torch.equal(own[key], given[key]) for key in own)
-    scales = {decoder.config["autoencoder"]["scaling_factor"] for decoder in (model.mask_decoder, mask_decoder)}
-    if not same or len(scales) > 1:
+    scales = [part.config.get("autoencoder", {}).get("scaling_factor") for part in (model.mask_decoder, mask_decoder)]
+    if not same or scales[0] != scales[1]:
         raise InputError(
             "The model of init_dir decodes masks by another autoencoder than that of autoencoder_dir; expected the "
             "same. Set --autoencoder_dir to the one that the model was trained with."
