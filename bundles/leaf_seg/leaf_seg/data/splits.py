@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import replacing
 from leaf_seg.runtime.text import shortened
 
 logger = logging.getLogger(__name__)
@@ -157,15 +156,12 @@ def _relative(case: Case, root: Path) -> Case:
 
 def _write_json(content: dict[str, Any], file: Path) -> None:
     """Write a whole file or none: another process may read it."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(file)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        with replacing(file) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except (OSError, InputError) as error:
         raise InputError(
-            f"{file}: the split cannot be written ({error.strerror}); expected a folder that can be written to. Pass "
+            f"{file}: the split cannot be written ({error}); expected a folder that can be written to. Pass "
             "--datalist_file with a path elsewhere."
         ) from error

@@ -17,7 +17,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.scripts import run, run_workflow
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
-from leaf_seg.runtime.errors import InputError, show_input_errors_plainly
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.plain import show_errors_plainly
 
 _COMMANDS: dict[str, Callable[..., None]] = {"run": run, "run_workflow": run_workflow}
 
@@ -40,7 +41,7 @@ def check_command_line(argv: Sequence[str] | None = None) -> None:
     arguments = _command_line_arguments(argv)
     if arguments is None:
         return
-    show_input_errors_plainly()
+    show_errors_plainly()
 
     config_files = arguments.get("config_file")
     config_keys = set(ConfigParser.load_config_files(config_files)) if config_files else set()

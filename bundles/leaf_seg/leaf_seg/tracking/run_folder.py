@@ -11,9 +11,10 @@ from pathlib import Path
 
 from monai.utils import path_to_sqlite_uri
 
+from leaf_seg.runtime.claim import claim_folder, release_folder
 from leaf_seg.runtime.distributed import is_rank_zero
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.files import ensure_writable_folder
+from leaf_seg.runtime.files import ensure_writable_folder, remove_unfinished
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.weights import CheckpointFolder
 from leaf_seg.weights.checkpoint_folder import LAST_NAME, PREVIOUS_NAME
@@ -42,7 +43,10 @@ _RECORDS = (
 def prepare_run_folder(
     folder: str | os.PathLike[str], resume: bool | str = False, overwrite: bool | str = False
 ) -> Path:
-    """Make sure that training harms nothing in a folder, and begin or continue its log file.
+    """Make sure that training harms nothing in a folder, claim it, and begin or continue its log file.
+
+    From then on no other training can have the folder, until :func:`~leaf_seg.tracking.train` or the process ends. What
+    a training that was killed has left half-written is removed.
 
     Args:
         folder: of the training; made where needed.
@@ -51,14 +55,28 @@ def prepare_run_folder(
 
     Raises:
         InputError: When the folder holds a training and neither is set, when a model in it has no checkpoint to resume
-            from, when both are set, or when the folder cannot be written to.
+            from, when both are set, when another training is at work in the folder, or when it cannot be written to.
     """
     resume, overwrite = parse_bool(resume, "resume"), parse_bool(overwrite, "overwrite")
     if resume and overwrite:
         raise InputError("resume and overwrite are both set: choose one, to continue the training or to replace it.")
     path = ensure_writable_folder(folder)
-    checkpoints = checkpoints_of(path)
-    if resume and not checkpoints.exist():
+    claim_folder(path)
+    try:
+        _check_may_train(path, resume, overwrite)
+        for part in (path, path / CHECKPOINTS_NAME, path / OVERLAYS_NAME):
+            remove_unfinished(part)
+        _remove_unfinished_store(path / STORE_NAME)
+    except BaseException:
+        release_folder(path)
+        raise
+    _log_to(path / LOG_NAME)
+    return path
+
+
+def _check_may_train(path: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse to harm a training, and to resume where there is only a model."""
+    if resume and not checkpoints_of(path).exist():
         if (path / MODEL_WEIGHTS_NAME).exists():
             raise InputError(
                 f"{path.resolve()} holds a trained model ({MODEL_WEIGHTS_NAME}) but no checkpoint in "
@@ -67,24 +85,29 @@ def prepare_run_folder(
         logger.warning("There is nothing to resume in %s: training begins at the beginning.", path.resolve())
     if not (resume or overwrite):
         check_unoccupied(path)
-    _remove_unfinished_store(path / STORE_NAME)
-    _log_to(path / LOG_NAME)
-    return path
 
 
 def prepare_empty_folder(folder: str | os.PathLike[str], overwrite: bool | str = False) -> Path:
-    """Make sure that a training without checkpoints harms nothing in a folder.
+    """Make sure that a training without checkpoints harms nothing in a folder, and claim it.
 
     Args:
         folder: made where needed.
         overwrite: what is in it may be replaced.
 
     Raises:
-        InputError: When the folder holds a training or a model and ``overwrite`` is not set, or cannot be written to.
+        InputError: When the folder holds a training or a model and ``overwrite`` is not set, when another training is
+            at work in it, or when it cannot be written to.
     """
+    may_replace = parse_bool(overwrite, "overwrite")
     path = ensure_writable_folder(folder)
-    if not parse_bool(overwrite, "overwrite"):
-        check_unoccupied(path)
+    claim_folder(path)
+    try:
+        if not may_replace:
+            check_unoccupied(path)
+        remove_unfinished(path)
+    except BaseException:
+        release_folder(path)
+        raise
     return path
 
 
@@ -153,12 +176,19 @@ def _remove_unfinished_store(file: Path) -> None:
         file.unlink()
 
 
+class _LogFile(logging.handlers.WatchedFileHandler):
+    """A log that must not cost the training: what does not fit on the disk is on the screen."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        """Pass over it; logging would print a traceback for every line."""
+
+
 def _log_to(file: Path) -> None:
     """Also write what is logged from now on to a file, unless this process does already."""
     root = logging.getLogger()
     files = [handler.baseFilename for handler in root.handlers if isinstance(handler, logging.FileHandler)]
     if os.path.abspath(file) not in files:
-        handler = logging.handlers.WatchedFileHandler(file)
+        handler = _LogFile(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.addHandler(handler)
 

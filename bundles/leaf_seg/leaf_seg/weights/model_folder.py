@@ -196,6 +196,15 @@ def load_network(
     return network.eval()
 
 
+def model_is_whole(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a model that can be loaded."""
+    try:
+        load_network(folder)
+    except InputError:
+        return False
+    return True
+
+
 def _weights_file(folder: Path, name: str | None) -> Path:
     if name is None and (folder / MODEL_SAFETENSORS_NAME).is_file() and not (folder / MODEL_WEIGHTS_NAME).exists():
         return folder / MODEL_SAFETENSORS_NAME

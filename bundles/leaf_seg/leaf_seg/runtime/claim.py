@@ -1,0 +1,141 @@
+"""One training at a time writes to a folder."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import platform
+import shlex
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from leaf_seg.runtime.distributed import is_rank_zero
+from leaf_seg.runtime.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_LOCK_NAME = ".lock"  # the system lets go of it when the process ends, however it ends
+_WRITER_NAME = ".writer.json"  # who holds it
+_WAIT_SECONDS = 30.0  # for the loader workers of a process that was killed, which hold the lock, too, and soon end
+
+_claims: dict[Path, FileLock] = {}  # of this process, which is:
+_process: int | None = None
+
+
+def claim_folder(folder: Path) -> bool:
+    """Let this process alone write to a folder, until :func:`release_folder` or its end.
+
+    Args:
+        folder: that exists.
+
+    Returns:
+        Whether the process that wrote there before did not come to its end.
+
+    Raises:
+        InputError: When another process writes there; says which.
+    """
+    folder = folder.resolve()
+    if not is_rank_zero() or folder in _claims:
+        return False
+    lock = FileLock(folder / _LOCK_NAME)
+    try:
+        _acquire(lock, folder)
+    except NotImplementedError:
+        logger.warning("The file system of %s has no locks: that nothing else writes there is up to you.", folder)
+        return False
+    _remember(folder, lock)
+    writer = _writer(folder)
+    if writer is not None:
+        logger.warning("%s did not come to its end.", _described(writer))
+    (folder / _WRITER_NAME).write_text(json.dumps(_this_process()) + "\n")
+    return writer is not None
+
+
+def release_folder(folder: Path) -> None:
+    """Let others write to the folder."""
+    folder = folder.resolve()
+    lock = _claims.pop(folder, None)
+    if lock is not None:
+        (folder / _WRITER_NAME).unlink(missing_ok=True)
+        lock.release()
+
+
+def _remember(folder: Path, lock: FileLock) -> None:
+    global _process
+    if _process is None:
+        _process = os.getpid()
+        atexit.register(release_all)
+    _claims[folder] = lock
+
+
+def release_all() -> None:
+    """What the end of the process does."""
+    if os.getpid() == _process:  # not in a worker, which has a copy
+        for folder in list(_claims):
+            release_folder(folder)
+
+
+def _acquire(lock: FileLock, folder: Path) -> None:
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            lock.acquire(timeout=0.2)
+        except Timeout:
+            writer = _writer(folder)
+            if time.monotonic() < deadline and (writer is None or _is_dead(writer)):
+                continue
+            name = "Another process" if writer is None else _described(writer)
+            raise InputError(
+                f"{name} is writing to {folder}; expected a folder that nothing else writes to. Wait for its end, stop "
+                "it, or choose another --output_dir."
+            ) from None
+        return
+
+
+def _this_process() -> dict[str, Any]:
+    return {
+        "process": os.getpid(),
+        "host": platform.node(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(sys.argv),
+    }
+
+
+def _writer(folder: Path) -> dict[str, Any] | None:
+    """Who writes there or did, and has not said that it ended."""
+    file = folder / _WRITER_NAME
+    try:
+        found = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _described(writer: dict[str, Any]) -> str:
+    return (
+        f"Process {writer.get('process', '(unknown)')} on {writer.get('host', 'an unknown host')}, started "
+        f"{writer.get('started', 'at an unknown time')} ({str(writer.get('command', 'unknown command'))[:200]}),"
+    )
+
+
+def _is_dead(writer: dict[str, Any]) -> bool:
+    """Whether the process is one of this machine that is gone."""
+    process = writer.get("process")
+    if not isinstance(process, int) or writer.get("host") != platform.node():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
