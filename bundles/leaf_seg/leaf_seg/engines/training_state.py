@@ -12,7 +12,6 @@ import leaf_seg
 from leaf_seg.engines.random_state import random_state, set_random_state
 from leaf_seg.runtime.distributed import bare
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.text import first_line
 
 if TYPE_CHECKING:
     from leaf_seg.engines.trainer import BundleTrainer
@@ -102,7 +101,7 @@ def _restore(trainer: BundleTrainer, state: dict[str, Any]) -> None:
             part.load_state_dict(state["parts"][name])
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:  # by the kind of part
             raise InputError(
-                f"The checkpoint's {name} does not fit this training ({type(error).__name__}: {first_line(error)}). "
+                f"The checkpoint's {name} does not fit this training ({_in_brief(error)}). "
                 "Resume with the settings that the run began with."
             ) from error
     iteration, epoch_length = state["iteration"], state["epoch_length"]
@@ -159,6 +158,11 @@ def _check_settings(now: Mapping[str, Any] | None, then: Mapping[str, Any] | Non
 def _plain(value: Any) -> Any:
     """Lists for tuples."""
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _in_brief(error: Exception) -> str:
+    """Kind and message on one line; PyTorch lists every key."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
 def _of_another_version(state: Any) -> str:

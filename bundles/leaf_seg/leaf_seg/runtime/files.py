@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -62,6 +62,11 @@ def writing(path: PathLike, size: int | None = None) -> Iterator[None]:
         if not _is_of_writing(error):
             raise
         raise InputError(_message(Path(path), error, size)) from error
+
+
+def scratch_beside(folder: Path) -> AbstractContextManager[Path]:
+    """A folder for temporary files in a folder, with the same that is promised of :func:`replacing`."""
+    return scratch_folder(folder, _UNFINISHED)
 
 
 def remove_unfinished(folder: PathLike) -> None:

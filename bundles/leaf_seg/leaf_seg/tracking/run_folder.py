@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-
-from monai.utils import path_to_sqlite_uri
 
 from leaf_seg.runtime.claim import claim_folder, release_folder
 from leaf_seg.runtime.distributed import is_rank_zero
@@ -61,6 +60,7 @@ def prepare_run_folder(
     if resume and overwrite:
         raise InputError("resume and overwrite are both set: choose one, to continue the training or to replace it.")
     path = ensure_writable_folder(folder)
+    _check_may_train(path, resume, overwrite)  # before there is a trace of this command
     claim_folder(path)
     try:
         _check_may_train(path, resume, overwrite)
@@ -100,14 +100,10 @@ def prepare_empty_folder(folder: str | os.PathLike[str], overwrite: bool | str =
     """
     may_replace = parse_bool(overwrite, "overwrite")
     path = ensure_writable_folder(folder)
+    if not may_replace:
+        check_unoccupied(path)
     claim_folder(path)
-    try:
-        if not may_replace:
-            check_unoccupied(path)
-        remove_unfinished(path)
-    except BaseException:
-        release_folder(path)
-        raise
+    remove_unfinished(path)
     return path
 
 
@@ -118,7 +114,9 @@ def checkpoints_of(folder: str | os.PathLike[str]) -> CheckpointFolder:
 
 def local_store(folder: str | os.PathLike[str]) -> str:
     """URI of the MLflow store in the folder of a training, an SQLite data base."""
-    return path_to_sqlite_uri(Path(folder) / STORE_NAME)
+    # Only what has a meaning in a URI is quoted: MLflow makes the folder under the name that stands here, too.
+    path = (Path(folder).expanduser() / STORE_NAME).absolute().as_posix()
+    return "sqlite:///" + re.sub("[%?#]", lambda found: f"%{ord(found[0]):02X}", path)
 
 
 def check_unoccupied(folder: str | os.PathLike[str]) -> None:
@@ -179,7 +177,7 @@ def _remove_unfinished_store(file: Path) -> None:
 class _LogFile(logging.handlers.WatchedFileHandler):
     """A log that must not cost the training: what does not fit on the disk is on the screen."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+    def handleError(self, record: logging.LogRecord) -> None:  # logging's name
         """Pass over it; logging would print a traceback for every line."""
 
 
