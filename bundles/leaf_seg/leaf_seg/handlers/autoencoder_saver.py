@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from leaf_seg.handlers.best_saver import BestSaver
-from leaf_seg.runtime.files import ensure_writable_folder
+from leaf_seg.runtime.files import ensure_writable_folder, scratch_beside, writing
 
 logger = logging.getLogger(__name__)
 
@@ -51,5 +51,12 @@ class AutoencoderSaver(BestSaver):
         ]
         scale = 1 / torch.cat(latents).std().item()
         self.autoencoder.register_to_config(scaling_factor=scale)
-        self.autoencoder.save_pretrained(self.folder)
+        with writing(self.folder, _num_bytes(self.autoencoder)), scratch_beside(self.folder) as scratch:
+            self.autoencoder.save_pretrained(scratch)
+            for file in sorted(scratch.glob("*.*"), reverse=True):  # config.json last
+                os.replace(file, self.folder / file.name)
         logger.info("Saved the autoencoder to %s, scaling_factor %.4f.", self.folder, scale)
+
+
+def _num_bytes(autoencoder: AutoencoderKL) -> int:
+    return sum(value.nbytes for value in autoencoder.state_dict().values())
