@@ -1,4 +1,4 @@
-"""A training that was stopped, as a user goes on with it; tests/faults/test_kills.py kills some."""
+"""A training that was stopped, as a user goes on with it; tests/integration/test_kills.py kills some."""
 
 from __future__ import annotations
 

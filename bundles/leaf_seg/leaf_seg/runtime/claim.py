@@ -9,7 +9,6 @@ import os
 import platform
 import shlex
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _LOCK_NAME = ".lock"  # the system lets go of it when the process ends, however it ends
 _WRITER_NAME = ".writer.json"  # who holds it
-_WAIT_SECONDS = 30.0  # for the loader workers of a process that was killed, which hold the lock, too, and soon end
+_SECONDS = 1.0  # to wait for it: a process that was killed may just be ending
 
 _claims: dict[Path, FileLock] = {}  # of this process, which is:
 _process: int | None = None
@@ -83,20 +82,15 @@ def release_all() -> None:
 
 
 def _acquire(lock: FileLock, folder: Path) -> None:
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while True:
-        try:
-            lock.acquire(timeout=0.2)
-        except Timeout:
-            writer = _writer(folder)
-            if time.monotonic() < deadline and (writer is None or _is_dead(writer)):
-                continue
-            name = "Another process" if writer is None else _described(writer)
-            raise InputError(
-                f"{name} is writing to {folder}; expected a folder that nothing else writes to. Wait for its end, stop "
-                "it, or choose another --output_dir."
-            ) from None
-        return
+    try:
+        lock.acquire(timeout=_SECONDS)
+    except Timeout:
+        writer = _writer(folder)
+        name = "Another process" if writer is None else _described(writer)
+        raise InputError(
+            f"{name} is writing to {folder}; expected a folder that nothing else writes to. Wait for its end, stop it, "
+            "or choose another --output_dir."
+        ) from None
 
 
 def _this_process() -> dict[str, Any]:
@@ -125,17 +119,3 @@ def _described(writer: dict[str, Any]) -> str:
         f"Process {writer.get('process', '(unknown)')} on {writer.get('host', 'an unknown host')}, started "
         f"{writer.get('started', 'at an unknown time')} ({str(writer.get('command', 'unknown command'))[:200]}),"
     )
-
-
-def _is_dead(writer: dict[str, Any]) -> bool:
-    """Whether the process is one of this machine that is gone."""
-    process = writer.get("process")
-    if not isinstance(process, int) or writer.get("host") != platform.node():
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -60,12 +59,13 @@ def remove_abandoned(parent: Path, prefix: str) -> int:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    lock = FileLock(folder / _LOCK_NAME)
+    file = folder / _LOCK_NAME
+    if not file.exists():  # somebody's own, unless it was killed right after it was made
+        return not any(folder.iterdir())
+    lock = FileLock(file)
     try:
         lock.acquire(timeout=0)
     except (Timeout, NotImplementedError, OSError):  # in use, or not ours to judge
         return False
-    with suppress(OSError):
-        os.unlink(folder / _LOCK_NAME)
     lock.release()
     return True
