@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -86,7 +87,8 @@ def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def litter(*folders: Path) -> list[str]:
-    """What is left over in folders."""
+    """What is left over in folders, also by a run in this process whose data set is not yet collected."""
+    gc.collect()
     return sorted(str(path) for folder in folders for pattern in _LITTER for path in folder.glob(pattern))
 
 

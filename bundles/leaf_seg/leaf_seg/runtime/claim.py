@@ -24,8 +24,7 @@ _LOCK_NAME = ".lock"  # the system lets go of it when the process ends, however 
 _WRITER_NAME = ".writer.json"  # who holds it
 _SECONDS = 1.0  # to wait for it: a process that was killed may just be ending
 
-_claims: dict[Path, FileLock] = {}  # of this process, which is:
-_process: int | None = None
+_claims: dict[tuple[int, Path], FileLock] = {}  # by process, since a forked one has a copy
 
 
 def claim_folder(folder: Path) -> bool:
@@ -41,7 +40,7 @@ def claim_folder(folder: Path) -> bool:
         InputError: When another process writes there; says which.
     """
     folder = folder.resolve()
-    if not is_rank_zero() or folder in _claims:
+    if not is_rank_zero() or (os.getpid(), folder) in _claims:
         return False
     lock = FileLock(folder / _LOCK_NAME)
     try:
@@ -49,7 +48,7 @@ def claim_folder(folder: Path) -> bool:
     except NotImplementedError:
         logger.warning("The file system of %s has no locks: that nothing else writes there is up to you.", folder)
         return False
-    _remember(folder, lock)
+    _claims[os.getpid(), folder] = lock
     writer = _writer(folder)
     if writer is not None:
         logger.warning("%s did not come to its end.", _described(writer))
@@ -60,25 +59,17 @@ def claim_folder(folder: Path) -> bool:
 def release_folder(folder: Path) -> None:
     """Let others write to the folder."""
     folder = folder.resolve()
-    lock = _claims.pop(folder, None)
+    lock = _claims.pop((os.getpid(), folder), None)
     if lock is not None:
         (folder / _WRITER_NAME).unlink(missing_ok=True)
         lock.release()
 
 
-def _remember(folder: Path, lock: FileLock) -> None:
-    global _process
-    if _process is None:
-        _process = os.getpid()
-        atexit.register(release_all)
-    _claims[folder] = lock
-
-
+@atexit.register
 def release_all() -> None:
     """What the end of the process does."""
-    if os.getpid() == _process:  # not in a worker, which has a copy
-        for folder in list(_claims):
-            release_folder(folder)
+    for _, folder in list(_claims):
+        release_folder(folder)
 
 
 def _acquire(lock: FileLock, folder: Path) -> None:

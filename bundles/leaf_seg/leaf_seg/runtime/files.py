@@ -120,17 +120,22 @@ def _is_of_writing(error: Exception) -> bool:
 
 def _message(path: Path, error: BaseException, size: int | None) -> str:
     """One line: what could not be written and why, with the space that there is."""
-    reason = getattr(error, "strerror", None) or first_line(error)
+    folder = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(folder).free
+    needed = "" if size is None else f"{_megabytes(size)} are needed and "
     return (
-        f"Cannot write {path} ({reason}); {_space(path, size)}. Free space or correct the permissions there, or choose "
-        "another folder, then give the command again (a training with --resume true)."
+        f"Cannot write {path} ({_reason(error, size, free)}); {needed}{_megabytes(free)} are free in {folder}. Free "
+        "space or correct the permissions there, or choose another folder, then give the command again (a training "
+        "with --resume true)."
     )
 
 
-def _space(path: Path, size: int | None) -> str:
-    folder = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
-    needed = "" if size is None else f"{_megabytes(size)} are needed and "
-    return f"{needed}{_megabytes(shutil.disk_usage(folder).free)} are free in {folder}"
+def _reason(error: BaseException, size: int | None, free: int) -> str:
+    """Why, in the system's words where it said so: libraries written in C++ do not pass them on."""
+    said = next((cause.strerror for cause in causes(error) if isinstance(cause, OSError) and cause.strerror), None)
+    if said is None and size is not None and free < size:
+        return os.strerror(errno.ENOSPC)
+    return said or first_line(error)
 
 
 def _megabytes(size: int) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from leaf_seg.runtime.claim import claim_folder, release_folder
 from leaf_seg.runtime.distributed import is_rank_zero
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.files import ensure_writable_folder, remove_unfinished
+from leaf_seg.runtime.files import ensure_writable_folder, remove_unfinished, writing
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.weights import CheckpointFolder
 from leaf_seg.weights.checkpoint_folder import LAST_NAME, PREVIOUS_NAME
@@ -144,10 +144,9 @@ def clear_run_folder(folder: str | os.PathLike[str]) -> None:
         return
     path = Path(folder)
     checkpoints_of(path).clear()
-    for name in _RECORDS:
-        (path / name).unlink(missing_ok=True)
-    for overlay in (path / OVERLAYS_NAME).glob("*_epoch_*.png"):
-        overlay.unlink()
+    for former in (*(path / name for name in _RECORDS), *(path / OVERLAYS_NAME).glob("*_epoch_*.png")):
+        with writing(former):
+            former.unlink(missing_ok=True)
 
 
 def _remove_unfinished_store(file: Path) -> None:
