@@ -21,3 +21,8 @@ def shortened(names: Iterable[str], limit: int = 5) -> str:
 def first_line(error: BaseException) -> str:
     """The gist of a library's error of many lines; its kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def on_one_line(text: object) -> str:
+    r"""The text with line breaks and other control characters, which names of files may have, as ``\n`` and the like."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
