@@ -167,7 +167,7 @@ def test_datalist_with_relative_and_absolute_paths(tmp_path: Path, key: str) -> 
     [
         ([{"image": "images/a.png"}], "expected {'image': path, 'label': path}"),
         ([{"image": ["images/a.png", "images/b.png"], "label": "labels/a.png"}], "found the entry"),
-        ([{"image": "images/x.png", "label": "labels/a.png"}], r"1 of its files do not exist: .*x\.png"),
+        ([{"image": "images/x.png", "label": "labels/a.png"}], r"1 of its files do not exist or are no files: .*x\.png"),
         ([{"image": "images/a.png", "label": "labels/a.png"}] * 2, r"more than once: .*a\.png"),
         ([], "no pairs"),
         ("a.png", "expected the list training"),
@@ -191,7 +191,7 @@ def test_no_data_set_names_the_layouts_and_what_is_there(tmp_path: Path) -> None
     _touch(tmp_path / "scans" / "a.png", tmp_path / "b.png")
     with pytest.raises(InputError, match=r"no data set there, but in .* 1 \.png, scans/.*dataset\.json.*images/"):
         read_layout(str(tmp_path))
-    with pytest.raises(InputError, match=r"but nothing\. Expected one of"):
+    with pytest.raises(InputError, match=r"but nothing \(it does not exist\)\. Expected one of"):
         read_layout(str(tmp_path / "nowhere"))
 
 

@@ -15,7 +15,7 @@ def shortened(names: Iterable[str], limit: int = 5) -> str:
     """The first names of a list, and how many there are where that is not all: ``a, b, ... (7 in all)``."""
     listed = list(names)
     rest = f", ... ({len(listed)} in all)" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + rest
+    return ", ".join(map(on_one_line, listed[:limit])) + rest
 
 
 def first_line(error: BaseException) -> str:
