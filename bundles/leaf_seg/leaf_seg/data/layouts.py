@@ -86,8 +86,8 @@ def _read_datalist(path: Path) -> Layout:
     missing = [file for file in files if kind_of(file) != FILE]
     if missing:
         raise InputError(
-            f"{path}: {len(missing)} of its files do not exist or are no files: {shortened(missing)}. Expected paths that are absolute "
-            f"or relative to {path.parent}; correct the list or fetch the files."
+            f"{path}: {len(missing)} of its files do not exist or are no files: {shortened(missing)}. Expected "
+            f"paths that are absolute or relative to {path.parent}; correct the list or fetch the files."
         )
     is_split = bool(splits["validation"] or splits["testing"])
     return Layout(path.parent, splits, _read_class_names(content.get("labels"), path), is_split)

@@ -102,8 +102,8 @@ def check_window(window: Any) -> tuple[float, float] | None:
         return None
     if not _are_numbers(window, 2) or not window[0] < window[1]:
         raise InputError(
-            f"window is {window!r}; expected the intensity window [lower, upper], finite numbers with lower < upper, or "
-            "null."
+            f"window is {window!r}; expected the intensity window [lower, upper], finite numbers with lower < upper, "
+            "or null."
         )
     return cast(tuple[float, float], tuple(window))
 

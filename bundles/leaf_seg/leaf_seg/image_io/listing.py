@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from leaf_seg.image_io.formats import image_suffix, suffixes
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
-from leaf_seg.runtime.paths import FILE, FOLDER, absolute, kind_of
+from leaf_seg.runtime.paths import FILE, FOLDER, kind_of
 from leaf_seg.runtime.text import on_one_line
 
 
@@ -24,10 +25,11 @@ def image_files(folder: PathLike) -> list[Path]:
     Raises:
         InputError: When the folder cannot be read.
     """
+    shown = on_one_line(folder)
     try:
         return sorted(file for file in Path(folder).iterdir() if image_suffix(file) and not file.name.startswith("."))
     except OSError as error:
-        raise InputError(f"{on_one_line(folder)}: cannot be read ({error.strerror}); correct its permissions.") from error
+        raise InputError(f"{shown}: cannot be read ({error.strerror}); correct its permissions.") from error
 
 
 def list_images(path: PathLike) -> list[dict[str, str]]:
@@ -39,7 +41,7 @@ def list_images(path: PathLike) -> list[dict[str, str]]:
     Raises:
         InputError: When the path does not exist, or holds no image.
     """
-    root, kind, shown = Path(path), kind_of(path), on_one_line(absolute(path))
+    root, kind, shown = Path(path), kind_of(path), on_one_line(os.path.abspath(path))
     if kind == FILE:
         return [{"image": str(root)}]
     if kind != FOLDER:

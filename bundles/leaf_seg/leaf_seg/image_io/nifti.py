@@ -27,7 +27,9 @@ _SLAB_VOXELS = 2**22  # read and scaled at a time
 _CHUNK_BYTES = 2**20
 _MOST_FOLLOWING_BYTES = 10**9  # which takes some seconds to unpack
 _LEAST_VOLUME = 1e-3  # of the body that three unit vectors along the axes span; 1 when they are at right angles
-_AFFINE_REMEDY = "expected an sform, or a qform and voxel sizes, that place a volume. Correct the header, or export again."
+_AFFINE_REMEDY = (
+    "expected an sform, or a qform and voxel sizes, that place a volume. Correct the header or export again."
+)
 
 
 class Nifti(ImageFormat):
@@ -140,7 +142,7 @@ def _opened(path: PathLike) -> Iterator[tuple[Any, Any]]:
 
 
 def _image(header: Any, stream: Any) -> Any:
-    """nibabel's image, whose voxels are still in the stream."""
+    """The image of nibabel, whose voxels are still in the stream."""
     import nibabel as nib
     from nibabel.arrayproxy import ArrayProxy
 
@@ -220,9 +222,9 @@ def _check_affine(affine: np.ndarray) -> None:
 
     with np.errstate(all="ignore"):
         sizes = np.linalg.norm(affine[:3, :3], axis=0)
-        if np.isfinite(affine).all() and np.isfinite(sizes).all() and (sizes > 0).all():
-            if abs(np.linalg.det(affine[:3, :3] / sizes)) > _LEAST_VOLUME:
-                return
+        is_finite = np.isfinite(affine).all() and np.isfinite(sizes).all()
+        if is_finite and (sizes > 0).all() and abs(np.linalg.det(affine[:3, :3] / sizes)) > _LEAST_VOLUME:
+            return
     rows = "; ".join(" ".join(f"{value:.4g}" for value in row) for row in affine[:3])
     raise InputError(f"its affine ({rows}) is not that of a volume: it is not finite or singular; {_AFFINE_REMEDY}")
 

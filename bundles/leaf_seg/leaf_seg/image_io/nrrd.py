@@ -33,9 +33,7 @@ def is_nrrd(path: PathLike) -> bool:
         return False
 
 
-def read_nrrd(
-    path: PathLike, memory_limit_gb: float | None = DEFAULT_MEMORY_LIMIT_GB
-) -> tuple[np.ndarray, np.ndarray]:
+def read_nrrd(path: PathLike, memory_limit_gb: float | None = DEFAULT_MEMORY_LIMIT_GB) -> tuple[np.ndarray, np.ndarray]:
     """Read a label map of three dimensions by ITK's reader of NRRD, and by no other.
 
     Args:

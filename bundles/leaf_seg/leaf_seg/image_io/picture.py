@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _MODE_MAXIMA = {"L": 255, "RGB": 255, "I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535}
 _GREY = ("1", "L", "LA", "I", "F", "I;16", "I;16L", "I;16B")
 _COLOURS = ("RGB", "RGBA", "CMYK", "YCbCr")
+_LOCK = threading.Lock()
 _DECODED_BYTES = 8  # of a pixel at most, while it is decoded and brought to one or three channels
 
 
@@ -72,7 +74,8 @@ class Picture(ImageFormat):
         from leaf_seg.image_io.meta_tensor import as_meta_tensor
 
         with self._open(path) as picture:
-            picture.load()
+            with _own_limit(picture.width * picture.height):
+                picture.load()
             converted = _label_channel(picture) if is_label else _channels(picture)
             array, mode = np.asarray(converted), converted.mode
             del converted
@@ -116,6 +119,22 @@ class Picture(ImageFormat):
         create, _ = Image.OPEN[self.name]
         with open(path, "rb") as file, create(file, os.fspath(path)) as picture:
             yield picture
+
+
+@contextmanager
+def _own_limit(pixels: int) -> Iterator[None]:
+    """Lift Pillow's limit, which is the process's, where a picture exceeds it that :meth:`Picture.memory` let pass."""
+    from PIL import Image
+
+    if Image.MAX_IMAGE_PIXELS is None or pixels <= Image.MAX_IMAGE_PIXELS:
+        yield
+        return
+    with _LOCK:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def _channels(picture: Image) -> Image:

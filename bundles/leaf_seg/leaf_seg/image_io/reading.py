@@ -17,6 +17,8 @@ from leaf_seg.runtime.text import on_one_line
 if TYPE_CHECKING:
     from monai.data import MetaTensor
 
+_GREATEST = 1e37  # a tenth of what float32 holds
+
 
 def read_image(
     path: PathLike,
@@ -40,8 +42,8 @@ def read_image(
         with the path in ``meta["filename_or_obj"]``.
 
     Raises:
-        InputError: For a file that is missing, unreadable, of an unsupported kind or shape, too large, or with non-finite
-            values.
+        InputError: For a file that is missing, unreadable, of an unsupported kind or shape, too large, or with
+            non-finite values.
     """
     limit = memory_limit_bytes(memory_limit_gb)
     form = format_of(path)
@@ -50,12 +52,7 @@ def read_image(
         size = " x ".join(map(str, form.grid(path).shape))
         check_memory(form.memory(path), f"an image of {size}", limit)
         image = form.read(path, is_label) if load is None else load(path)
-        if not _is_finite(image):
-            count = int((~image.isfinite()).sum())
-            raise InputError(
-                f"{count} of {image.numel()} values are NaN or infinite; expected finite numbers. Replace them, for "
-                "example by the value of air, or remove the case."
-            )
+        _check_values(image)
     return image
 
 
@@ -71,12 +68,23 @@ def read_grid(path: PathLike) -> Grid:
         return form.grid(path)
 
 
-def _is_finite(image: MetaTensor) -> bool:
-    """Whether all values are, which the smallest and greatest say without a copy."""
+def _check_values(image: MetaTensor) -> None:
+    """Refuse values that are not finite, or so large that their differences are not."""
     import torch
 
-    low, high = torch.aminmax(image.as_tensor())
-    return bool(low.isfinite() and high.isfinite())
+    low, high = (float(value) for value in torch.aminmax(image.as_tensor()))  # NaN where there is one
+    if low >= -_GREATEST and high <= _GREATEST:
+        return
+    count = int((~image.isfinite()).sum())
+    if count:
+        raise InputError(
+            f"{count} of {image.numel()} values are NaN or infinite; expected finite numbers. Replace them, for "
+            "example by the value of air, or remove the case."
+        )
+    raise InputError(
+        f"its values go from {low:.4g} to {high:.4g}; expected none beyond {_GREATEST:g}. Correct the scaling in its "
+        "header, or remove the case."
+    )
 
 
 @contextmanager
@@ -89,6 +97,6 @@ def _named(path: PathLike, form: ImageFormat) -> Iterator[None]:
     except Exception as error:  # a damaged file makes Pillow, nibabel and zlib raise many kinds of error
         reason = on_one_line(" ".join(str(error).split()))
         raise InputError(
-            f"{on_one_line(path)}: cannot be read ({type(error).__name__}: {reason}); expected a complete {form.name} file. Copy or "
-            "export the file again, or remove the case."
+            f"{on_one_line(path)}: cannot be read ({type(error).__name__}: {reason}); expected a complete {form.name} "
+            "file. Copy or export the file again, or remove the case."
         ) from error

@@ -140,8 +140,8 @@ def _output_path(shape: Sequence[int], source: PathLike, folder: PathLike, endin
     path = ensure_writable_folder(folder) / f"{case_name(source)}{ending}"
     if absolute(path) == absolute(source):
         raise InputError(
-            f"The output file {on_one_line(path)} is the input image itself; expected an output folder other than the folder of the "
-            "images: choose another with --output_dir."
+            f"The output file {on_one_line(path)} is the input image itself; expected an output folder other than "
+            "the folder of the images: choose another with --output_dir."
         )
     return path
 

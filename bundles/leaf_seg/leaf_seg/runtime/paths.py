@@ -31,5 +31,11 @@ def kind_of(path: PathLike) -> str:
 
 
 def absolute(path: PathLike) -> Path:
-    """The absolute path with ``~`` and links resolved as far as they can be; a circle of links is left as it is."""
-    return Path(os.path.realpath(os.path.expanduser(path)))
+    """The absolute path with ``~`` and links resolved as far as they can be; a circle of links is left as it is.
+
+    Never raises.
+    """
+    try:
+        return Path(os.path.realpath(os.path.expanduser(path)))
+    except ValueError:  # a NUL in it
+        return Path(os.path.abspath(path))

@@ -24,5 +24,5 @@ def first_line(error: BaseException) -> str:
 
 
 def on_one_line(text: object) -> str:
-    r"""The text with line breaks and other control characters, which names of files may have, as ``\n`` and the like."""
+    r"""The text with line breaks and other control characters, which file names may have, as ``\n`` and the like."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -85,4 +86,4 @@ def _volume_limits(image: torch.Tensor) -> tuple[float, float]:
     low, high = (float(percentile(values, q)) for q in _PERCENTILES)
     if low == high:  # a few voxels in a constant background
         low, high = float(values.min()), float(values.max())
-    return (low, high) if low < high else (low, low + 1.0)
+    return (low, high) if low < high else (low, max(low + 1.0, math.nextafter(low, math.inf)))
