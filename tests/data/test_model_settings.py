@@ -59,5 +59,5 @@ def test_unfit_values(key: str, value: Any) -> None:
     ("key", "value"), [("spacing", [0.5, 1, 2.25]), ("window", [-1.5, 3]), ("image_size", [1, 8192])]
 )
 def test_fit_values(key: str, value: Any) -> None:
-    settings: dict[str, Any] = {"class_names": ["background", "Größe/α 🫀"], "image_size": [64, 64], key: value}
+    settings: dict[str, Any] = {"class_names": ["background", "Größe/b 🫀"], "image_size": [64, 64], key: value}
     assert getattr(ModelSettings(**settings), key) == tuple(value)

@@ -1,4 +1,7 @@
-"""Damaged and hostile variants of a file, the same in every run: ``for damage in damages(whole): damage.make(path)``."""
+"""Damaged and hostile variants of a file, the same in every run.
+
+``for damage in damages(whole): damage.make(path)``
+"""
 
 from __future__ import annotations
 
@@ -184,7 +187,7 @@ def _of_tiff(content: bytes) -> Iterator[Damage]:
     (count,) = struct.unpack_from("<H", content, start)
     for entry in range(count):
         offset = start + 2 + 12 * entry
-        tag, kind, number = struct.unpack_from("<HHI", content, offset)
+        tag, kind = struct.unpack_from("<HH", content, offset)
         for value in (0, 2**32 - 1):
             changed = bytearray(content)
             struct.pack_into("<I", changed, offset + 8, value)
