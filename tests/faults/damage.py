@@ -178,7 +178,22 @@ def _of_jpeg(content: bytes) -> Iterator[Damage]:
         yield _of(f"JPEG of {height} x {width}", content[:frame] + size + content[frame + 4 :], _either(width == 1))
     yield _of("JPEG of 12 bits", content[: frame - 1] + b"\x0c" + content[frame:])
     yield _of("JPEG of 9 components", content[: frame + 4] + b"\x09" + content[frame + 5 :])
+    bomb = tiff_bomb(entries=4000, size=10_000_000)
+    parts = [b"\xff\xe1" + struct.pack(">H", len(part) + 8) + b"Exif\0\0" + part for part in _parts(bomb, 60_000)]
+    yield _of("JPEG with Exif entries that share their bytes", content[:2] + b"".join(parts) + content[2:], SOUND)
     yield _of("JPEG without tables", content[:2] + content[content.index(b"\xff\xc0") :])
+
+
+def _parts(content: bytes, size: int) -> Iterator[bytes]:
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
+
+
+def tiff_bomb(entries: int = 60000, size: int = 100_000) -> bytes:
+    """A TIFF of one directory whose entries all point to the same bytes."""
+    values = 8 + 2 + 12 * entries + 4
+    directory = b"".join(struct.pack("<HHII", 1 + tag, 7, size, values) for tag in range(entries))
+    return b"II*\0" + struct.pack("<IH", 8, entries) + directory + bytes(4 + size)
 
 
 def _of_tiff(content: bytes) -> Iterator[Damage]:
@@ -195,6 +210,7 @@ def _of_tiff(content: bytes) -> Iterator[Damage]:
         changed = bytearray(content)
         struct.pack_into("<HHI", changed, offset, tag, kind, 2**31)
         yield _of(f"TIFF with 2**31 times {tag}", bytes(changed), EITHER)
+    yield _of("TIFF whose entries share their bytes", tiff_bomb())
     yield _of("TIFF of a far directory", content[:4] + struct.pack("<I", 2**31) + content[8:])
     changed = bytearray(content)
     struct.pack_into("<I", changed, start + 2 + 12 * count, start)
