@@ -11,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import nibabel as nib
@@ -25,9 +26,11 @@ from leaf_seg.transforms.preprocessing import preprocessing
 from leaf_seg.weights import load_settings
 from tests.faults.damage import EITHER, REFUSED, SOUND, Damage, chunk, damages, png_header
 from tests.faults.limited import MB, Outcome, assert_one_line, run_command_limited, run_limited
-from tests.in_process import ROOT, run_in_process
+from tests.in_process import ROOT
 
 MODEL = ROOT / "bundles" / "leaf_seg" / "models"
+Variant = tuple[Damage, Path, Path]  # where to make it, and the whole file
+END = "\x1e"  # after what the command has said of a file, and after its exit code
 SUFFIXES = (".png", ".jpg", ".tif", ".nii.gz", ".nii")
 
 
@@ -54,9 +57,8 @@ def _warm(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Let this process import what forks of it then need not."""
     folder = tmp_path_factory.mktemp("warm")
     for suffix in SUFFIXES:
-        output = folder / suffix
-        words = ("segment", whole_file(folder, suffix), output, "--model", MODEL, "--no-overlays")
-        assert run_in_process("-m", "leaf_seg", *words).returncode == 0
+        words = ("segment", whole_file(folder, suffix), folder / suffix, "--model", MODEL, "--no-overlays")
+        assert main([str(word) for word in words]) == 0
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -95,8 +97,8 @@ def test_every_variant_is_read_or_refused(tmp_path: Path, suffix: str) -> None:
     assert outcome.peak < 300 * MB
 
 
-def _all_damages(folder: Path) -> Iterator[tuple[Damage, Path, Path]]:
-    """Damage, where to make it, and the whole file; those that cost much and tell little beside others are left out."""
+def _all_damages(folder: Path) -> Iterator[Variant]:
+    """All but those that cost much and tell little beside others."""
     for suffix in SUFFIXES:
         whole = whole_file(folder, suffix)
         for number, damage in enumerate(damages(whole)):
@@ -236,21 +238,51 @@ def test_data_sets_that_go_in_a_circle(tmp_path: Path, key: str) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_warm")
 def test_the_command_segments_or_refuses_every_variant(tmp_path: Path) -> None:
-    results: dict[str, np.ndarray] = {}
+    wholes = [whole_file(tmp_path, suffix) for suffix in SUFFIXES]
+    results = {}
+    for whole in wholes:
+        assert segment(whole, tmp_path / "whole").code == 0
+        results[whole.name] = label_of(whole, tmp_path / "whole")
     wrong, count = [], 0
-    for damage, path, whole in _all_damages(tmp_path):
-        if whole.name not in results:
-            assert segment(whole, tmp_path / "whole").code == 0
-            results[whole.name] = label_of(whole, tmp_path / "whole")
-        damage.make(path)
-        count += 1
-        outcome = segment(path, tmp_path / "out")
-        try:
-            check(outcome, damage, path, tmp_path / "out", results[whole.name])
-        except AssertionError as error:
-            wrong.append(f"{whole.suffix}, {damage.name}: {error}")
+    for group in grouped(_all_damages(tmp_path), 10):
+        for damage, path, _ in group:
+            damage.make(path)
+        outcomes = segment_each([path for _, path, _ in group], tmp_path / "out")
+        for (damage, path, whole), outcome in zip(group, outcomes, strict=True):
+            count += 1
+            try:
+                check(outcome, damage, path, tmp_path / "out", results[whole.name])
+            except AssertionError as error:
+                wrong.append(f"{path.name}, {damage.name}: {error}")
     assert not wrong, "\n\n".join(wrong)
     assert count >= 220
+
+
+def grouped(items: Iterator[Variant], size: int) -> Iterator[list[Variant]]:
+    while group := list(islice(items, size)):
+        yield group
+
+
+def segment_each(sources: list[Path], output: Path) -> list[Outcome]:
+    """The command for one file after the other, in one fork: the peak and the seconds are of all."""
+
+    def run() -> int:
+        for source in sources:
+            code = 70
+            try:
+                code = main(["segment", str(source), str(output), "--model", str(MODEL), "--no-overlays"])
+            except Exception:
+                traceback.print_exc()
+            sys.stderr.write(f"{END}{code}{END}")
+        return 0
+
+    outcome = run_limited(run, memory=400 * MB, seconds=60)
+    assert outcome.code == 0, outcome.err
+    told = outcome.err.split(END)
+    return [
+        Outcome(int(code), "", err, outcome.peak, outcome.seconds)
+        for err, code in zip(told[0:-1:2], told[1::2], strict=True)
+    ]
 
 
 def check(outcome: Outcome, damage: Damage, path: Path, output: Path, expected: np.ndarray) -> None:
