@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def load_datalist(
     layout = read_layout(dataset_dir)
     splits = layout.splits
     if not layout.is_split:
-        file = Path(datalist_file).expanduser() if datalist_file else layout.root / _DATALIST_NAME
+        file = Path(os.path.expanduser(datalist_file)) if datalist_file else layout.root / _DATALIST_NAME
         splits = kept_split(splits["training"], layout.root, file, fractions, seed)
     return Datalist(**splits, class_names=layout.class_names, sha256=digest(splits, layout.root))
 

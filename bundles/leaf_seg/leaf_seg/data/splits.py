@@ -13,6 +13,7 @@ from typing import Any
 
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
+from leaf_seg.runtime.paths import FILE, kind_of
 from leaf_seg.runtime.text import shortened
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def kept_split(cases: Sequence[Case], root: Path, file: Path, fractions: Sequenc
     Raises:
         InputError: When fewer than three cases are to be split, the file is of other cases, or it cannot be written.
     """
-    if file.is_file():
+    if kind_of(file) == FILE:
         return _read_split(cases, root, file, fractions, seed)
     splits = _make_split(cases, root, fractions, seed)
     content = {
@@ -55,7 +56,7 @@ def digest(splits: Mapping[str, Sequence[Case]], root: Path) -> str:
     """SHA-256 of the splits and their paths relative to ``root``, whatever the order of the cases."""
     cases = [(split, _relative(case, root)) for split in SPLITS for case in splits[split]]
     lines = sorted(f"{split}\t{case['image']}\t{case['label']}" for split, case in cases)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def check_unique(splits: Mapping[str, Sequence[Case]], path: Path) -> None:

@@ -37,7 +37,7 @@ class CaseOverlay:
     ) -> None:
         self.class_names = list(class_names)
         self.axis = slice_directions(axis)[0]
-        self._load = Compose([LoadCase("image"), ScaleImage("image", window=window)])
+        self._load = Compose([LoadCase("image", memory_limit_gb=None), ScaleImage("image", window=window)])
 
     def __call__(self, source: str, item: Mapping[str, Any], path: Path) -> None:
         """Draw a case.

@@ -10,12 +10,10 @@ from typing import Any
 
 import itk
 import numpy as np
-from monai.data import ITKReader
-from monai.transforms import LoadImage
 
 from leaf_seg.image_io import Grid, image_suffix, read_grid, read_image, write_image, write_label, write_map
+from leaf_seg.image_io.nrrd import is_nrrd, read_nrrd
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.text import first_line
 from leaf_seg.transforms.label_map import PICTURE_AFFINE
 
 _TOLERANCE = 1e-3  # mm
@@ -137,19 +135,10 @@ def _write_nifti(array: np.ndarray, source: str, folder: str) -> Path:
 
 def _read(file: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Values, and the affine of what is no picture."""
-    if not image_suffix(file):
-        return _read_by_itk(file)
+    if is_nrrd(file):
+        return read_nrrd(file)
     values, grid = read_image(file, is_label=True)[0].numpy(), read_grid(file)
     return (values, grid.affine) if grid.is_volume else (values.T[..., None], None)
-
-
-def _read_by_itk(file: str) -> tuple[np.ndarray, np.ndarray]:
-    """Values and affine of a format of 3D Slicer's, NRRD."""
-    try:
-        label = LoadImage(reader=ITKReader(), image_only=True)(file)
-    except Exception as error:  # ITK raises many kinds
-        raise InputError(f"The label {file} cannot be read ({first_line(error)}); save it again, as NIfTI.") from error
-    return label.numpy(), label.affine.numpy()
 
 
 def _slicer_grid(grid: Grid) -> tuple[tuple[int, ...], np.ndarray]:
