@@ -335,3 +335,44 @@ def test_unfit_mirror_axes(mirror_axes: Any) -> None:
 def test_picture_has_no_third_axis(make_segmenter: Make) -> None:
     with pytest.raises(InputError, match="a picture has the axes 0 and 1"):
         segment(make_segmenter(), torch.rand(1, 1, 12, 9), mirror_axes=[2])
+
+
+@pytest.mark.parametrize("axis", [*AXES, AXES])
+@pytest.mark.parametrize("options", [{}, {"mirror_axes": (0, 2)}, {"num_samples": 2}, {"num_slices": 3}])
+def test_labels_are_the_most_probable_classes(
+    axis: str | tuple[str, ...], options: dict[str, Any], make_segmenter: Make
+) -> None:
+    network, volume = make_segmenter(), torch.rand(2, 1, *VOLUME)
+    probabilities = segment(network, volume, axis=axis, batch_size=4, **options)
+    labels = segment(network, volume, axis=axis, batch_size=4, probabilities=False, **options)
+    assert labels.dtype == torch.uint8
+    assert torch.equal(labels, probabilities.argmax(dim=1, keepdim=True).to(torch.uint8))
+    assert len(labels.unique()) > 1
+
+
+def test_mirror_images_are_put_back_where_they_belong(make_segmenter: Make) -> None:
+    network, volume = make_segmenter(), torch.rand(1, 1, *VOLUME)
+    for axis in AXES:
+        for mirrored in range(3):
+            options: dict[str, Any] = {"axis": axis, "batch_size": 3, "num_slices": 3}
+            plain = segment(network, volume, **options)
+            back = segment(network, volume.flip(2 + mirrored), **options).flip(2 + mirrored)
+            found = segment(network, volume, mirror_axes=(mirrored,), **options)
+            torch.testing.assert_close(found, (plain + back) / 2, rtol=0, atol=1e-6)
+
+
+def test_labels_of_a_volume_take_the_memory_of_a_batch() -> None:
+    """Six class maps of this volume alone would take 300 MB."""
+    from tests.faults.limited import MB, run_limited
+
+    volume = torch.zeros(1, 1, 256, 256, 200)
+    inferer = SegmentationInferer((16, 16), probabilities=False)
+
+    def run() -> int:
+        with torch.no_grad():
+            label = inferer(volume, lambda image: torch.rand(len(image), 6, 16, 16).softmax(dim=1))
+        return 0 if isinstance(label, torch.Tensor) and label.shape == (1, 1, 256, 256, 200) else 1
+
+    outcome = run_limited(run)
+    assert outcome.code == 0, outcome.err
+    assert outcome.peak < 150 * MB

@@ -130,6 +130,6 @@ def test_a_folder_on_a_full_disk() -> None:
 def test_what_is_only_looked_at_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with decoration("The overlay of case 7"):
         raise InputError("no space\nand more")
-    assert "The overlay of case 7 failed, and is left out (InputError: no space)." in caplog.text
+    assert "The overlay of case 7 failed (InputError: no space and more); the run goes on without it." in caplog.text
     with pytest.raises(KeyboardInterrupt), decoration("The overlay"):
         raise KeyboardInterrupt

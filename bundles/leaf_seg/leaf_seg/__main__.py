@@ -17,15 +17,21 @@ from leaf_seg.runtime.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, or 2 for bad input."""
+    """Run one command.
+
+    The exit code is 0, 2 for bad input found at the door, 1 where some images could not be segmented, 130 for Ctrl-C.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        return options.command(options) or 0
     except InputError as error:
-        print(f"leaf_seg: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    return 0
+        return _end(error, 2)
+
+
+def _end(error: InputError, code: int) -> int:
+    print(f"leaf_seg: {error}", file=sys.stderr)  # noqa: T201
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,11 +104,11 @@ def _convert(options: argparse.Namespace) -> None:
     logging.getLogger(__name__).info("Saved to %s. %s", options.to, converted.usage.format(folder=options.to))
 
 
-def _segment(options: argparse.Namespace) -> None:
+def _segment(options: argparse.Namespace) -> int:
     sources = [case["image"] for case in list_images(options.input)]
 
-    from tqdm import tqdm
-
+    from leaf_seg.inference.faults import FaultyImages
+    from leaf_seg.inference.segment_files import segment_files
     from leaf_seg.inference.segmentation_writer import SegmentationWriter
     from leaf_seg.inference.segmenter import load
 
@@ -115,14 +121,13 @@ def _segment(options: argparse.Namespace) -> None:
         axis=segmenter.settings.axis,
         window=segmenter.settings.window,
     )
-    writer.begin(sources)
-    for source in tqdm(sources, desc="Segmenting", unit="image"):
-        result = segmenter(source, num_samples=options.num_samples)
-        item = {"pred": result.label[None], "probabilities": result.probabilities}
-        if result.variance is not None and result.entropy is not None:
-            item |= {"variance": result.variance[None], "entropy": result.entropy[None]}
-        writer.save(source, item)
-    writer.tell()
+    try:
+        segment_files(segmenter, sources, writer, options.num_samples)
+    except FaultyImages as error:
+        return _end(error, 1)
+    except KeyboardInterrupt:
+        return 130  # as of a shell's command that Ctrl-C ends
+    return 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any, cast
 from ignite.engine import Engine, Events
 
 from leaf_seg.inference.segmentation_writer import SegmentationWriter
+from leaf_seg.inference.tolerant_dataset import FAULT
 from leaf_seg.runtime.files import ensure_writable_folder
 
 
@@ -14,7 +15,8 @@ class SegmentationSaver(SegmentationWriter):
     """Ignite handler that writes every case of an evaluator that decollates.
 
     Every item of ``engine.state.output`` holds what :meth:`~leaf_seg.inference.SegmentationWriter.save` takes, and
-    every item of ``engine.state.batch`` "image", a MetaTensor that knows its file.
+    every item of ``engine.state.batch`` "image", a MetaTensor that knows its file; or "image", a file, and "fault", the
+    reason why it cannot be segmented.
     """
 
     def attach(self, engine: Engine) -> None:
@@ -27,6 +29,7 @@ class SegmentationSaver(SegmentationWriter):
         engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_batch)
         engine.add_event_handler(Events.COMPLETED, self.tell)
+        engine.add_event_handler(Events.INTERRUPT, self.tell)
 
     def _begin(self, engine: Engine) -> None:
         """Find name clashes before the first case is computed, where the data set lists its cases."""
@@ -36,4 +39,7 @@ class SegmentationSaver(SegmentationWriter):
     def _save_batch(self, engine: Engine) -> None:
         batch, output = cast(list[Any], engine.state.batch), cast(list[Any], engine.state.output)
         for case, item in zip(batch, output, strict=True):
+            if FAULT in case:
+                self.give_up(case["image"], case[FAULT])
+                continue
             self.save(str(case["image"].meta["filename_or_obj"]), item)

@@ -9,11 +9,14 @@ from typing import Any, cast
 from ignite.engine import Engine, Events
 
 from leaf_seg.image_io.listing import case_name
+from leaf_seg.runtime.decoration import decoration
 from leaf_seg.visual.case_overlay import CaseOverlay
 
 
 class ValidationOverlays:
     """Ignite handler that draws ``<folder>/<case>_epoch_0010.png`` for the first cases of every validation.
+
+    One that cannot be drawn is left out.
 
     For an evaluator that decollates, with batches of one case.
 
@@ -39,4 +42,5 @@ class ValidationOverlays:
         batch, output = cast(list[Any], engine.state.batch), cast(list[Any], engine.state.output)
         for case, item in zip(batch, output, strict=True):
             source = str(case["image"].meta["filename_or_obj"])
-            self.draw(source, item, self.folder / f"{case_name(source)}_epoch_{engine.state.epoch:04d}.png")
+            with decoration(f"The overlay of {source}"):
+                self.draw(source, item, self.folder / f"{case_name(source)}_epoch_{engine.state.epoch:04d}.png")

@@ -8,6 +8,7 @@ from leaf_seg.inference.inferers import (
     inferer_for,
 )
 from leaf_seg.inference.segmentation_writer import SegmentationWriter
+from leaf_seg.inference.tolerant_dataset import TolerantDataset
 
 __all__ = [
     "AutocastInferer",
@@ -15,5 +16,6 @@ __all__ = [
     "RoundTripInferer",
     "SegmentationInferer",
     "SegmentationWriter",
+    "TolerantDataset",
     "inferer_for",
 ]

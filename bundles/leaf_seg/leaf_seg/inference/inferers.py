@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from monai.data import MetaTensor
@@ -14,9 +14,9 @@ from monai.utils import convert_to_tensor
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.data.slicing import (
     check_mirror_axes,
-    from_slices,
     resize_image,
     resize_label,
+    slice_axis,
     slice_channels,
     slice_directions,
     to_slices,
@@ -26,6 +26,7 @@ from leaf_seg.runtime.distributed import bare
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import autocast
 from leaf_seg.runtime.values import parse_bool
+from leaf_seg.transforms.most_probable import most_probable
 
 
 class AutocastInferer(SimpleInferer):
@@ -64,6 +65,9 @@ class HypothesisMaps:
 class SegmentationInferer(Inferer):
     """Goes through pictures and volumes slice by slice, in batches, at the network's size, and back to native size.
 
+    What a batch of slices gives is put where it belongs at once, class by class, so that beside the result only a
+    batch is held.
+
     Args:
         image_size: (H, W) that the network works at.
         axis: slicing direction of volumes in RAS orientation: "sagittal", "coronal" or "axial"; or several: the mean of
@@ -72,6 +76,8 @@ class SegmentationInferer(Inferer):
         batch_size: slices, or hypotheses of slices, at a time; the result depends on it by rounding only.
         num_samples: hypotheses per image, drawn with noise seeds noise_seed + i; the image is encoded once.
         noise_seed: of the first hypothesis; the network's own unless given.
+        probabilities: False returns labels, unless there is uncertainty, which needs the probabilities; of one slicing
+            direction without mirror images the probabilities of a batch only are then held.
         uncertainty: return :class:`HypothesisMaps` instead of probabilities alone.
         precision: "fp32", "bf16" or "fp16".
         mirror_axes: spatial axes along which the image is mirrored, segmented once more and mirrored back; the result
@@ -93,6 +99,7 @@ class SegmentationInferer(Inferer):
         precision: str = "fp32",
         mirror_axes: Sequence[int] = (),
         noise_seed: int | None = None,
+        probabilities: bool = True,
     ) -> None:
         super().__init__()
         if num_samples < 1 or batch_size < 1:
@@ -111,6 +118,19 @@ class SegmentationInferer(Inferer):
         self.precision = precision
         self.mirror_axes = check_mirror_axes(mirror_axes)
         self.noise_seed = noise_seed
+        self.probabilities = probabilities or uncertainty
+
+    def check(self, network: Callable[..., Any], device: torch.device) -> None:
+        """Find out before the first image what would go wrong with every one.
+
+        Raises:
+            InputError: When the network draws no hypotheses but several are asked for, or the device does not have the
+                precision.
+        """
+        autocast(device, self.precision)
+        if self.num_samples > 1 or self.noise_seed is not None:
+            diffusion_model: SavedNetwork = bare(network)
+            diffusion_model.noise_seeds(self.num_samples)
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
@@ -124,41 +144,75 @@ class SegmentationInferer(Inferer):
                 [N, K, H, W].
 
         Returns:
-            Class probabilities [B, K, *spatial] float32, or :class:`HypothesisMaps`; MetaTensors if the input is one.
+            Class probabilities [B, K, *spatial] float32, or :class:`HypothesisMaps`, or without probabilities labels,
+            uint8 [B, 1, *spatial]; MetaTensors if the input is one.
         """
         images = convert_to_tensor(inputs, track_meta=False)
-        maps = torch.stack([self._one_image(image, network) for image in images])  # [B, K (+ 1), *spatial]
+        answers = [self._one_image(image, network) for image in images]
+        maps = torch.stack(answers) if len(answers) > 1 else answers[0][None]  # [B, K (+ 1) or 1, *spatial]
         if not self.uncertainty:
             return _like(maps, inputs)
         probabilities, variance = maps[:, :-1], maps[:, -1:]
-        entropy = torch.special.entr(probabilities).sum(dim=1, keepdim=True)
+        entropy = torch.special.entr(probabilities[:, :1])
+        for channel in range(1, probabilities.shape[1]):
+            entropy += torch.special.entr(probabilities[:, channel : channel + 1])
         return HypothesisMaps(*(_like(array, inputs) for array in (probabilities, variance, entropy)))
 
     def _one_image(self, image: torch.Tensor, network: Callable[..., Any]) -> torch.Tensor:
-        """Mean over slicing directions and mirror images, [K (+ 1), *spatial]."""
+        """Mean over slicing directions and mirror images, [K (+ 1), *spatial]; or labels [1, *spatial]."""
         axes = self.axes if image.ndim == 4 else self.axes[:1]
-        total = sum(self._along(image, axis, network) for axis in axes)
-        for mirrored in self.mirror_axes:
-            if mirrored >= image.ndim - 1:
+        if not self.probabilities and len(axes) == 1 and not self.mirror_axes:
+            return self._labels(image, axes[0], network)
+        total = torch.zeros(0)
+        for mirrored in (None, *self.mirror_axes):
+            if mirrored is not None and mirrored >= image.ndim - 1:
                 raise InputError(f"mirror_axes has {mirrored}; a picture has the axes 0 and 1.")
-            flipped = image.flip(1 + mirrored)
+            seen = image if mirrored is None else image.flip(1 + mirrored)
             for axis in axes:
-                total = total + self._along(flipped, axis, network).flip(1 + mirrored)
-        return cast(torch.Tensor, total) / (len(axes) * (1 + len(self.mirror_axes)))
+                for place, hypotheses in self._along(to_slices(seen, axis), network):
+                    if not len(total):  # now the number of classes is known
+                        channels = hypotheses.shape[2] + self.uncertainty
+                        total = torch.zeros((channels, *image.shape[1:]), device=hypotheses.device)
+                    self._add(to_slices(total, axis), place, hypotheses, _slice_dimension(image, axis, mirrored))
+        total /= len(axes) * (1 + len(self.mirror_axes))
+        return total if self.probabilities else most_probable(total)[None]
 
-    def _along(self, image: torch.Tensor, axis: str, network: Callable[..., Any]) -> torch.Tensor:
-        slices = to_slices(image, axis)  # [S, C, H, W]
-        native = tuple(slices.shape[2:])
-        batches = []
+    def _labels(self, image: torch.Tensor, axis: str, network: Callable[..., Any]) -> torch.Tensor:
+        """Labels [1, *spatial] of one slicing direction, each batch of slices reduced as it comes."""
+        label = torch.zeros((1, *image.shape[1:]), dtype=torch.uint8, device=image.device)
+        slices = to_slices(label, axis)  # [S, 1, H, W]
+        for place, hypotheses in self._along(to_slices(image, axis), network):
+            maps = (self._resized(hypotheses, k, slices.shape[2:]) for k in range(hypotheses.shape[2]))
+            slices[place] = most_probable(_mean(found) for found in maps)
+        return label
+
+    def _along(self, slices: torch.Tensor, network: Callable[..., Any]) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Batch by batch of slices [S, C, H, W] which they are, and their hypotheses [num_samples, N, K, h, w]."""
         for start in range(0, len(slices), self.batch_size):
             indices = range(start, min(start + self.batch_size, len(slices)))
             with autocast(slices.device, self.precision):
                 hypotheses = self._hypotheses(self._network_input(slices, indices), network)
-            batches.append(self._combine(hypotheses, native))
-        return from_slices(torch.cat(batches), axis, is_volume=image.ndim == 4)
+            yield slice(indices.start, indices.stop), hypotheses
 
-    def _network_input(self, slices: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
-        return resize_image(slice_channels(slices, indices, self.num_slices), self.image_size)  # [N, 3, h, w]
+    def _add(self, total: torch.Tensor, place: slice, hypotheses: torch.Tensor, mirrored: int | None) -> None:
+        """Add what hypotheses say of some slices to the sums [S, K (+ 1), H, W].
+
+        The slices are of an image that is mirrored along the dimension ``mirrored`` of the sums.
+        """
+        if mirrored == 0:
+            place = slice(len(total) - place.stop, len(total) - place.start)
+        for k in range(hypotheses.shape[2]):
+            found = self._resized(hypotheses, k, total.shape[2:])
+            total[place, k : k + 1] += _as_it_was(_mean(found), mirrored)
+            if self.uncertainty:
+                total[place, -1:] += _as_it_was(found.var(dim=0, correction=0), mirrored)
+
+    def _network_input(self, slices: torch.Tensor, indices: range) -> torch.Tensor:
+        """[N, 3, h, w] of slices [S, C, H, W]."""
+        reach = self.num_slices // 2  # of the neighbours, that are channels
+        first, last = max(indices.start - reach, 0), min(indices.stop + reach, len(slices))
+        resized = resize_image(slices[first:last], self.image_size)
+        return slice_channels(resized, [index - first for index in indices], self.num_slices)
 
     def _hypotheses(self, images: torch.Tensor, network: Any) -> torch.Tensor:
         """Class probabilities [num_samples, N, K, h, w] of images [N, 3, h, w]."""
@@ -170,13 +224,10 @@ class SegmentationInferer(Inferer):
             seeds = range(self.noise_seed, self.noise_seed + self.num_samples)
         return diffusion_model.hypotheses(images, seeds, self.batch_size)
 
-    def _combine(self, hypotheses: torch.Tensor, native: Sequence[int]) -> torch.Tensor:
-        resized = torch.stack([resize_image(h.float(), native) for h in hypotheses])  # [num_samples, N, K, H, W]
-        mean = resized.mean(dim=0)
-        if not self.uncertainty:
-            return mean
-        variance = resized.var(dim=0, correction=0).sum(dim=1, keepdim=True)
-        return torch.cat([mean, variance], dim=1)
+    def _resized(self, hypotheses: torch.Tensor, k: int, size: Sequence[int]) -> torch.Tensor:
+        """Probabilities of one class, [num_samples, N, 1, H, W] from [num_samples, N, K, h, w]."""
+        resized = [resize_image(hypothesis[:, k : k + 1].float(), size) for hypothesis in hypotheses]
+        return torch.stack(resized) if len(resized) > 1 else resized[0][None]
 
 
 def inferer_for(
@@ -186,8 +237,12 @@ def inferer_for(
     uncertainty: bool | str = False,
     precision: str = "fp32",
     noise_seed: int | None = None,
+    probabilities: bool | str = True,
 ) -> SegmentationInferer:
     """The inferer of a model; arguments as of :class:`SegmentationInferer`.
+
+    Where images are resampled to the model's spacing there always are probabilities: which class is the most probable
+    is known only when they have been resampled back.
 
     Raises:
         InputError: When they do not fit.
@@ -202,6 +257,7 @@ def inferer_for(
         precision=precision,
         mirror_axes=settings.mirror_axes,
         noise_seed=noise_seed,
+        probabilities=parse_bool(probabilities, "probabilities") or settings.spacing is not None,
     )
 
 
@@ -210,8 +266,25 @@ def _like(maps: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
     return MetaTensor(maps).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else maps
 
 
+def _mean(found: torch.Tensor) -> torch.Tensor:
+    """Mean over hypotheses, [N, 1, H, W] from [num_samples, N, 1, H, W]."""
+    return found.mean(dim=0) if len(found) > 1 else found[0]
+
+
+def _as_it_was(values: torch.Tensor, mirrored: int | None) -> torch.Tensor:
+    return values if mirrored is None else values.flip(mirrored)
+
+
+def _slice_dimension(image: torch.Tensor, axis: str, mirrored: int | None) -> int | None:
+    """Dimension of slices [S, C, H, W] that a spatial axis of their picture [C, H, W] or volume [C, X, Y, Z] is."""
+    if mirrored is None or image.ndim == 3:
+        return None if mirrored is None else 2 + mirrored
+    in_plane = [array_axis for array_axis in range(3) if array_axis != slice_axis(axis)]
+    return 2 + in_plane.index(mirrored) if mirrored in in_plane else 0
+
+
 class RoundTripInferer(SegmentationInferer):
     """Sends label maps, instead of images, through a :class:`~leaf_seg.networks.reconstruction.MaskRoundTrip`."""
 
-    def _network_input(self, slices: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+    def _network_input(self, slices: torch.Tensor, indices: range) -> torch.Tensor:
         return resize_label(slices[list(indices)], self.image_size)  # [N, 1, h, w]

@@ -13,6 +13,8 @@ from monai.utils import convert_to_numpy
 
 from leaf_seg.image_io.listing import case_name
 from leaf_seg.image_io.writing import class_file_names, write_label, write_map, write_probabilities
+from leaf_seg.inference.faults import FaultyImages, memory_fault_of
+from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder
 from leaf_seg.runtime.text import on_one_line
@@ -60,6 +62,8 @@ class SegmentationWriter:
         self.save_overlays = parse_bool(save_overlays, "save_overlays")
         self._sources: dict[str, str] = {}  # case name -> image file
         self._maps: dict[str, str] = {}  # name of a picture's probability map -> image file
+        self._faults: dict[str, str] = {}  # image file -> why it is not segmented
+        self._written = 0
         if self.save_overlays:
             from leaf_seg.visual.case_overlay import CaseOverlay  # without overlays nobody waits for matplotlib
 
@@ -72,7 +76,7 @@ class SegmentationWriter:
             InputError: When two of them would be written as the same case, or the output folder cannot be written to.
         """
         ensure_writable_folder(self.output_dir)
-        self._sources, self._maps = {}, {}
+        self._sources, self._maps, self._faults, self._written = {}, {}, {}, 0
         for source in sources:
             self._claim(source)
 
@@ -85,10 +89,56 @@ class SegmentationWriter:
                 [1, *spatial] (drawn), "variance" and "entropy" [1, *spatial] and, where they are to be saved,
                 "probabilities" [K, *spatial].
 
+        For want of memory the case is given up. An overlay that cannot be drawn is left out.
+
         Raises:
             InputError: When another image has been written as the same case, or a file cannot be written.
         """
         self._claim(source)
+        try:
+            self._write(source, item)
+        except Exception as error:
+            reason = memory_fault_of(error, source)
+            if reason is None:
+                raise
+            self.give_up(source, reason)
+            return
+        self._written += 1
+        if self.save_overlays:
+            with decoration(f"The overlay of {source}"):
+                self._draw(source, item, self.output_dir / "overlays" / f"{case_name(source)}.png")
+
+    def give_up(self, source: str, reason: str) -> None:
+        """Note that an image cannot be segmented, and why."""
+        self._claim(source)
+        self._faults[source] = reason
+
+    def tell(self) -> None:
+        """Log what was written and where, of how many images, and which could not be segmented."""
+        total = len(self._sources)
+        number = f"{self._written}" if self._written == total else f"{self._written} of {total}"
+        logger.info("%s label maps: %s", number, self.output_dir.resolve())
+        if self.save_overlays and self._written:
+            logger.info("overlays to look at: %s", (self.output_dir / "overlays").resolve())
+        if total > 1:  # one image's fault is what the command ends with
+            for reason in self._faults.values():
+                logger.error("not segmented: %s", reason)
+
+    def conclude(self) -> None:
+        """End as what was told.
+
+        Raises:
+            FaultyImages: When some images could not be segmented.
+        """
+        if len(self._sources) == 1 and self._faults:
+            raise FaultyImages(*self._faults.values())
+        if self._faults:
+            raise FaultyImages(
+                f"{len(self._faults)} of {len(self._sources)} images could not be segmented, for the reasons above; "
+                "the others are written. Repair or remove these, and segment them again."
+            )
+
+    def _write(self, source: str, item: Mapping[str, Any]) -> None:
         pred = convert_to_numpy(item["pred"])[0]
         write_label(pred, source, self.output_dir)
         if self.save_probabilities:
@@ -97,14 +147,6 @@ class SegmentationWriter:
         for name, maximum in (("variance", 1.0), ("entropy", math.log(len(self.class_names)))):
             if name in item:
                 write_map(convert_to_numpy(item[name])[0], source, self.output_dir / "uncertainty", name, maximum)
-        if self.save_overlays:
-            self._draw(source, item, self.output_dir / "overlays" / f"{case_name(source)}.png")
-
-    def tell(self) -> None:
-        """Log what was written and where."""
-        logger.info("%d label maps: %s", len(self._sources), self.output_dir.resolve())
-        if self.save_overlays:
-            logger.info("overlays to look at: %s", (self.output_dir / "overlays").resolve())
 
     def _claim(self, source: str) -> None:
         source = os.path.abspath(source)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.transforms import Compose
 from monai.utils import convert_to_tensor
 
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
-from leaf_seg.inference.inferers import HypothesisMaps, inferer_for
+from leaf_seg.inference.inferers import HypothesisMaps, SegmentationInferer, inferer_for
 from leaf_seg.networks import SavedNetwork
 from leaf_seg.runtime.devices import select_device
 from leaf_seg.runtime.errors import InputError, input_error_in
+from leaf_seg.transforms.most_probable import most_probable
+from leaf_seg.transforms.native_label import NativeLabel
 from leaf_seg.transforms.preprocessing import preprocessing, undone
 from leaf_seg.weights import load_network, load_settings
 
@@ -27,17 +31,27 @@ class Segmentation:
 
     Attributes:
         label: class indices, uint8 [*spatial].
-        probabilities: class probabilities, float32 [K, *spatial], background first.
         class_names: K names.
         variance: variance over the hypotheses, summed over the classes, float32 [*spatial]; None for one hypothesis.
         entropy: entropy of the mean probabilities in nats, float32 [*spatial]; None for one hypothesis.
     """
 
     label: np.ndarray
-    probabilities: np.ndarray
     class_names: tuple[str, ...]
     variance: np.ndarray | None = None
     entropy: np.ndarray | None = None
+    _probabilities: np.ndarray | None = None
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Class probabilities, float32 [K, *spatial], background first.
+
+        Raises:
+            ValueError: When the image was segmented without.
+        """
+        if self._probabilities is None:
+            raise ValueError("the image was segmented with probabilities=False; segment it without that argument.")
+        return self._probabilities
 
 
 class Segmenter:
@@ -68,12 +82,21 @@ class Segmenter:
         self.batch_size = batch_size
         self.memory_limit_gb = memory_limit_gb
 
+    def check(self, num_samples: int = 1) -> None:
+        """Find out before the first image what would go wrong with every one.
+
+        Raises:
+            InputError: When precision, batch size or number of hypotheses do not fit device or network.
+        """
+        self._inferer(num_samples).check(self.network, self.device)
+
     def __call__(
         self,
         image: str | os.PathLike[str] | np.ndarray,
         affine: np.ndarray | None = None,
         num_samples: int = 1,
         noise_seed: int | None = None,
+        probabilities: bool = True,
     ) -> Segmentation:
         """Segment one image.
 
@@ -84,6 +107,8 @@ class Segmenter:
                 files and pictures.
             num_samples: hypotheses; from 2 on the result has variance and entropy.
             noise_seed: of the first hypothesis; the model's own unless given.
+            probabilities: False leaves the result without class probabilities, which for a large image or volume take
+                many times the memory of its labels.
 
         Raises:
             InputError: When the file or the array cannot be segmented.
@@ -95,21 +120,42 @@ class Segmenter:
             data = prepare({"image": source})
         except RuntimeError as error:  # MONAI wraps what a transform raises
             raise input_error_in(error) or error from None
-        inferer = inferer_for(self.settings, self.batch_size, num_samples, num_samples > 1, self.precision, noise_seed)
-        with torch.inference_mode():
+        inferer = self._inferer(num_samples, noise_seed, probabilities)
+        with torch.no_grad():
             result = inferer(data["image"][None].to(self.device), self.network)
-        maps = vars(result) if isinstance(result, HypothesisMaps) else {"probabilities": result}
-        data |= {
-            name: MetaTensor(convert_to_tensor(array, track_meta=False)[0].cpu().clone())
-            for name, array in maps.items()
-        }
-        data = undone(prepare, list(maps))(data)
-        native = {name: np.asarray(data[name]) for name in maps}
+        maps = dict(vars(result)) if isinstance(result, HypothesisMaps) else {"probabilities": result}
+        for name in list(maps):
+            data[name] = MetaTensor(convert_to_tensor(maps.pop(name), track_meta=False)[0].cpu())
+        del result
+        return self._in_native_grid(data, prepare, probabilities)
+
+    def _inferer(
+        self, num_samples: int, noise_seed: int | None = None, probabilities: bool = True
+    ) -> SegmentationInferer:
+        return inferer_for(
+            self.settings,
+            self.batch_size,
+            num_samples,
+            num_samples > 1,
+            self.precision,
+            noise_seed,
+            probabilities,
+        )
+
+    def _in_native_grid(self, data: dict[Any, Any], prepare: Compose, probabilities: bool) -> Segmentation:
+        """The result, from maps of the prepared image, or labels of it under the name of probabilities."""
+        names = [name for name in ("probabilities", "variance", "entropy") if name in data]
+        if not probabilities:
+            data = NativeLabel(undone(prepare, ["probabilities"]), "probabilities")(data)
+        for name in names[0 if probabilities else 1 :]:
+            data = undone(prepare, [name])(data)
+        native = {name: convert_to_tensor(data[name], track_meta=False) for name in names}
+        main = native.pop("probabilities")
         return Segmentation(
-            label=native["probabilities"].argmax(axis=0).astype(np.uint8),
+            label=(most_probable(main) if probabilities else main[0]).numpy(),
             class_names=self.settings.class_names,
-            probabilities=native.pop("probabilities"),
-            **{name: array[0] for name, array in native.items()},
+            _probabilities=main.numpy() if probabilities else None,
+            **{name: array[0].numpy() for name, array in native.items()},
         )
 
 

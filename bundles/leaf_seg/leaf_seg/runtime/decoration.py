@@ -1,4 +1,4 @@
-"""What a run does for people to look at, and can do without."""
+"""What a run can do without: figures, records elsewhere."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from leaf_seg.runtime.text import first_line
-
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def decoration(what: str) -> Iterator[None]:
-    """Log what goes wrong in the block in one line, and go on: a figure must not cost a training or a result.
+    """Let the run go on when this part of it fails, and say so in one line.
 
     Args:
-        what: is done in the block, such as "The overlay of case 7".
+        what: begins the line, as in "The overlay of case_1".
     """
     try:
         yield
-    except Exception as error:  # of whatever library
-        logger.error("%s failed, and is left out (%s: %s).", what, type(error).__name__, first_line(error))
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        logger.error("%s failed (%s: %s); the run goes on without it.", what, type(error).__name__, reason)

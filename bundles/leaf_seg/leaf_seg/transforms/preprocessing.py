@@ -9,9 +9,11 @@ from monai.transforms import AsDiscreted, Compose, CopyItemsd, Invertd, Orientat
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.values import parse_bool
 from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.check_spacing import CheckSpacing
 from leaf_seg.transforms.load_case import LoadCase
+from leaf_seg.transforms.native_label import NativeLabel
 from leaf_seg.transforms.scale_image import ScaleImage
 
 MAPS = ("pred", "variance", "entropy")  # what an evaluator gives for an image, in the grid of the prepared image
@@ -54,10 +56,15 @@ def undone(preprocessing: Compose, keys: Sequence[str] = MAPS) -> Invertd:
     return Invertd(keys, preprocessing, orig_keys="image", nearest_interp=False, allow_missing_keys=True)
 
 
-def postprocessing(preprocessing: Compose) -> Compose:
+def postprocessing(preprocessing: Compose, probabilities: bool | str = True) -> Compose:
     """From what an evaluator gives to maps in the grid of the file: "pred" becomes class indices, "probabilities" new.
 
     Args:
         preprocessing: that the image went through.
+        probabilities: whether "probabilities" are wanted; without them there is less to hold, and "pred" may be labels
+            already, as of a :class:`~leaf_seg.inference.SegmentationInferer` without probabilities.
     """
+    if not parse_bool(probabilities, "probabilities"):
+        others = [name for name in MAPS if name != "pred"]
+        return Compose([undone(preprocessing, others), NativeLabel(undone(preprocessing, ["pred"]))])
     return Compose([undone(preprocessing), CopyItemsd("pred", names="probabilities"), AsDiscreted("pred", argmax=True)])

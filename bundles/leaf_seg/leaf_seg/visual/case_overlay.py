@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from monai.data import MetaTensor
-from monai.transforms import Compose, Orientation
+import numpy as np
+from monai.data.utils import affine_to_spacing
 from monai.utils import convert_to_numpy
+from nibabel.orientations import apply_orientation, io_orientation
 
 from leaf_seg.data.slicing import slice_directions
 from leaf_seg.runtime.files import ensure_writable_folder
 from leaf_seg.transforms.load_case import LoadCase
 from leaf_seg.transforms.scale_image import ScaleImage
-from leaf_seg.visual.overlay import save_overlay
+from leaf_seg.visual.overlay import MAX_PIXELS, save_overlay
 
 
 class CaseOverlay:
@@ -37,7 +39,8 @@ class CaseOverlay:
     ) -> None:
         self.class_names = list(class_names)
         self.axis = slice_directions(axis)[0]
-        self._load = Compose([LoadCase("image", memory_limit_gb=None), ScaleImage("image", window=window)])
+        self._load = LoadCase("image", memory_limit_gb=None)
+        self._scale = ScaleImage("image", window=window)
 
     def __call__(self, source: str, item: Mapping[str, Any], path: Path) -> None:
         """Draw a case.
@@ -48,19 +51,25 @@ class CaseOverlay:
             path: PNG to write.
         """
         image = self._load({"image": source})["image"]
-        arrays = {name: item[name] for name in ("pred", "label", "entropy") if item.get(name) is not None}
+        arrays = {n: convert_to_numpy(item[n]) for n in ("pred", "label", "entropy") if item.get(n) is not None}
+        affine, is_volume = image.affine, image.ndim == 4
+        if not is_volume:  # what would not be drawn need not be scaled
+            step = math.ceil(max(image.shape[1:]) / MAX_PIXELS)
+            image = image[:, ::step, ::step]
+            arrays = {name: array[:, ::step, ::step] for name, array in arrays.items()}
+        arrays["image"] = convert_to_numpy(self._scale({"image": image})["image"])
+        del image
         spacing = None
-        if image.ndim == 4:  # a volume
-            orient = Orientation("RAS", labels=None)
-            arrays = {n: orient(MetaTensor(convert_to_numpy(a), affine=image.affine)) for n, a in arrays.items()}
-            image = orient(image)
-            spacing = cast(MetaTensor, image).pixdim.tolist()
+        if is_volume:
+            to_ras = io_orientation(affine.numpy())
+            spacing = affine_to_spacing(affine).numpy()[np.argsort(to_ras[:, 0])].tolist()
+            arrays = {name: apply_orientation(array[0], to_ras)[None] for name, array in arrays.items()}  # views
         ensure_writable_folder(path.parent)
         save_overlay(
-            convert_to_numpy(image),
+            arrays.pop("image"),
             path=path,
             class_names=self.class_names,
             spacing=spacing,
             axis=self.axis,
-            **{name: convert_to_numpy(array)[0] for name, array in arrays.items()},
+            **{name: array[0] for name, array in arrays.items()},
         )

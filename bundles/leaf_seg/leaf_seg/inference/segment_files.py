@@ -1,0 +1,60 @@
+"""Segments files one after the other, without configs or engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from leaf_seg.inference.faults import fault_of
+from leaf_seg.inference.segmentation_writer import SegmentationWriter
+from leaf_seg.inference.segmenter import Segmenter
+
+
+def segment_files(
+    segmenter: Segmenter, sources: Sequence[str], writer: SegmentationWriter, num_samples: int = 1
+) -> None:
+    """Segment images and write what they give; an image that cannot be segmented does not stop the others.
+
+    Args:
+        segmenter: of a trained model.
+        sources: image files.
+        writer: of the results, which says at the end, or when interrupted, what was written.
+        num_samples: hypotheses of an image.
+
+    Raises:
+        InputError: Before the first image, when the options fit none or two images would be written as the same case;
+            later, when a result cannot be written.
+        FaultyImages: At the end, when some images could not be segmented.
+    """
+    segmenter.check(num_samples)
+    writer.begin(sources)
+    try:
+        for source in tqdm(sources, desc="Segmenting", unit="image"):
+            try:
+                item = _segmented(segmenter, source, num_samples, writer.save_probabilities)
+            except Exception as error:
+                reason = fault_of(error, source)
+                if reason is None:
+                    raise
+                writer.give_up(source, reason)
+            else:
+                writer.save(source, item)
+                del item  # before the next image is read
+    except KeyboardInterrupt:
+        writer.tell()
+        raise
+    writer.tell()
+    writer.conclude()
+
+
+def _segmented(segmenter: Segmenter, source: str, num_samples: int, probabilities: bool) -> dict[str, Any]:
+    """What the writer takes of one image."""
+    result = segmenter(source, num_samples=num_samples, probabilities=probabilities)
+    item = {"pred": result.label[None]}
+    if probabilities:
+        item["probabilities"] = result.probabilities
+    if result.variance is not None and result.entropy is not None:
+        item |= {"variance": result.variance[None], "entropy": result.entropy[None]}
+    return item
