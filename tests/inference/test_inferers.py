@@ -337,7 +337,7 @@ def test_picture_has_no_third_axis(make_segmenter: Make) -> None:
         segment(make_segmenter(), torch.rand(1, 1, 12, 9), mirror_axes=[2])
 
 
-@pytest.mark.parametrize("axis", [*AXES, AXES])
+@pytest.mark.parametrize("axis", ["coronal", AXES])
 @pytest.mark.parametrize("options", [{}, {"mirror_axes": (0, 2)}, {"num_samples": 2}, {"num_slices": 3}])
 def test_labels_are_the_most_probable_classes(
     axis: str | tuple[str, ...], options: dict[str, Any], make_segmenter: Make
@@ -354,7 +354,7 @@ def test_mirror_images_are_put_back_where_they_belong(make_segmenter: Make) -> N
     network, volume = make_segmenter(), torch.rand(1, 1, *VOLUME)
     for axis in AXES:
         for mirrored in range(3):
-            options: dict[str, Any] = {"axis": axis, "batch_size": 3, "num_slices": 3}
+            options: dict[str, Any] = {"axis": axis, "batch_size": 5, "num_slices": 3}
             plain = segment(network, volume, **options)
             back = segment(network, volume.flip(2 + mirrored), **options).flip(2 + mirrored)
             found = segment(network, volume, mirror_axes=(mirrored,), **options)
