@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from leaf_seg.data.splits import SPLITS, Case, Splits, check_unique, is_case, load_json
+from leaf_seg.data.splits import SPLITS, Case, Splits, check_unique, is_case
 from leaf_seg.image_io.formats import image_suffix, suffixes
 from leaf_seg.image_io.listing import case_name, image_files
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.json_file import read_json_object
 from leaf_seg.runtime.text import shortened
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def read_layout(dataset_dir: str) -> Layout:
 
 def _read_datalist(path: Path) -> Layout:
     """A MONAI datalist or the Decathlon's ``dataset.json``, which are nearly the same."""
-    content = load_json(path)
+    content = read_json_object(path)
     if not isinstance(content.get("training", []), list) or not {*SPLITS, "test"} & set(content):
         raise InputError(
             f"{path}: has the keys {', '.join(content) or '(none)'}; expected the list training, and validation and "
@@ -158,7 +159,7 @@ def _read_split_file(path: Path, all_cases: Sequence[Case]) -> Splits:
     cases = {Path(case["image"]).name: case for case in all_cases}
     if len(cases) < len(all_cases):
         raise InputError(f"{path}: names images by their file names, but some images have the same; rename those.")
-    content = load_json(path)
+    content = read_json_object(path)
     if not content or not set(content) <= set(SPLITS) or not all(isinstance(names, list) for names in content.values()):
         raise InputError(
             f"{path}: has the keys {', '.join(content) or '(none)'}; expected lists of file names under "

@@ -21,3 +21,10 @@ def shortened(names: Iterable[str], limit: int = 5) -> str:
 def first_line(error: BaseException) -> str:
     """The gist of a library's error of many lines; its kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def one_line(thing: object, limit: int = 300) -> str:
+    """The text of a thing that somebody else has made, as one printable line of so many characters at most."""
+    text = " ".join(str(thing)[: 4 * limit].split()) or type(thing).__name__
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= limit else f"{text[: limit - 4]} ..."
