@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -69,6 +70,9 @@ def _read_safetensors(path: Path) -> State:
             header = int.from_bytes(file.read(8), "little")
         if header > min(_MAX_HEADER, path.stat().st_size):
             raise ValueError(f"a header of {header} bytes")
+        with safe_open(path, framework="pt") as opened:
+            if len(opened.keys()) > MAX_TENSORS:
+                raise ValueError(f"{len(opened.keys())} tensors, at most {MAX_TENSORS} expected")
         return load_file(path)
     except Exception as error:  # damage shows in many kinds
         raise _damaged(path, error) from error
