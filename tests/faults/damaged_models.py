@@ -79,7 +79,7 @@ def settings() -> list[Damage]:
     kinds = [
         _setting(("network", "_class_name"), "os.system", "'os.system' is not known"),
         _setting(("network", "_class_name"), ["LatentSegmenter"], "is not known"),
-        *(_setting(_UNET, value, "expected a part") for value in (None, [], "UNet2DModel", 5)),
+        *(_setting(_UNET, value, "expected a part") for value in (None, [1], "UNet2DModel", 5)),
         _setting(("network", "image_encoder"), [1], "expected a part"),
         _setting((*_UNET, "_class_name"), "Sequential", "'Sequential' is not known"),
         _setting((*_ENCODER, "_class_name"), "VQModel", "'VQModel'"),

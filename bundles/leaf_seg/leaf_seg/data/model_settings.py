@@ -7,6 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from leaf_seg.data.slicing import check_mirror_axes, slice_directions
+from leaf_seg.runtime.bounds import Bound
+
+CLASSES = Bound(2, 256)  # number of them, background included: label maps are of bytes
+IMAGE_SIZE = Bound(1, 8192, lengths=(2, 2))
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,9 @@ class ModelSettings:
             volumes by their 0.5 and 99.5 percentiles.
         spacing: voxel size in mm that volumes are resampled to; None keeps theirs.
         mirror_axes: spatial axes (RAS) along which an image is mirrored and segmented once more, the answers averaged.
+
+    Raises:
+        InputError: When image_size is no size, or mirror_axes or several directions are unfit.
     """
 
     class_names: tuple[str, ...]
@@ -42,6 +49,7 @@ class ModelSettings:
         spacing: Sequence[float] | None = None,
         mirror_axes: Sequence[int] = (),
     ) -> None:
+        IMAGE_SIZE.check(image_size, "image_size")
         values = {
             "class_names": tuple(class_names),
             "image_size": tuple(image_size),

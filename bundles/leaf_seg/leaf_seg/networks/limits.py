@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from leaf_seg.data.model_settings import CLASSES, IMAGE_SIZE
 from leaf_seg.runtime.bounds import Bound, Bounds, Flag
 from leaf_seg.runtime.errors import InputError
 
@@ -21,8 +22,8 @@ _EPSILON = Bound(0, 1, whole=False, above=True)
 _PROBABILITY = Bound(0, 1, whole=False)
 
 PART_BOUNDS: Bounds = {
-    "num_classes": Bound(2, 256),  # label maps are of bytes
-    "image_size": Bound(1, 8192, lengths=(2, 2)),
+    "num_classes": CLASSES,
+    "image_size": IMAGE_SIZE,
     "noise_seed": Bound(-(2**62), 2**62),
     "dropout": _PROBABILITY,
     "scaled": Flag(),
@@ -79,10 +80,10 @@ AUTOENCODER_BOUNDS: Bounds = {
 }
 
 BASELINE_BOUNDS: Bounds = {
-    "num_classes": PART_BOUNDS["num_classes"],
-    "image_size": PART_BOUNDS["image_size"],
+    "num_classes": CLASSES,
+    "image_size": IMAGE_SIZE,
     "dropout": _PROBABILITY,
-    "features": Bound(1, 8192, lengths=(1, 10)),
+    "features": _WIDTHS,
     "filters": _WIDTHS,
     "init_filters": Bound(1, 8192),
     "blocks_down": Bound(1, 64, lengths=_LEVELS),

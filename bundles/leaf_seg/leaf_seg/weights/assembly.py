@@ -121,9 +121,17 @@ def building(what: str) -> Iterator[None]:
 
 
 def last_number_after(keys: Collection[str], prefix: str) -> int:
-    """The largest number that follows a prefix in the keys; -1 where none does."""
+    """The largest number that follows a prefix in the keys; -1 where none does.
+
+    Raises:
+        InputError: When it is one that no network has, of which so many parts would be built.
+    """
     pattern = re.compile(re.escape(prefix) + r"(\d+)\.")
-    return max((int(match[1]) for match in map(pattern.match, keys) if match), default=-1)
+    numbers = [match[1] for match in map(pattern.match, keys) if match]
+    largest = max(numbers, key=lambda number: (len(number), number), default="-1")
+    if len(largest) > 2:
+        raise InputError(f"The weights name {prefix}{largest[:20]}; expected the names of a network of fewer parts.")
+    return int(largest)
 
 
 def _picked(tensor: torch.Tensor, key: SourceKey) -> torch.Tensor | None:

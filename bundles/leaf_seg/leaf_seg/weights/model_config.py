@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from leaf_seg.data.model_settings import IMAGE_SIZE
 from leaf_seg.data.slicing import SLICE_AXES
-from leaf_seg.networks.limits import PART_BOUNDS
 from leaf_seg.runtime.bounds import Bound, Bounds, check_bounds
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
@@ -25,7 +25,7 @@ MODEL_SAFETENSORS_NAME = "model.safetensors"
 _SEAL, _WEIGHTS, _FORMER = "sha256", "weights", "former"
 
 _SETTINGS: Bounds = {
-    "image_size": PART_BOUNDS["image_size"],
+    "image_size": IMAGE_SIZE,
     "num_slices": Bound(1, 3),
     "window": Bound(-1e9, 1e9, whole=False, lengths=(2, 2), optional=True),
     "spacing": Bound(0, 1e4, whole=False, above=True, lengths=(3, 3), optional=True),
