@@ -72,7 +72,7 @@ def test_saved_model_is_the_same_with_and_without_alignment(
     train: Callable[[Path, bool], LatentSegmenter], tmp_path: Path
 ) -> None:
     aligned, plain = train(tmp_path / "aligned", True), train(tmp_path / "plain", False)
-    states = [torch.load(tmp_path / name / "model.pt", weights_only=True)["model"] for name in ("aligned", "plain")]
+    states = [torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("aligned", "plain")]
     shapes = [{name: value.shape for name, value in state.items()} for state in states]
     assert list(shapes[0]) == list(shapes[1])
     assert shapes[0] == shapes[1]

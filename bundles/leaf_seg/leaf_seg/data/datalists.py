@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leaf_seg.data.layouts import read_layout
+from leaf_seg.data.model_settings import CLASSES
 from leaf_seg.data.splits import Case, digest, kept_split
 from leaf_seg.runtime.errors import InputError
 
@@ -101,8 +102,8 @@ def class_names(datalist: Datalist, num_classes: int | None, names: Sequence[str
     """
     if names:
         return list(names)
-    if num_classes is not None and num_classes < 2:
-        raise InputError(f"num_classes is {num_classes}; expected at least 2, background included.")
+    if num_classes is not None:
+        CLASSES.check(num_classes, "num_classes")
     own = datalist.class_names
     if own is None:
         if num_classes is None:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from leaf_seg.data.model_settings import check_class_names
-from leaf_seg.data.splits import SPLITS, Case, Splits, check_unique, is_case, load_json
+from leaf_seg.data.splits import SPLITS, Case, Splits, check_unique, is_case
 from leaf_seg.image_io.formats import image_suffix, suffixes
 from leaf_seg.image_io.listing import case_name, image_files
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.json_file import read_json_object
 from leaf_seg.runtime.paths import FILE, FOLDER, absolute, kind_of
-from leaf_seg.runtime.text import on_one_line, shortened
+from leaf_seg.runtime.text import printable, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def read_layout(dataset_dir: str) -> Layout:
     elif kind_of(path / "images") == FOLDER and kind_of(path / "labels") == FOLDER:
         layout = _read_folders(path)
     else:
-        raise InputError(f"{on_one_line(dataset_dir)}: no data set there, but {_found(path)}. Expected {_layouts()}.")
+        raise InputError(f"{printable(dataset_dir)}: no data set there, but {_found(path)}. Expected {_layouts()}.")
     split_file = path / "split.json"
     has_split_file = kind_of(split_file) == FILE
     if has_split_file and layout.is_split:
@@ -63,7 +64,7 @@ def read_layout(dataset_dir: str) -> Layout:
         layout = replace(layout, splits=_read_split_file(split_file, layout.splits["training"]), is_split=True)
     if not any(layout.splits.values()):
         raise InputError(
-            f"{on_one_line(dataset_dir)}: no pairs of image and label there, but {_found(path)}. Expected {_layouts()}."
+            f"{printable(dataset_dir)}: no pairs of image and label there, but {_found(path)}. Expected {_layouts()}."
         )
     check_unique(layout.splits, path)
     return layout
@@ -71,7 +72,7 @@ def read_layout(dataset_dir: str) -> Layout:
 
 def _read_datalist(path: Path) -> Layout:
     """A MONAI datalist or the Decathlon's ``dataset.json``, which are nearly the same."""
-    content = load_json(path)
+    content = read_json_object(path)
     if not isinstance(content.get("training", []), list) or not {*SPLITS, "test"} & set(content):
         raise InputError(
             f"{path}: has the keys {', '.join(content) or '(none)'}; expected the list training, and validation and "
@@ -137,7 +138,7 @@ def _files_by_case(folder: Path) -> dict[str, Path]:
     for file in image_files(folder):
         name = case_name(file)
         if name in files:
-            both = f"{on_one_line(file)} and {on_one_line(files[name].name)}"
+            both = f"{printable(file)} and {printable(files[name].name)}"
             raise InputError(f"{both} are the same case; expected one file. Remove one.")
         files[name] = file
     return files
@@ -162,7 +163,7 @@ def _read_split_file(path: Path, all_cases: Sequence[Case]) -> Splits:
     cases = {Path(case["image"]).name: case for case in all_cases}
     if len(cases) < len(all_cases):
         raise InputError(f"{path}: names images by their file names, but some images have the same; rename those.")
-    content = load_json(path)
+    content = read_json_object(path)
     if not content or not set(content) <= set(SPLITS) or not all(isinstance(names, list) for names in content.values()):
         raise InputError(
             f"{path}: has the keys {', '.join(content) or '(none)'}; expected lists of file names under "
@@ -196,7 +197,7 @@ def _found(path: Path) -> str:
     """What there is at ``path``, in words."""
     kind = kind_of(path)
     if kind != FOLDER:
-        return f"only the file {on_one_line(path.name)}" if kind == FILE else f"nothing (it {kind})"
+        return f"only the file {printable(path.name)}" if kind == FILE else f"nothing (it {kind})"
     folders = [folder for folder in (path, path / "images", path / "labels") if kind_of(folder) == FOLDER]
     return "; ".join(f"in {folder.name}/ {_contents(folder)}" for folder in folders)
 

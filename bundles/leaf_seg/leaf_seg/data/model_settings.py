@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from leaf_seg.data.slicing import check_mirror_axes, slice_directions
+from leaf_seg.runtime.bounds import Bound
 from leaf_seg.runtime.errors import InputError
 
-_MOST_PIXELS = 8192  # along an axis, at which a network works
+CLASSES = Bound(2, 256)  # number of them, background included: label maps are of bytes
+IMAGE_SIZE = Bound(1, 8192, lengths=(2, 2))
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,10 @@ class ModelSettings:
         spacing: Sequence[float] | None = None,
         mirror_axes: Sequence[int] = (),
     ) -> None:
+        IMAGE_SIZE.check(image_size, "image_size")
         values = {
             "class_names": check_class_names(class_names),
-            "image_size": _check_image_size(image_size),
+            "image_size": tuple(image_size),
             "axis": axis if isinstance(axis, str) else slice_directions(axis),
             "num_slices": _check_num_slices(num_slices),
             "window": check_window(window),
@@ -114,15 +117,6 @@ def _check_spacing(spacing: Any) -> tuple[float, float, float] | None:
     if not _are_numbers(spacing, 3) or not min(spacing) > 0:
         raise InputError(f"spacing is {spacing!r}; expected three numbers of millimetres above 0 (x, y, z), or null.")
     return cast(tuple[float, float, float], tuple(spacing))
-
-
-def _check_image_size(size: Any) -> tuple[int, int]:
-    if not _are_numbers(size, 2) or not all(isinstance(n, int) and 1 <= n <= _MOST_PIXELS for n in size):
-        raise InputError(
-            f"image_size is {size!r}; expected two whole numbers of pixels (height, width), each from 1 to "
-            f"{_MOST_PIXELS}."
-        )
-    return cast(tuple[int, int], tuple(size))
 
 
 def _check_num_slices(number: Any) -> int:

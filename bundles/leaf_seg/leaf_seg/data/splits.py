@@ -13,6 +13,7 @@ from typing import Any
 
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
+from leaf_seg.runtime.json_file import read_json_object
 from leaf_seg.runtime.paths import FILE, kind_of
 from leaf_seg.runtime.text import shortened
 
@@ -77,21 +78,6 @@ def check_unique(splits: Mapping[str, Sequence[Case]], path: Path) -> None:
         )
 
 
-def load_json(path: Path) -> dict[str, Any]:
-    """Read the JSON object in a file.
-
-    Raises:
-        InputError: When the file cannot be read, or holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}). Correct the file.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}; expected a JSON object {{...}}. Correct the file.")
-    return content
-
-
 def is_case(entry: Any) -> bool:
     """Whether an entry of a JSON list names one image and one label."""
     return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("image", "label"))
@@ -118,7 +104,7 @@ def _make_split(cases: Sequence[Case], root: Path, fractions: Sequence[float], s
 
 def _read_split(cases: Sequence[Case], root: Path, file: Path, fractions: Sequence[float], seed: int) -> Splits:
     """The split that an earlier call wrote, if it is one of these cases."""
-    content = load_json(file)
+    content = read_json_object(file)
     if not all(isinstance(content.get(split), list) and all(map(is_case, content[split])) for split in SPLITS):
         raise InputError(
             f"{file}: holds no split; expected the lists {', '.join(SPLITS)} of {{image, label}}. Delete it to split "

@@ -12,7 +12,7 @@ from leaf_seg.image_io.tiff import Tiff
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 from leaf_seg.runtime.paths import FILE, FOLDER, kind_of
-from leaf_seg.runtime.text import on_one_line
+from leaf_seg.runtime.text import printable
 
 # A new format is a class in a file of its own and a line here.
 FORMATS: tuple[ImageFormat, ...] = (
@@ -51,7 +51,7 @@ def format_of(path: PathLike) -> ImageFormat:
     Raises:
         InputError: When there is no file, or its content is of none of the formats.
     """
-    shown, kind = on_one_line(path), kind_of(path)
+    shown, kind = printable(path), kind_of(path)
     if kind != FILE:
         found = f"is {kind}" if kind == FOLDER else kind
         raise InputError(f"{shown}: {found}; expected a file. Check the path and the dataset's list of cases.")

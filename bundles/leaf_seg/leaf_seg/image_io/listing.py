@@ -9,7 +9,7 @@ from leaf_seg.image_io.formats import image_suffix, suffixes
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 from leaf_seg.runtime.paths import FILE, FOLDER, kind_of
-from leaf_seg.runtime.text import on_one_line
+from leaf_seg.runtime.text import printable
 
 
 def case_name(path: PathLike) -> str:
@@ -25,7 +25,7 @@ def image_files(folder: PathLike) -> list[Path]:
     Raises:
         InputError: When the folder cannot be read.
     """
-    shown = on_one_line(folder)
+    shown = printable(folder)
     try:
         return sorted(file for file in Path(folder).iterdir() if image_suffix(file) and not file.name.startswith("."))
     except OSError as error:
@@ -41,7 +41,7 @@ def list_images(path: PathLike) -> list[dict[str, str]]:
     Raises:
         InputError: When the path does not exist, or holds no image.
     """
-    root, kind, shown = Path(path), kind_of(path), on_one_line(os.path.abspath(path))
+    root, kind, shown = Path(path), kind_of(path), printable(os.path.abspath(path))
     if kind == FILE:
         return [{"image": str(root)}]
     if kind != FOLDER:

@@ -11,7 +11,7 @@ from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB, FLOAT_BYTES, check
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 from leaf_seg.runtime.paths import FILE, kind_of
-from leaf_seg.runtime.text import first_line, on_one_line
+from leaf_seg.runtime.text import first_line, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,10 +54,10 @@ def read_nrrd(path: PathLike, memory_limit_gb: float | None = DEFAULT_MEMORY_LIM
             _check_data(fields, file)
         return _read_by_itk(path)
     except InputError as error:
-        raise InputError(f"{on_one_line(path)}: {error}") from None
+        raise InputError(f"{printable(path)}: {error}") from None
     except Exception as error:  # a damaged file makes ITK, gzip and MONAI raise many kinds of error
         raise InputError(
-            f"{on_one_line(path)}: cannot be read ({type(error).__name__}: {on_one_line(first_line(error))}); expected "
+            f"{printable(path)}: cannot be read ({type(error).__name__}: {printable(first_line(error))}); expected "
             "a complete NRRD file. Save the label again."
         ) from error
 

@@ -12,7 +12,7 @@ from leaf_seg.image_io.grid import Grid
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB, check_memory, memory_limit_bytes
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
-from leaf_seg.runtime.text import on_one_line
+from leaf_seg.runtime.text import printable
 
 if TYPE_CHECKING:
     from monai.data import MetaTensor
@@ -93,10 +93,10 @@ def _named(path: PathLike, form: ImageFormat) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{on_one_line(path)}: {error}") from None
+        raise InputError(f"{printable(path)}: {error}") from None
     except Exception as error:  # a damaged file makes Pillow, nibabel and zlib raise many kinds of error
-        reason = on_one_line(" ".join(str(error).split()))
+        reason = printable(" ".join(str(error).split()))
         raise InputError(
-            f"{on_one_line(path)}: cannot be read ({type(error).__name__}: {reason}); expected a complete {form.name} "
+            f"{printable(path)}: cannot be read ({type(error).__name__}: {reason}); expected a complete {form.name} "
             "file. Copy or export the file again, or remove the case."
         ) from error

@@ -16,7 +16,7 @@ from leaf_seg.image_io.reading import read_grid
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike, ensure_writable_folder, replacing
 from leaf_seg.runtime.paths import absolute
-from leaf_seg.runtime.text import on_one_line
+from leaf_seg.runtime.text import printable
 
 _MOST_LETTERS = 40  # of a class's name in a file's, which may have 255 bytes and begins with the case's
 
@@ -140,7 +140,7 @@ def _output_path(shape: Sequence[int], source: PathLike, folder: PathLike, endin
     path = ensure_writable_folder(folder) / f"{case_name(source)}{ending}"
     if absolute(path) == absolute(source):
         raise InputError(
-            f"The output file {on_one_line(path)} is the input image itself; expected an output folder other than "
+            f"The output file {printable(path)} is the input image itself; expected an output folder other than "
             "the folder of the images: choose another with --output_dir."
         )
     return path

@@ -47,4 +47,3 @@ def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY):
         return True
     return isinstance(error, MemoryError | torch.OutOfMemoryError)
-

@@ -17,7 +17,7 @@ from leaf_seg.inference.faults import FaultyImages, memory_fault_of
 from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder
-from leaf_seg.runtime.text import on_one_line
+from leaf_seg.runtime.text import printable
 from leaf_seg.runtime.values import parse_bool
 
 logger = logging.getLogger(__name__)
@@ -157,6 +157,6 @@ class SegmentationWriter:
         if other != source:
             what = "files of the same names" if case_name(other) != case_name(source) else f"case {case_name(source)!r}"
             raise InputError(
-                f"{on_one_line(other)} and {on_one_line(source)} would both be written as {what} in {self.output_dir}; "
+                f"{printable(other)} and {printable(source)} would both be written as {what} in {self.output_dir}; "
                 "expected a name of its own for each image: rename one, or segment them into different folders."
             )

@@ -12,7 +12,7 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_tensor
 
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.text import on_one_line
+from leaf_seg.runtime.text import printable
 
 _MOST_LISTED = 8  # values in a message
 _PART = 2**22  # values that are compared at a time
@@ -110,7 +110,7 @@ def _label_remedy(values: torch.Tensor) -> str:
 
 def _file_name(image: torch.Tensor) -> str:
     """Path of the file that the image was read from."""
-    return on_one_line(image.meta.get("filename_or_obj", "in memory")) if isinstance(image, MetaTensor) else "in memory"
+    return printable(image.meta.get("filename_or_obj", "in memory")) if isinstance(image, MetaTensor) else "in memory"
 
 
 def _size(image: torch.Tensor) -> str:

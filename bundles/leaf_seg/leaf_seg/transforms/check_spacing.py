@@ -12,7 +12,7 @@ from monai.transforms import MapTransform
 
 from leaf_seg.image_io.memory import FLOAT_BYTES, check_memory, memory_limit_bytes
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.text import on_one_line
+from leaf_seg.runtime.text import printable
 
 _PLENTY = 1e15  # voxels along an axis; what a header claims may be infinitely many
 
@@ -54,7 +54,7 @@ class CheckSpacing(MapTransform):
         try:
             check_memory(FLOAT_BYTES * math.prod(shape), what, self.limit)
         except InputError as error:
-            raise InputError(f"{on_one_line(image.meta.get('filename_or_obj', 'in memory'))}: {error}") from None
+            raise InputError(f"{printable(image.meta.get('filename_or_obj', 'in memory'))}: {error}") from None
 
 
 def _text(sizes: Sequence[float]) -> str:
