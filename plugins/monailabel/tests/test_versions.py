@@ -77,7 +77,7 @@ def test_validation_is_first_of_all_on_what_the_served_model_has_not_seen(
         datastore.save_label(image, str(tmp_path / "label.nii.gz"), "final", {})
     for number, (seen, validated) in enumerate(((FIRST, "oblique"), ("oblique", FIRST))):
         file = write_dataset(datastore, NAMES, 0.2, tmp_path / str(number), [seen])
-        splits = json.loads(file.read_text())
+        splits = json.loads(file.datalist.read_text())
         assert [Path(case["image"]).name for case in splits["validation"]] == [f"{validated}.nii.gz"]
         assert [Path(case["image"]).name for case in splits["training"]] == [f"{seen}.nii.gz"]
 

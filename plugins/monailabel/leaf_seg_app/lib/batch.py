@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from fastapi import HTTPException
 from monailabel.interfaces.datastore import Datastore
-from monailabel.interfaces.tasks.batch_infer import BatchInferTask
+from monailabel.interfaces.tasks.batch_infer import BatchInferImageType, BatchInferTask
+
+from leaf_seg.runtime.errors import InputError
+from lib import options
+from lib.names import brief, check_tag
 
 logger = logging.getLogger(__name__)
+
+_LEVELS = ("INFO", "DEBUG", "WARNING", "ERROR")
 
 
 class BatchInference(BatchInferTask):
     """MONAI Label's, which divides by the number of GPUs even where there is none, and stops at the first bad image."""
+
+    def check(self, request: Mapping[str, Any], datastore: Datastore) -> None:
+        """See that a request's options fit; those of the segmentation are its own to check.
+
+        Raises:
+            InputError: For values that do not fit, and names of images that are not there.
+        """
+        images = request.get("images") or BatchInferImageType.IMAGES_ALL.value
+        known = datastore.list_images()
+        if isinstance(images, str):
+            options.choice({"images": str(getattr(images, "value", images))}, "images", list(BatchInferImageType))
+        elif not isinstance(images, list) or not all(image in known for image in images):
+            raise InputError(f"images is {brief(images)}; expected all, labeled, unlabeled, or a list of images.")
+        check_tag(request.get("label_tag", "original"))
+        options.flag(request, "multi_gpu", True)
+        options.flag(request, "save_label", True)
+        options.whole_number(request, "max_batch_size", 0, 0, 1_000_000)
+        options.whole_number(request, "max_workers", 1, 0, 64)
+        options.choice(request, "logging", _LEVELS)
 
     def __call__(self, request: dict[str, Any], datastore: Datastore, infer: Callable[..., Any]) -> dict[str, Any]:
         """Segment the images that the request asks for, and save their labels.
