@@ -31,7 +31,7 @@ def refuse_unknown(request: Mapping[str, Any], known: Collection[str]) -> None:
     Raises:
         InputError: For a key that is neither known nor one that clients add by themselves.
     """
-    for key in sorted(set(request) - set(known) - _ADDED):
+    for key in sorted(set(request) - set(known) - set(_ADDED)):
         near = "".join(f" Did you mean {word}?" for word in get_close_matches(key, known, 1))
         raise InputError(f"There is no option {brief(key)}; expected one of {', '.join(sorted(known))}.{near}")
 
