@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sqlite3
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -166,7 +167,10 @@ class LeafSegApp(MONAILabelApp):
             result = super().infer({**request, "image": source, "save_label": False}, store)
         digest = result["params"].pop(DIGEST)
         if known and request["model"] == MODEL and isinstance(store, DurableDatastore):
-            store.predictions.add(str(image), digest)
+            try:
+                store.predictions.add(str(image), digest)
+            except sqlite3.Error:
+                logger.exception("This answer will not be recognised if it comes back as a label")
         if save:
             info = {"model": request["model"], "params": result["params"]}
             result["label"] = store.save_label(image, result["file"], tag, info)

@@ -19,7 +19,9 @@ from leaf_seg.image_io import read_image
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
 from leaf_seg.runtime.text import first_line
+from lib.found import found_objects
 from lib.http_errors import bad_request, not_found
+from lib.json_values import check_object
 from lib.label_files import read_label
 from lib.label_meaning import NAMES, RESERVED, label_meaning
 from lib.leftovers import move_left_over_labels
@@ -33,7 +35,7 @@ from lib.names import (
     split_suffix,
 )
 from lib.predictions import Predictions
-from lib.studies import check_different_names, files_by_name, put, remove_broken_off_uploads
+from lib.studies import check_different_names, put, remove_broken_off_uploads
 
 logger = logging.getLogger(__name__)
 
@@ -162,8 +164,9 @@ class DurableDatastore(LocalDatastore):
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Add to what is known of an image."""
-        with self._changing() as datastore:
-            self._object(datastore, image_id).image.info.update(info)
+        with self._changing() as datastore, bad_request():
+            image = self._object(datastore, image_id).image
+            image.info = check_object({**image.info, **info}, "What is known of the image")
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         """Add to what is known of a label; names of the structures of a final one must fit it.
@@ -178,7 +181,7 @@ class DurableDatastore(LocalDatastore):
                 file = str(self._label_folder(label_tag) / f"{label_id}{label.ext}")
                 values = read_label(file, self.get_image_uri(label_id))
                 changed |= self._meaning(label_id, values, changed, file)
-            label.info.update(changed)
+            label.info = check_object({**label.info, **changed}, "What is known of the label")
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """All images with labels as a ZIP archive, a temporary file.
@@ -258,21 +261,7 @@ class DurableDatastore(LocalDatastore):
         with self._lock:
             self._load()
             known = self._datastore.objects
-            objects: dict[str, ImageLabelModel] = {}
-            for image_id, suffix in files_by_name(self._folder, IMAGE_SUFFIXES):
-                former = known.get(image_id)
-                if image_id in objects and not (former and former.image.ext == suffix):
-                    continue  # two of one name: the one that was there first
-                image = former.image if former and former.image.ext == suffix else _found(image_id, suffix)
-                objects[image_id] = ImageLabelModel(image=image)
-            for folder in self._tag_folders():
-                for image_id, suffix in files_by_name(folder, LABEL_SUFFIXES):
-                    if image_id in objects:
-                        label = known[image_id].labels.get(folder.name) if image_id in known else None
-                        if label and label.ext == suffix:
-                            objects[image_id].labels[folder.name] = label
-                        else:
-                            objects[image_id].labels.setdefault(folder.name, _found(image_id, suffix))
+            objects = found_objects(self._folder, self._tag_folders(), known)
             if objects != known:
                 self._datastore = self._datastore.model_copy(update={"objects": objects})
                 self._update_datastore_file()
@@ -286,10 +275,6 @@ class DurableDatastore(LocalDatastore):
             self._init_from_datastore_file()
         else:
             self.refresh()
-
-
-def _found(name: str, suffix: str) -> DataModel:
-    return DataModel(info={"ts": int(time.time()), "name": f"{name}{suffix}"}, ext=suffix)
 
 
 def _read(file: Path) -> LocalDatastoreModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leaf_seg.runtime.errors import InputError
 from lib.names import brief
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HOST = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]"
@@ -58,6 +61,7 @@ def protect(server: FastAPI, hosts: Sequence[str]) -> None:
     server.add_exception_handler(InputError, _answer_input_error)
     server.add_exception_handler(RequestValidationError, _answer_invalid)
     server.add_exception_handler(FileNotFoundError, _answer_no_file)
+    server.add_exception_handler(OSError, _answer_failed_write)
     server.middleware_stack = server.build_middleware_stack()
 
 
@@ -90,8 +94,8 @@ class RequestGuard:
             await _message(403, text)(scope, receive, send)
         elif not scope["path"].isprintable():
             await _message(400, "The path holds control characters.")(scope, receive, send)
-        elif headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            await self.app(scope, receive, send)  # uploads: read piece by piece
+        elif _is_upload(scope["method"], scope["path"], headers):
+            await self.app(scope, receive, send)  # read piece by piece, to the disk
         else:
             await self._short(scope, receive, send)
 
@@ -121,6 +125,12 @@ class RequestGuard:
         return any(host == known or (known.startswith("*") and host.endswith(known[1:])) for known in self.hosts)
 
 
+def _is_upload(method: str, path: str, headers: Headers) -> bool:
+    """Whether the body may be long: other routes would read it to memory, whatever it says that it is."""
+    is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
+    return is_form and method in ("PUT", "POST") and re.match(r"/(datastore|session|infer/(?!wsi/))", path) is not None
+
+
 def _message(status: int, detail: Any) -> JSONResponse:
     return JSONResponse({"detail": detail}, status)
 
@@ -139,3 +149,9 @@ async def _answer_no_file(request: Request, error: Exception) -> JSONResponse:
     """Such as nvidia-smi on a machine without a GPU."""
     assert isinstance(error, FileNotFoundError)
     return _message(404, f"There is no {brief(error.filename)}.")
+
+
+async def _answer_failed_write(request: Request, error: Exception) -> JSONResponse:
+    """Such as a full disk: the server's own trouble, told as what it is."""
+    logger.error("%s %s", request.url.path, error, exc_info=error)
+    return _message(507, f"The server could not read or write a file ({getattr(error, 'strerror', None) or error}).")

@@ -14,7 +14,7 @@ from leaf_seg.runtime.errors import InputError
 IMAGE_SUFFIXES = suffixes()
 # JPEG would alter class numbers; NRRD is what 3D Slicer writes.
 LABEL_SUFFIXES = (*(suffix for suffix in IMAGE_SUFFIXES if suffix not in (".jpg", ".jpeg")), ".nrrd")
-_MAX_BYTES = 150  # file systems take 255, with suffixes and what temporary files add
+_MAX_BYTES = 200  # file systems take 255, with suffixes and what temporary files add
 _SHOWN = 60
 _TAG = re.compile(r"\w[\w-]{0,63}")
 _SESSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
