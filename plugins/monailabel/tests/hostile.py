@@ -120,6 +120,10 @@ def _of_tasks(rng: random.Random) -> Iterator[dict[str, Any]]:
     ):
         json_body = {"data": body, "headers": {"Content-Type": "application/json"}}
         yield _ask("POST", "/batch/infer/leaf_seg", {"images": rng.choice(["all", "x"])}, **json_body)
+    yield _ask("POST", "/train/", json={"leaf_seg": 5})
+    yield _ask("POST", "/scoring/", json={"epistemic_entropy": [[1]]})
+    for _ in range(20):  # more than there are images, within a second
+        yield _ask("POST", "/activelearning/random", json={})
     for path in ("/train/", "/scoring/", "/batch/infer"):
         yield _ask("GET", path, {"all": rng.choice(NAMES), "check_if_running": rng.choice(["true", "x"])})
         yield _ask("DELETE", path)

@@ -139,6 +139,8 @@ def test_links_that_lead_out(server: Server, outside: Path) -> None:
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Origin": "http://localhost.evil.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}, 200),
         ({"Host": "localhost:1234"}, 200),
         ({"Host": "[::1]"}, 200),
         ({"Origin": "http://localhost:3000"}, 200),

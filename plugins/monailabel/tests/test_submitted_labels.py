@@ -30,7 +30,8 @@ def folder(make_studies: Callable[[Path], Path], tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
-    server = Server(folder / "studies", folder / "server.log")
+    hosts = {"allowed_hosts": "workstation.example.org, *.lab.example"}
+    server = Server(folder / "studies", folder / "server.log", conf=hosts)
     yield server
     server.close()
 
@@ -71,6 +72,16 @@ def answer_of(server: Server, image: str, target: Path) -> Path:
 
 def train(server: Server, **options: Any) -> requests.Response:
     return requests.post(url(server, "/train/leaf_seg"), json={"max_epochs": 1, **options}, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("workstation.example.org:8000", 200), ("a.b.lab.example", 200), ("lab.example", 400), ("xlab.example", 400)],
+)
+def test_hosts_that_the_option_names(server: Server, host: str, status: int) -> None:
+    assert requests.get(url(server, "/info/"), headers={"Host": host}, timeout=60).status_code == status
+    page = {"Origin": f"https://{host}"}
+    assert (requests.get(url(server, "/info/"), headers=page, timeout=60).status_code == 200) == (status == 200)
 
 
 def test_one_label_whatever_its_format(server: Server, folder: Path, hippocampus: Path) -> None:

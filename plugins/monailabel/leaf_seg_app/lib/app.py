@@ -20,7 +20,6 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.tasks.activelearning.epistemic import Epistemic
 from monailabel.tasks.activelearning.first import First
-from monailabel.tasks.activelearning.random import Random
 
 import leaf_seg
 from leaf_seg.image_io import suffixes
@@ -34,6 +33,7 @@ from lib.hosts import parse_hosts, protect
 from lib.http_errors import bad_request, not_found
 from lib.json_values import check_object
 from lib.names import brief, check_client, check_tag
+from lib.random_image import RandomImage
 from lib.scoring import SCORES, AgreementScoring, unscored
 from lib.segmentation import DIGEST, ConfidenceTask, SegmentationTask
 from lib.sessions import remove_old_sessions
@@ -137,7 +137,7 @@ class LeafSegApp(MONAILabelApp):
     def init_strategies(self) -> dict[str, Strategy]:
         """Which image comes next: the least sure by each score, the first, or any."""
         uncertain = {key: Epistemic(key=key, desc=f"Highest first: {text}") for key, text in SCORES.items()}
-        return {**uncertain, "first": First(), "random": Random()}
+        return {**uncertain, "first": First(), "random": RandomImage()}
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         """How sure the model is of images without a label."""

@@ -10,14 +10,26 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from fastapi import HTTPException
 from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.endpoints import activelearning, datastore, infer, logs, model, ohif, proxy, session, wsi_infer
+from monailabel.endpoints import (
+    activelearning,
+    datastore,
+    infer,
+    logs,
+    model,
+    ohif,
+    proxy,
+    scoring,
+    session,
+    train,
+    wsi_infer,
+)
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.utils.others.generic import remove_file
 from starlette.background import BackgroundTask
@@ -68,6 +80,8 @@ def guard_endpoints(app: MONAILabelApp, viewer: bool) -> None:
         (session, "remove_session", _session_id),
         (session, "create_session", _create_session),
         (activelearning, "sample", _sample),
+        (train, "run", functools.partial(_options_of_each, app._trainers)),
+        (scoring, "run", functools.partial(_options_of_each, app._scoring_methods)),
         (logs, "get_logs", _logs),
         (
             wsi_infer,
@@ -227,6 +241,13 @@ def _sample(arguments: Arguments) -> None:
     if "strategy" in params:
         raise InputError("The body holds 'strategy', which belongs into the request's address.")
     check_client(params)
+
+
+def _options_of_each(tasks: Collection[str], arguments: Arguments) -> None:
+    """Options of single tasks, where all are asked for at once."""
+    for name, options in (arguments["params"] or {}).items():
+        if name in tasks:
+            check_object(options, name)
 
 
 def _logs(arguments: Arguments) -> None:

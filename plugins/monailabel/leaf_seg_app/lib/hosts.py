@@ -92,6 +92,8 @@ class RequestGuard:
         elif not all(self._is_allowed(_ORIGIN, origin) for origin in origins):
             text = f"Requests from pages of {brief(origins[0])} are not answered; --conf allowed_hosts names more."
             await _message(403, text)(scope, receive, send)
+        elif "*" not in self.hosts and not origins and _is_part_of_a_page(headers):
+            await _message(403, "Pages of other sites may not show what is here.")(scope, receive, send)
         elif not scope["path"].isprintable():
             await _message(400, "The path holds control characters.")(scope, receive, send)
         elif _is_upload(scope["method"], scope["path"], headers):
@@ -123,6 +125,11 @@ class RequestGuard:
         match = pattern.fullmatch(header.lower())
         host = match[1] if match else ""
         return any(host == known or (known.startswith("*") and host.endswith(known[1:])) for known in self.hosts)
+
+
+def _is_part_of_a_page(headers: Headers) -> bool:
+    """Whether a page of another site asks, for a picture or a frame of its own, for which browsers send no Origin."""
+    return headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-dest") != "document"
 
 
 def _is_upload(method: str, path: str, headers: Headers) -> bool:
