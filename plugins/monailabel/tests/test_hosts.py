@@ -20,5 +20,5 @@ def test_hosts_beside_this_machine() -> None:
 
 @pytest.mark.parametrize("text", ["a b", "http://a", "a:8000", "*a", "a.*", "fd00::5", "-a", "a/b"])
 def test_what_is_no_host(text: str) -> None:
-    with pytest.raises(InputError, match="allowed_hosts has .*; expected names or addresses without port"):
+    with pytest.raises(InputError, match=r"allowed_hosts has .*; expected names or addresses without port"):
         parse_hosts(text)

@@ -211,8 +211,10 @@ class DurableDatastore(LocalDatastore):
                 file.unlink(missing_ok=True)
 
     def _object(self, datastore: LocalDatastoreModel, image_id: str) -> ImageLabelModel:
+        """An image of a datastore that is being changed: a copy, since others may read the former state."""
         if image_id not in datastore.objects:
             raise not_found("image", image_id, list(datastore.objects))
+        datastore.objects[image_id] = datastore.objects[image_id].model_copy(deep=True)
         return datastore.objects[image_id]
 
     def _label(self, datastore: LocalDatastoreModel, image_id: str, tag: str) -> DataModel:
@@ -226,7 +228,7 @@ class DurableDatastore(LocalDatastore):
         """Change what is on disk now, alone; nothing is changed where the block fails."""
         with self._lock:
             self._load()
-            changed = self._datastore.model_copy(deep=True)
+            changed = self._datastore.model_copy(update={"objects": dict(self._datastore.objects)})
             yield changed
             self._datastore = changed
             self._update_datastore_file()
