@@ -259,6 +259,7 @@ def test_headers_that_claim_gigabytes(server: Server) -> None:
         ("POST", "/train/leaf_seg", {"json": {"max_epoch": 3}}, "Did you mean max_epochs"),
         ("POST", "/train/leaf_seg", {"json": {"client_id": {}}}, "client_id is {}"),
         ("POST", "/batch/infer/leaf_seg", {"json": {"label_tag": "../x"}}, "The tag of the label is"),
+        ("POST", "/batch/infer/leaf_seg", {"json": {"images": {}}}, "images is {}"),
         ("POST", "/batch/infer/leaf_seg", {"json": {"max_batch_size": "x"}}, "max_batch_size is 'x'"),
         ("POST", "/activelearning/first", {"json": {"client_id": "x" * 101}}, "client_id is"),
         ("PUT", "/datastore/image/info?image=picture", {"data": {"info": '{"epistemic_entropy": "x"}'}}, "a number"),
