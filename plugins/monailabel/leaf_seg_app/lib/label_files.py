@@ -15,6 +15,8 @@ from leaf_seg.image_io import Grid, image_suffix, read_grid, read_image, write_i
 from leaf_seg.image_io.nrrd import is_nrrd, read_nrrd
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.transforms.label_map import PICTURE_AFFINE
+from lib.names import brief, check_content
+from lib.nrrd import read_nrrd_size
 
 _TOLERANCE = 1e-3  # mm
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
@@ -55,15 +57,18 @@ def read_label(file: str, image: str) -> np.ndarray:
     Raises:
         InputError: When it cannot be read, lies in another grid, or holds other values.
     """
-    label, affine = _read(file)
     grid = read_grid(image)
     shape, expected = _slicer_grid(grid)
-    if label.shape != shape:
+    claimed = _claimed_shape(file)
+    if claimed != shape:
         raise InputError(
-            f"The label {file} has the size {label.shape}, its image {image} {shape}; expected the same. Save the "
-            "label in the image's geometry."
+            f"The label {file} has the size {claimed}, its image {image} {shape}; expected the same. Save the label in "
+            "the image's geometry."
         )
-    if affine is not None and np.abs(affine - expected).max() > _TOLERANCE:
+    label, affine = _read(file)
+    if label.shape != shape:
+        raise InputError(f"The label {file} says that its size is {claimed} and is {label.shape}; save it again.")
+    if affine is not None and not np.abs(affine - expected).max() <= _TOLERANCE:
         raise InputError(
             f"The label {file} lies elsewhere than its image {image}: their affines differ by up to "
             f"{np.abs(affine - expected).max():.3g}. Save the label in the image's geometry."
@@ -107,8 +112,9 @@ def _names_of_values(values: Sequence[int], label_info: Sequence[Mapping[str, An
     """
     try:
         by_index = {int(entry["idx"]): str(entry["name"]) for entry in label_info}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f'label_info is {label_info!r}; expected a list of {{"name": ..., "idx": ...}}.') from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        found = brief(label_info)
+        raise InputError(f'label_info is {found}; expected a list of {{"name": ..., "idx": ...}}.') from error
     if len(by_index) < len(label_info):
         raise InputError(f"label_info is {label_info!r}; expected another idx for each structure.")
     by_position = dict(enumerate(by_index.values(), start=1))
@@ -131,6 +137,14 @@ def _write_nifti(array: np.ndarray, source: str, folder: str) -> Path:
     file = Path(folder) / "picture.nii.gz"
     write_image(array.astype(np.uint8 if is_label else np.float32).T[..., None], file, PICTURE_AFFINE)
     return file
+
+
+def _claimed_shape(file: str) -> tuple[int, ...]:
+    """Shape by the header alone, which may claim more than there is memory for; of a picture as a volume."""
+    if not image_suffix(file):
+        return read_nrrd_size(file)
+    check_content(file)
+    return _slicer_grid(read_grid(file))[0]
 
 
 def _read(file: str) -> tuple[np.ndarray, np.ndarray | None]:
