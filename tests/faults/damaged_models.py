@@ -88,6 +88,8 @@ def settings() -> list[Damage]:
         _setting(("network",), [], "expected the keys network and settings"),
         Damage("weights=elsewhere", _weights_elsewhere, ("config.json", "../model.pt", "name and the checksum")),
         _setting(("training",), 3, "expected the keys"),
+        _setting(("training", "terminal_probability"), "$__import__('os')"),
+        _setting(("training", "train_decoder"), "false"),
     ]
     inputs = [
         *(_setting(("settings", "class_names"), v) for v in ("abc", ["a"], ["a", "b", "b"], [1, 2, 3], None, {"a": 1})),
@@ -184,15 +186,12 @@ def weights() -> list[Damage]:
         _weights("int", _one(lambda value: value.int()), "another kind of number", "int32"),
         _weights("bool", _each(lambda value: value.bool()), "another kind of number"),
         _weights("repeated", _one(lambda _: torch.zeros(1).expand(10**12)), "repeats its numbers"),
-        _weights("shared", lambda _: dict.fromkeys(map(str, range(10_000)), torch.zeros(10**6)), "very many names"),
-        _weights("many", lambda _: dict.fromkeys(map(str, range(100_001)), torch.zeros(1)), "100001 tensors"),
         _weights("whole_numbers", lambda state: dict(enumerate(state.values())), "holds no state dictionary"),
         _weights("deep", lambda state: {"a": {"b": {"model": state}}}, "holds no state dictionary"),
         _weights("key", lambda state: state | {"a\n\x1b[31m" * 10_000: torch.zeros(1)}, "1 unexpected"),
         _weights("shapes", _each(lambda value: value[None]), "shapes differ"),
     ]
     files = {
-        "zip_bomb": (_zip_bomb, "compressed archive"),
         "zip_claims": (_zip_that_claims, "model.pt"),
         "zip_sum": (_zip_with_a_wrong_sum, "checksum of"),
         "text": (lambda file: file.write_text("hello"), "cannot be read as weights"),
@@ -239,28 +238,43 @@ def _zip_with_a_wrong_sum(file: Path) -> None:
 
 
 def _safetensors() -> Iterator[Damage]:
-    def header(text: bytes, length: int | None = None) -> bytes:
-        return struct.pack("<Q", len(text) if length is None else length) + text
-
     claim = {"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}
-    empty = {str(number): {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for number in range(110_000)}
     contents = {
-        "claims": (header(json.dumps(claim).encode()), "cannot be read as weights"),
-        "header": (header(b"{}", 2**62), "cannot be read as weights"),
-        "deep": (header(b'{"a":' + DEEP.encode()), "cannot be read as weights"),
-        "many": (header(json.dumps(empty).encode()), "110000 tensors"),
-        "nothing": (header(b"{}"), "does not fit"),
+        "claims": (_header(json.dumps(claim).encode()), "cannot be read as weights"),
+        "header": (_header(b"{}", 2**62), "cannot be read as weights"),
+        "deep": (_header(b'{"a":' + DEEP.encode()), "cannot be read as weights"),
+        "nothing": (_header(b"{}"), "does not fit"),
     }
     for name, (content, words) in contents.items():
+        yield _safetensors_of(name, content, words)
 
-        def inflict(folder: Path, content: bytes = content) -> None:
-            (folder / "model.pt").unlink()
-            (folder / "model.safetensors").write_bytes(content)
-            config = json.loads((folder / "config.json").read_text())
-            del config["weights"], config["sha256"]
-            (folder / "config.json").write_text(json.dumps(config))
 
-        yield Damage(f"safetensors_{name}", inflict, ("model.safetensors", words))
+def _safetensors_of(name: str, content: bytes, words: str) -> Damage:
+    """A folder with model.safetensors, of before there were checksums."""
+
+    def inflict(folder: Path) -> None:
+        (folder / "model.pt").unlink()
+        (folder / "model.safetensors").write_bytes(content)
+        config = json.loads((folder / "config.json").read_text())
+        del config["weights"], config["sha256"]
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return Damage(f"safetensors_{name}", inflict, ("model.safetensors", words))
+
+
+def _header(text: bytes, length: int | None = None) -> bytes:
+    return struct.pack("<Q", len(text) if length is None else length) + text
+
+
+def large() -> list[Damage]:
+    """Weights that take a second to make."""
+    empty = {str(number): {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for number in range(110_000)}
+    return [
+        _weights("shared", lambda _: dict.fromkeys(map(str, range(10_000)), torch.zeros(10**6)), "very many names"),
+        _weights("many", lambda _: dict.fromkeys(map(str, range(100_001)), torch.zeros(1)), "100001 tensors"),
+        _file("zip_bomb", _zip_bomb, "compressed archive"),
+        _safetensors_of("many", _header(json.dumps(empty).encode()), "110000 tensors"),
+    ]
 
 
 def flipped(file: Path, bit: int) -> None:

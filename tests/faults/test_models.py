@@ -67,7 +67,7 @@ def results(output: Path) -> dict[str, bytes]:
     return {str(file.relative_to(output)): file.read_bytes() for file in output.rglob("*") if file.is_file()}
 
 
-@pytest.mark.parametrize("kind", ["settings", "texts", "weights"])
+@pytest.mark.parametrize("kind", ["settings", "texts", "weights", pytest.param("large", marks=pytest.mark.slow)])
 def test_a_refusal_is_one_line_of_little_memory_and_time(kind: str, model: Path, tmp_path: Path) -> None:
     """All of a kind in one child; when it is killed, what it wrote last says where."""
     damages: list[Damage] = getattr(damaged_models, kind)()
@@ -77,13 +77,13 @@ def test_a_refusal_is_one_line_of_little_memory_and_time(kind: str, model: Path,
             folder = tmp_path / "damaged"
             shutil.copytree(model, folder)
             damage.inflict(folder)
-            started = time.monotonic()
+            started = time.process_time()
             message = message_of(folder)
-            print(json.dumps([damage.name, message, time.monotonic() - started]))  # noqa: T201
+            print(json.dumps([damage.name, message, time.process_time() - started]))  # noqa: T201
             shutil.rmtree(folder)
         return 0
 
-    outcome = run_limited(load_all, memory=400 * MB, seconds=60)
+    outcome = run_limited(load_all, memory=400 * MB, seconds=200)  # for all, on a busy machine
     assert outcome.code == 0, outcome.out[-1000:] + outcome.err[-3000:]
     told = [json.loads(line) for line in outcome.out.splitlines()]
     assert [name for name, *_ in told] == [damage.name for damage in damages]
@@ -92,7 +92,7 @@ def test_a_refusal_is_one_line_of_little_memory_and_time(kind: str, model: Path,
         assert not [word for word in damage.words if word not in message], f"{name}: {message}"
         assert message.isprintable()
         assert len(message) < 1500
-        assert seconds < 6, f"{name} took {seconds}"
+        assert seconds < 4, f"{name} took {seconds}"
 
 
 def test_a_byte_order_mark_does_no_harm(model: Path) -> None:
@@ -142,7 +142,7 @@ def test_flipped_bits_of_weights_of_before_there_were_checksums(model: Path) -> 
 def test_the_command_says_it_in_one_line(model: Path, picture: Path, tmp_path: Path) -> None:
     undamaged = segmenting(picture, model, tmp_path / "whole")
     assert undamaged.code == 0, undamaged.err
-    of_interest = {"unet.layers_per_block=1000000", "nan", "deep", "sparse"}
+    of_interest = {"unet.layers_per_block=1000000", "nan", "deep"}
     damages = [*damaged_models.settings(), *damaged_models.texts()[:2], *damaged_models.weights()[:3]]
     for damage in (damage for damage in damages if damage.name in of_interest):
         folder = shutil.copytree(model, tmp_path / damage.name)
@@ -157,7 +157,10 @@ def test_the_command_says_it_in_one_line(model: Path, picture: Path, tmp_path: P
     assert_one_line(outcome, "model.pt is damaged", "config.json", "Restore both files together")
 
 
-@pytest.mark.parametrize("before", ["with checksums", "without", "none"])
+@pytest.mark.parametrize(
+    "before",
+    ["with checksums", pytest.param("without", marks=pytest.mark.slow), pytest.param("none", marks=pytest.mark.slow)],
+)
 def test_a_save_that_is_killed_anywhere_leaves_a_whole_model(before: str, tmp_path: Path) -> None:
     """The former model, or the new one; never one's configuration with the other's weights."""
     former, new = (small_network(dropout) for dropout in (0.1, 0.2))
@@ -235,7 +238,7 @@ def test_damaged_models_through_the_command(model: Path, picture: Path, tmp_path
     """At least 100: each ends in the very result of the whole model, or in one line."""
     assert segmenting(picture, model, tmp_path / "whole").code == 0
     expected, chance, same = results(tmp_path / "whole"), random.Random(7), 0
-    damages = [*damaged_models.settings(), *damaged_models.texts(), *damaged_models.weights()]
+    damages = [*damaged_models.settings(), *damaged_models.texts(), *damaged_models.weights(), *damaged_models.large()]
     for name, number in (("model.pt", 16), ("config.json", 16)):
         size = (model / name).stat().st_size
         damages += [

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from leaf_seg.data.model_settings import IMAGE_SIZE
 from leaf_seg.data.slicing import SLICE_AXES
-from leaf_seg.runtime.bounds import Bound, Bounds, check_bounds
+from leaf_seg.runtime.bounds import Bound, Bounds, Flag, check_bounds
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
 from leaf_seg.runtime.json_file import read_json_object
@@ -30,6 +30,13 @@ _SETTINGS: Bounds = {
     "window": Bound(-1e9, 1e9, whole=False, lengths=(2, 2), optional=True),
     "spacing": Bound(0, 1e4, whole=False, above=True, lengths=(3, 3), optional=True),
     "mirror_axes": Bound(0, 2, lengths=(0, 3)),
+}
+
+# What a training that goes on from the model goes on with.
+_TRAINING: Bounds = {
+    "terminal_probability": Bound(0, 1, whole=False),
+    "image_loss_weight": Bound(0, 1e9, whole=False),
+    "train_decoder": Flag(),
 }
 
 
@@ -166,6 +173,7 @@ def _check(config: Any, file: Path) -> None:
             f"{one_line(config[_SEAL])[:12]}.... Restore the file; if you changed it on purpose, take out the line "
             f'"{_SEAL}" at its end.'
         )
+    check_bounds(config.get("training", {}), _TRAINING, f"{file}: training: ")
     _check_settings(config["settings"], file)
 
 
