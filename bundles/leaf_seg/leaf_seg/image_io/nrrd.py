@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB, FLOAT_BYTES, check_memory, memory_limit_bytes
@@ -47,12 +49,31 @@ def read_nrrd(path: PathLike, memory_limit_gb: float | None = DEFAULT_MEMORY_LIM
         InputError: When the file is damaged, larger than allowed, of other dimensions, or refers to another file.
     """
     limit = memory_limit_bytes(memory_limit_gb)
-    try:
+    with _named(path):
         with open(path, "rb") as file:
             fields = _header(file)
             check_memory((FLOAT_BYTES + _STORED_BYTES) * math.prod(_sizes(fields)), "a label of this size", limit)
             _check_data(fields, file)
         return _read_by_itk(path)
+
+
+def read_nrrd_shape(path: PathLike) -> tuple[int, ...]:
+    """Shape (X, Y, Z) of a label map, from the file's header only: what follows it may be damaged.
+
+    Raises:
+        InputError: When the file is no NRRD, has no readable header or other dimensions.
+    """
+    if not is_nrrd(path):
+        raise InputError(f"{printable(path)}: is no NRRD file; expected one, by its name. Save the label again.")
+    with _named(path), open(path, "rb") as file:
+        return tuple(_sizes(_header(file)))
+
+
+@contextmanager
+def _named(path: PathLike) -> Iterator[None]:
+    """Let errors say which file they are about."""
+    try:
+        yield
     except InputError as error:
         raise InputError(f"{printable(path)}: {error}") from None
     except Exception as error:  # a damaged file makes ITK, gzip and MONAI raise many kinds of error

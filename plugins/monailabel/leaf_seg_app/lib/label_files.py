@@ -12,11 +12,10 @@ import itk
 import numpy as np
 
 from leaf_seg.image_io import Grid, image_suffix, read_grid, read_image, write_image, write_label, write_map
-from leaf_seg.image_io.nrrd import is_nrrd, read_nrrd
+from leaf_seg.image_io.nrrd import is_nrrd, read_nrrd, read_nrrd_shape
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.transforms.label_map import PICTURE_AFFINE
 from lib.names import brief, check_content
-from lib.nrrd import read_nrrd_size
 
 _TOLERANCE = 1e-3  # mm
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
@@ -142,7 +141,7 @@ def _write_nifti(array: np.ndarray, source: str, folder: str) -> Path:
 def _claimed_shape(file: str) -> tuple[int, ...]:
     """Shape by the header alone, which may claim more than there is memory for; of a picture as a volume."""
     if not image_suffix(file):
-        return read_nrrd_size(file)
+        return read_nrrd_shape(file)
     check_content(file)
     return _slicer_grid(read_grid(file))[0]
 
