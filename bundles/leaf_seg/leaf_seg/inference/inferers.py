@@ -212,6 +212,8 @@ class SegmentationInferer(Inferer):
         reach = self.num_slices // 2  # of the neighbours, that are channels
         first, last = max(indices.start - reach, 0), min(indices.stop + reach, len(slices))
         resized = resize_image(slices[first:last], self.image_size)
+        if slices.shape[1] == 3 and slices.stride(1) == 1:  # RGB as files have it; last bits depend on the layout
+            resized = resized.contiguous(memory_format=torch.channels_last)
         return slice_channels(resized, [index - first for index in indices], self.num_slices)
 
     def _hypotheses(self, images: torch.Tensor, network: Any) -> torch.Tensor:
