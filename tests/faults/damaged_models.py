@@ -232,8 +232,10 @@ def _zip_that_claims(file: Path) -> None:
 
 
 def _zip_with_a_wrong_sum(file: Path) -> None:
+    with zipfile.ZipFile(file) as archive:
+        largest = archive.read(max(archive.infolist(), key=lambda entry: entry.file_size))
     data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[data.index(largest) + len(largest) // 2] ^= 1
     file.write_bytes(data)
 
 
