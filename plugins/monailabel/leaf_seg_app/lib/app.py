@@ -256,8 +256,12 @@ def _is_remote(studies: str) -> bool:
 
 def _store(studies: str, folder: str | None) -> Path:
     """Folder of the trained versions."""
-    if folder:
-        return Path(folder).resolve()
-    if _is_remote(studies):
+    if not folder and _is_remote(studies):
         raise InputError("The studies are on a server: say where trained models are to be kept, --conf store FOLDER.")
-    return Path(studies).resolve() / STORE_NAME
+    store = Path(folder).resolve() if folder else Path(studies).resolve() / STORE_NAME
+    if "#" in str(store):
+        raise InputError(
+            f"{store}, where trained models are kept, has a '#' in its name, of which MONAI's configs would make '::'; "
+            "expected one without. Rename the folder, or choose another: --conf store FOLDER."
+        )
+    return store

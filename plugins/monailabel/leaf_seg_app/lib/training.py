@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from monai.bundle import ConfigWorkflow
-from monai.utils import path_to_sqlite_uri
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.others.generic import device_list
@@ -24,7 +23,7 @@ from leaf_seg import Segmenter, load
 from leaf_seg.image_io import case_name
 from leaf_seg.metrics import class_dice
 from leaf_seg.runtime.files import ensure_writable_folder
-from leaf_seg.tracking import end_log
+from leaf_seg.tracking import end_log, local_store
 from leaf_seg.transforms.load_case import LoadCase
 from lib import options
 from lib.abandoned import remove_abandoned
@@ -166,7 +165,7 @@ class TrainingTask(TrainTask):
         if chosen.tracking == "mlflow":
             tracked = {
                 "tracking": "mlflow",
-                "tracking_uri": path_to_sqlite_uri(str(self.versions.store / "mlruns.db")),
+                "tracking_uri": local_store(self.versions.store),
                 "run_name": f"{self.versions.store.name} {time.strftime('%Y-%m-%d %H:%M:%S')}",
             }
         workflow = ConfigWorkflow(
@@ -179,6 +178,7 @@ class TrainingTask(TrainTask):
             dataset_dir=str(datalist),
             class_names=list(self.versions.class_names),
             output_dir=str(work),
+            cache_dir=str(work / "data"),  # which does not become part of the version
             init_dir=None if chosen.start_from == _SCRATCH else str(self.versions.folder(base)),
             device_name=chosen.device,
             max_epochs=chosen.max_epochs,
