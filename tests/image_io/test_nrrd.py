@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leaf_seg.image_io.nrrd import is_nrrd, read_nrrd
+from leaf_seg.image_io.nrrd import is_nrrd, read_nrrd, read_nrrd_shape
 from leaf_seg.runtime.errors import InputError
 
 VALUES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
@@ -78,3 +78,30 @@ def test_other_formats_are_none(tmp_path: Path) -> None:
     assert not is_nrrd(tmp_path / "a.nrrd")
     assert not is_nrrd(tmp_path / "circle")
     assert not is_nrrd(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "hidden", ["# x\rdata file: other", "content: x\rdata file: other", "x:=y\rdatafile: other", "\0\rdata file: other"]
+)
+def test_a_field_that_only_itk_would_see(tmp_path: Path, hidden: str) -> None:
+    """Its lines end at a carriage return, too; the data would be those of any file of the machine."""
+    (tmp_path / "other").write_bytes(DATA)
+    path = nrrd(tmp_path / "a.nrrd", DATA, encoding="raw")
+    path.write_bytes(path.read_bytes().replace(b"\n\n", f"\n{hidden}\n\n".encode(), 1))
+    for read in (read_nrrd, read_nrrd_shape):
+        with pytest.raises(InputError, match="blank lines or control characters"):
+            read(path)
+
+
+def test_a_header_that_seems_to_end(tmp_path: Path) -> None:
+    path = nrrd(tmp_path / "a.nrrd", DATA, encoding="raw")
+    path.write_bytes(path.read_bytes().replace(b"\n\n", b"\n  \ndata file: other\n\n", 1))
+    with pytest.raises(InputError, match="blank lines or control characters"):
+        read_nrrd(path)
+
+
+def test_lines_may_end_as_on_windows(tmp_path: Path) -> None:
+    path = nrrd(tmp_path / "a.nrrd", b"", encoding="raw")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n") + DATA)
+    assert read_nrrd_shape(path) == VALUES.shape
+    np.testing.assert_array_equal(read_nrrd(path)[0], VALUES)

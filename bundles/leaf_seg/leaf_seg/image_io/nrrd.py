@@ -84,11 +84,17 @@ def _named(path: PathLike) -> Iterator[None]:
 
 
 def _header(file: BinaryIO) -> dict[str, str]:
-    """The fields of the header; the file is then where the data begin."""
+    """The fields of the header; the file is then where the data begin.
+
+    ITK ends lines, and the header, by rules of its own, by which a field could be hidden from what is checked here. So
+    lines are refused that could be read in two ways.
+    """
     fields: dict[str, str] = {}
     left = _MOST_HEADER_BYTES
-    while (line := file.readline(left)).strip():
+    while (line := file.readline(left)) not in (b"", b"\n", b"\r\n"):
         left -= len(line)
+        if not line.strip() or any(byte < 32 and byte != 9 for byte in line.removesuffix(b"\n").removesuffix(b"\r")):
+            raise InputError("its header holds blank lines or control characters. Save the label again.")
         name, colon, value = line.decode("utf-8", errors="replace").partition(":")
         if colon and not value.startswith("=") and not name.startswith("#"):
             fields[re.sub(r"\s", "", name).lower()] = value.strip()
