@@ -10,6 +10,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,11 @@ import pytest
 
 from tests.faults.kills import Killable, assert_same_training, litter
 
-NUM_KILLS = int(os.environ.get("LEAF_SEG_KILLS", "7"))
 BUNDLE = "bundles/leaf_seg"
-STEPS_PER_EPOCH, MAX_EPOCHS = 7, 3 + NUM_KILLS // 2 // 2 * 2  # odd: the last epoch is validated for its own sake
+STEPS_PER_EPOCH = 7
 SETTINGS: dict[str, Any] = {
     "num_classes": 3,
     "batch_size": 1,
-    "max_epochs": MAX_EPOCHS,
     "val_interval": 2,
     "num_workers": 1,
     "warmup_steps": 5,
@@ -32,20 +31,48 @@ SETTINGS: dict[str, Any] = {
     "checkpoint_minutes": 0,
     "num_overlays": 1,
 }
-KINDS: dict[str, list[str]] = {
-    "tracked": ["--tracking", "mlflow"],
-    "accumulating": ["--accumulation_steps", "2", "--terminal_probability", "0"],
-    "baseline": ["--config_file", f"['{BUNDLE}/configs/train.json','{BUNDLE}/configs/baselines/unet.json']"],
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of training, and how often it is killed."""
+
+    num_kills: int
+    arguments: tuple[str, ...]
+    is_tracked: bool = False
+    is_baseline: bool = False
+
+    @property
+    def max_epochs(self) -> int:
+        """Enough for the kills; odd, so that the last epoch is validated for its own sake."""
+        return 3 + self.num_kills // 4 * 2
+
+
+KINDS = {
+    "tracked": Kind(6, ("--tracking", "mlflow"), is_tracked=True),
+    "accumulating": Kind(3, ("--accumulation_steps", "2", "--terminal_probability", "0")),
+    "baseline": Kind(
+        3,
+        ("--config_file", f"['{BUNDLE}/configs/train.json','{BUNDLE}/configs/baselines/unet.json']"),
+        is_baseline=True,
+    ),
 }
+if "LEAF_SEG_KILLS" in os.environ:
+    KINDS = {name: replace(kind, num_kills=int(os.environ["LEAF_SEG_KILLS"])) for name, kind in KINDS.items()}
 
 
 @pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return KINDS[request.param]
+
+
+@pytest.fixture
 def training(
-    request: pytest.FixtureRequest, pictures: Path, small: list[str], small_run: list[str], tmp_path: Path
+    kind: Kind, pictures: Path, small: list[str], small_run: list[str], tmp_path: Path
 ) -> Callable[..., Killable]:
     """A training of one kind, into a folder of this name."""
-    settings = dict(SETTINGS)
-    if request.param == "baseline":
+    settings = SETTINGS | {"max_epochs": kind.max_epochs}
+    if kind.is_baseline:
         small = small_run
         for key in ("dropout", "terminal_probability"):
             del settings[key]
@@ -54,7 +81,7 @@ def training(
         words = ["-m", "monai.bundle", "run", "training", "--config_file", f"{BUNDLE}/configs/train.json"]
         words += ["--bundle_root", BUNDLE, *small, "--dataset_dir", str(pictures), "--output_dir", str(tmp_path / name)]
         words += [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-        return Killable([*words, *KINDS[request.param], *arguments], tmp_path / f"{name}.log", tmp_path / f"{name}_tmp")
+        return Killable([*words, *kind.arguments, *arguments], tmp_path / f"{name}.log", tmp_path / f"{name}_tmp")
 
     return make
 
@@ -64,7 +91,7 @@ def num_steps(output: Path) -> int:
     return max(len(file.read_text().splitlines()) - 1, 0) if file.exists() else 0
 
 
-def moments(output: Path, choice: random.Random) -> dict[str, tuple[Callable[[], bool], float]]:
+def moments(output: Path, last_step: int, choice: random.Random) -> dict[str, tuple[Callable[[], bool], float]]:
     """When to kill: what must be there, and how many seconds later."""
     target = num_steps(output) + choice.randint(1, 4)
 
@@ -77,33 +104,29 @@ def moments(output: Path, choice: random.Random) -> dict[str, tuple[Callable[[],
         "checkpoint": (writing(output / "checkpoints"), 0.0),
         "model": (writing(output), choice.uniform(0, 0.002)),
         "overlay": (lambda: any((output / "overlays").glob(".unfinished_*/*")), 0.0),
-        "end": (lambda: num_steps(output) >= STEPS_PER_EPOCH * MAX_EPOCHS, choice.uniform(0, 2.5)),
+        "end": (lambda: num_steps(output) >= last_step, choice.uniform(0, 2.5)),
     }
 
 
 @pytest.mark.slow
 def test_trainings_end_as_if_nothing_had_happened(
-    training: Callable[..., Killable],
-    request: pytest.FixtureRequest,
-    record_property: Callable[[str, object], None],
-    tmp_path: Path,
+    kind: Kind, training: Callable[..., Killable], record_property: Callable[[str, object], None], tmp_path: Path
 ) -> None:
-    kind = request.node.callspec.params["training"]
     training("whole").run()
     killed = training("killed", "--resume", "true")
     output = tmp_path / "killed"
-    choice = random.Random(f"{kind} {NUM_KILLS}")
+    choice = random.Random(repr(kind))
     killed_in: list[str] = []
-    for number in range(NUM_KILLS):
-        last = number >= NUM_KILLS - 2  # in the last validation or after it
+    for number in range(kind.num_kills):
+        last = number >= kind.num_kills - 2  # in the last validation or after it
         name = "end" if last else choice.choice(["start", "training", "checkpoint", "model", "overlay"])
-        ready, delay = moments(output, choice)[name]
+        ready, delay = moments(output, STEPS_PER_EPOCH * kind.max_epochs, choice)[name]
         if killed.run_until(ready, delay):
             killed_in.append(name)
     killed.run()
     counts = dict(Counter(killed_in))
     record_property("kills", counts)
-    sys.stderr.write(f"{kind}: killed {counts}\n")
-    assert len(killed_in) >= NUM_KILLS // 2
-    assert_same_training(tmp_path / "whole", output, tracked=kind == "tracked")
+    sys.stderr.write(f"killed {counts}\n")
+    assert len(killed_in) >= kind.num_kills // 2
+    assert_same_training(tmp_path / "whole", output, tracked=kind.is_tracked)
     assert not litter(output, tmp_path / "killed_tmp")
