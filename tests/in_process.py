@@ -21,6 +21,8 @@ from mlflow.tracking._tracking_service import utils as mlflow_store
 from monai.utils import misc, set_determinism
 from tqdm import tqdm
 
+from leaf_seg.runtime import claim
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -98,6 +100,7 @@ def _everything_restored() -> Iterator[None]:
         restore(_restore_logging, {logger: _logging_of(logger) for logger in _loggers()})
         restore(mlflow.set_tracking_uri, mlflow_store._tracking_uri)  # type: ignore[arg-type]  # None: not set
         restore(_end_mlflow_runs)
+        restore(claim.release_all)
         yield
 
 

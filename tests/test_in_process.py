@@ -81,7 +81,8 @@ ENDS = {
     "message": "sys.exit('a message')",
     "error": "raise ValueError('an error')",
     "hook": "sys.excepthook = lambda *found: print('seen:', found[1], file=sys.stderr)\nraise ValueError('an error')",
-    "input error": "from leaf_seg.runtime.errors import *\nshow_input_errors_plainly()\nraise InputError('bad input')",
+    "input error": "from leaf_seg.runtime.errors import *\nfrom leaf_seg.runtime.plain import *\n"
+    "show_errors_plainly()\nraise InputError('bad input')",
     "usage": "import argparse\nargparse.ArgumentParser(prog='script').parse_args()",
     "logged": "import logging\nlogging.basicConfig(stream=sys.stdout)\nlogging.warning('logged')",
     "unset logging": "import logging\nlogging.info('not shown')\nlogging.warning('shown')",

@@ -155,7 +155,7 @@ def test_class_names() -> None:
         class_names(unnamed, None)
     with pytest.raises(InputError, match=r"num_classes is 3, but the data set names 2 classes \(background, head\)"):
         class_names(named, 3)
-    with pytest.raises(InputError, match="at least 2"):
+    with pytest.raises(InputError, match="expected a whole number, 2 to 256"):
         class_names(unnamed, 1)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,10 @@ def test_datalist_with_relative_and_absolute_paths(tmp_path: Path, key: str) -> 
     [
         ([{"image": "images/a.png"}], "expected {'image': path, 'label': path}"),
         ([{"image": ["images/a.png", "images/b.png"], "label": "labels/a.png"}], "found the entry"),
-        ([{"image": "images/x.png", "label": "labels/a.png"}], r"1 of its files do not exist: .*x\.png"),
+        (
+            [{"image": "images/x.png", "label": "labels/a.png"}],
+            r"1 of its files do not exist or are no files: .*x\.png",
+        ),
         ([{"image": "images/a.png", "label": "labels/a.png"}] * 2, r"more than once: .*a\.png"),
         ([], "no pairs"),
         ("a.png", "expected the list training"),
@@ -191,7 +195,7 @@ def test_no_data_set_names_the_layouts_and_what_is_there(tmp_path: Path) -> None
     _touch(tmp_path / "scans" / "a.png", tmp_path / "b.png")
     with pytest.raises(InputError, match=r"no data set there, but in .* 1 \.png, scans/.*dataset\.json.*images/"):
         read_layout(str(tmp_path))
-    with pytest.raises(InputError, match=r"but nothing\. Expected one of"):
+    with pytest.raises(InputError, match=r"but nothing \(it does not exist\)\. Expected one of"):
         read_layout(str(tmp_path / "nowhere"))
 
 
@@ -200,3 +204,27 @@ def test_no_pairs_names_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     with pytest.raises(InputError, match=r"no pairs .* in images/ 2 \.bmp; in labels/ nothing"):
         read_layout(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["", " ", "two\nlines", "\x1b[2J", 3, None, "background"])
+def test_class_names_that_cannot_be_shown(tmp_path: Path, name: Any) -> None:
+    pair = {"image": "images/a.png", "label": "labels/a.png"}
+    labels = {"0": "background", "1": name}
+    path = _datalist(_folders(tmp_path, "ab") / "dataset.json", training=[pair], labels=labels)
+    with pytest.raises(InputError, match=r"^[^\n]*dataset\.json: its labels, by number, is [^\n]*; expected [^\n]*$"):
+        read_layout(str(path))
+
+
+def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    os.mkfifo(tmp_path / "dataset.json")
+    for path in (
+        tmp_path / "circle",
+        "x" * 5000,
+        "a\0b",
+        tmp_path,
+        tmp_path / "dataset.json",
+        "~nobody_of_this_name/x",
+    ):
+        with pytest.raises(InputError, match=r"^[^\n]*no data set there, but [^\n]*$"):
+            read_layout(str(path))

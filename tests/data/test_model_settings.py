@@ -36,7 +36,28 @@ def test_several_directions_and_mirror_axes_through_json() -> None:
     assert ModelSettings(**json.loads(json.dumps(settings.to_dict()))) == settings
 
 
-@pytest.mark.parametrize(("key", "value"), [("axis", 2), ("axis", ["axial", "z"]), ("mirror_axes", 0)])
+NAN, INFINITE = float("nan"), float("inf")
+UNFIT: dict[str, list[Any]] = {
+    "axis": [2, ["axial", "z"]],
+    "mirror_axes": [0],
+    "spacing": [0, 1, [1, 1], [1, 1, 1, 1], [1, 1, 0], [1, -1, 1], [1, 1, NAN], [1, INFINITE, 1], "1, 1, 1", ["1"] * 3],
+    "window": [3, [], [1], [1, 2, 3], [1, 1], [2, 1], [NAN, 1], [0, NAN], [0, INFINITE], "01", ["0", "1"], [True, 2]],
+    "image_size": [64, None, [], [64], [64, 64, 64], [0, 64], [64, -1], [64.0, 64], [64, 10**9], ["64", "64"], "64"],
+    "num_slices": [0, 2, -3, "3", None, True, 1.5],
+    "class_names": ["ab", None, 3, [], ["a"], ["a", ""], ["a", " "], ["a", "b\n"], ["a", "\x07"], ["a", 3], ["a", "a"]],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in UNFIT.items() for value in values])
 def test_unfit_values(key: str, value: Any) -> None:
-    with pytest.raises(InputError, match=f"{key} is"):
-        ModelSettings(["background", "a"], [64, 64], **{key: value})
+    settings: dict[str, Any] = {"class_names": ["background", "a"], "image_size": [64, 64], key: value}
+    with pytest.raises(InputError, match=rf"^{key} is .*; expected [^\n]*$"):
+        ModelSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("spacing", [0.5, 1, 2.25]), ("window", [-1.5, 3]), ("image_size", [1, 8192])]
+)
+def test_fit_values(key: str, value: Any) -> None:
+    settings: dict[str, Any] = {"class_names": ["background", "Größe/b 🫀"], "image_size": [64, 64], key: value}
+    assert getattr(ModelSettings(**settings), key) == tuple(value)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,14 +73,16 @@ def test_saved_model_is_the_same_with_and_without_alignment(
     train: Callable[[Path, bool], LatentSegmenter], tmp_path: Path
 ) -> None:
     aligned, plain = train(tmp_path / "aligned", True), train(tmp_path / "plain", False)
-    states = [torch.load(tmp_path / name / "model.pt", weights_only=True)["model"] for name in ("aligned", "plain")]
+    states = [torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("aligned", "plain")]
     shapes = [{name: value.shape for name, value in state.items()} for state in states]
     assert list(shapes[0]) == list(shapes[1])
     assert shapes[0] == shapes[1]
     assert {name.split(".")[0] for name in shapes[0]} == {"noise", "image_encoder", "unet", "mask_decoder"}
     # Alignment did act.
     assert any(not torch.equal(states[0][name], states[1][name]) for name in states[0])
-    assert (tmp_path / "aligned" / "config.json").read_bytes() == (tmp_path / "plain" / "config.json").read_bytes()
+    configs = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("aligned", "plain")]
+    assert all(configs[0][key] == configs[1][key] for key in ("network", "settings", "training"))
+    assert configs[0].keys() == configs[1].keys() == {"network", "settings", "training", "weights", "sha256"}
 
     flops = count_flops(plain)
     assert flops > 1e6

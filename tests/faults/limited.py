@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -71,11 +72,8 @@ def run_limited(function: Callable[[], int], memory: int = 1024 * MB, seconds: f
         os.close(to_write)
         status, peak = _wait(child, started + seconds)
         took = time.monotonic() - started
-        texts = []
-        for file in (out, err):
-            file.seek(0)
-            texts.append(file.read().decode(errors="replace"))
-    return Outcome(os.waitstatus_to_exitcode(status), *texts, max(peak - before, 0), took)
+        written = [_text(file) for file in (out, err)]
+    return Outcome(os.waitstatus_to_exitcode(status), written[0], written[1], max(peak - before, 0), took)
 
 
 def run_command_limited(*arguments: object, memory: int = 1024 * MB, seconds: float = 60) -> Outcome:
@@ -131,6 +129,11 @@ def _wait(child: int, deadline: float) -> tuple[int, int]:
             _, status, usage = os.wait4(child, 0)
             return status, usage.ru_maxrss * 1024
         time.sleep(0.005)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def _resident() -> int:

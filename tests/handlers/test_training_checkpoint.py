@@ -91,13 +91,20 @@ def test_an_error_leaves_the_last_checkpoint(tmp_path: Path, caplog: pytest.LogC
 
 
 def test_a_complete_training_keeps_its_checkpoint(tmp_path: Path) -> None:
-    """Its random state is not restored, since nothing is drawn any more, and so must not be saved."""
+    """Its random state is not restored, since nothing is drawn any more, and so is kept."""
     make_trainer(TrainingCheckpoint(CheckpointFolder(tmp_path), minutes=5)).run()
     again = Recorder(tmp_path)
+    before = again.load()
+    assert before is not None
     trainer = make_trainer(TrainingCheckpoint(again, minutes=0))
-    trainer.restore(again.load())
+    trainer.restore(before)
+    torch.rand(3)  # what else the process does
     trainer.run()
-    assert not again.steps
+    assert again.steps == [6]
+    after = again.load()
+    assert after is not None
+    assert torch.equal(after["random"]["torch"], before["random"]["torch"])
+    assert after["random"]["python"] == before["random"]["python"]
 
 
 def test_a_resumed_start_is_not_saved_again(tmp_path: Path) -> None:

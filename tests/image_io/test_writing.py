@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leaf_seg.image_io.writing import write_label, write_map, write_probabilities
+from leaf_seg.image_io.writing import class_file_names, write_label, write_map, write_probabilities
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
 
@@ -113,6 +113,44 @@ def test_probabilities_of_a_picture_are_one_file_for_each_class(tmp_path: Path):
     assert [path.name for path in paths] == ["a_background.png", "a_left_right_atrium.png"]
     with Image.open(paths[1]) as written:
         np.testing.assert_allclose(np.asarray(written) / 65535, probabilities[1], atol=1e-5)
+
+
+NAMES = [
+    "a b",
+    "a/b",
+    "A_B",
+    "a_b_2",
+    "..",
+    "../../x",
+    "🫀",
+    "🫁",
+    " ",
+    "x" * 300,
+    "x" * 301,
+    "café",
+    "cafe\u0301",
+    "left",
+]
+
+
+def test_every_class_has_a_file_of_its_own(tmp_path: Path):
+    source = picture(tmp_path / "a.png", mode="L")
+    probabilities = np.stack([np.full((7, 9), (i + 1) / 20) for i in range(len(NAMES))])
+    paths = write_probabilities(probabilities, source, tmp_path / "out", NAMES)
+    assert len({path.name.casefold() for path in paths}) == len(NAMES)
+    assert sorted(path.name for path in paths) == sorted(os.listdir(tmp_path / "out"))
+    for path, expected in zip(paths, probabilities, strict=True):
+        with Image.open(path) as written:
+            np.testing.assert_allclose(np.asarray(written) / 65535, expected, atol=1e-5)
+
+
+def test_names_of_files_say_which_class_it_is():
+    assert class_file_names(["background", "left/right atrium", "é"]) == ["background", "left_right_atrium", "é"]
+    assert class_file_names(["background", "a b", "a/b", "c"]) == ["background", "a_b_1", "a_b_2", "c"]
+    assert class_file_names(["Lung", "lung"]) == ["Lung_0", "lung_1"]
+    assert class_file_names(["a", "a_2", "A"]) == ["a_0", "a_2_1", "A_2_2"]
+    assert class_file_names(["..", "🫀"]) == ["class_0", "class_1"]
+    assert all(len(name.encode()) <= 200 for name in class_file_names(["🫀x" * 200, "界" * 200]))
 
 
 def test_array_in_another_grid_is_refused(tmp_path: Path):

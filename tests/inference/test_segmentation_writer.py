@@ -67,3 +67,13 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="Cannot write to the output folder"):
         SegmentationWriter(tmp_path / "file" / "out", CLASSES).begin()
+
+
+def test_probability_maps_of_two_cases_that_would_have_one_name(tmp_path: Path) -> None:
+    """The class b_c of the case a, and the class c of the case a_b."""
+    sources = [picture(tmp_path / "a.png"), picture(tmp_path / "a_b.png")]
+    names = ["background", "b c", "c"]
+    writer = SegmentationWriter(tmp_path / "out", names, save_probabilities=True, save_overlays=False)
+    with pytest.raises(InputError, match=r"a\.png and .*a_b\.png would both be written as files of the same names"):
+        writer.begin(sources)
+    SegmentationWriter(tmp_path / "out", names, save_overlays=False).begin(sources)

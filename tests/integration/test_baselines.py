@@ -50,7 +50,7 @@ def test_training_leaves_a_unet_trained_on_the_same_split(unet_model: Path, pict
     }
     assert config["settings"] == of_leaf["settings"]
     assert config["training"]["datalist_sha256"] == of_leaf["training"]["datalist_sha256"]
-    state = torch.load(unet_model / "model.pt", weights_only=True)["model"]
+    state = torch.load(unet_model / "model.pt", weights_only=True)
     assert not {"image_encoder", "unet", "mask_decoder", "noise"} & {key.split(".")[0] for key in state}
     assert list((unet_model / "mlruns" / "models").glob("*/artifacts/data/*.pt2"))  # exported for MLflow
 

@@ -32,7 +32,7 @@ def _picture_names(dataset: Path, split: str) -> list[str]:
 
 def test_training_leaves_a_model_without_teacher_or_optimizer(picture_model: Path) -> None:
     assert {"config.json", "model.pt"} <= {file.name for file in picture_model.iterdir()}
-    state = torch.load(picture_model / "model.pt", weights_only=True)["model"]
+    state = torch.load(picture_model / "model.pt", weights_only=True)
     assert {key.split(".")[0] for key in state} == {"image_encoder", "unet", "mask_decoder", "noise"}
     settings = json.loads((picture_model / "config.json").read_text())["settings"]
     assert settings["class_names"] == ["background", "class_1", "class_2"]
@@ -51,7 +51,7 @@ def test_training_in_a_process_of_its_own_leaves_the_same_model(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as here; with another number the last bits may be others
     data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path]
     bundle_process("training", "--config_file", f"{CONFIGS}/train.json", *data, *small)
-    own, here = (torch.load(folder / "model.pt", weights_only=True)["model"] for folder in (tmp_path, picture_model))
+    own, here = (torch.load(folder / "model.pt", weights_only=True) for folder in (tmp_path, picture_model))
     assert own.keys() == here.keys()
     assert all(torch.equal(own[name], here[name]) for name in own)
 
@@ -121,9 +121,7 @@ def test_alignment_trains_and_leaves_the_same_kind_of_model(
         *("--alignment_weight", 0.75, "--teacher", tmp_path / "teacher"),
     )
     assert "alignment=" in result.stderr  # the progress bar
-    plain, aligned = (
-        torch.load(f / "model.pt", weights_only=True)["model"] for f in (picture_model, tmp_path / "model")
-    )
+    plain, aligned = (torch.load(f / "model.pt", weights_only=True) for f in (picture_model, tmp_path / "model"))
     assert {key: value.shape for key, value in aligned.items()} == {key: value.shape for key, value in plain.items()}
     assert any(not torch.equal(aligned[key], plain[key]) for key in plain)
 

@@ -53,7 +53,7 @@ def test_model_knows_the_recipe(model: Path) -> None:
     assert settings["class_names"] == ["background", "anterior", "posterior"]
     assert settings["axis"] == "coronal"
     assert settings["num_slices"] == 3
-    state = torch.load(model / "model.pt", weights_only=True)["model"]
+    state = torch.load(model / "model.pt", weights_only=True)
     for part in ("image_encoder.", "unet.", "mask_decoder."):  # the decoder was trained, too
         assert {value.dtype for name, value in state.items() if name.startswith(part)} == {torch.float16}
     shipped = LatentDecoder(load_autoencoder("bundles/leaf_seg/models/autoencoder")).state_dict()

@@ -50,7 +50,7 @@ def test_profile_trains_and_infers_from_converted_folders(
     sizes = [*small_run, "--image_size", "[128,128]", "--learning_rate", 0, "--dropout", 0.2, "--max_epochs", 1]
     bundle_run("training", *PROFILE, *sizes, *width, *weights, *data)
 
-    state = torch.load(tmp_path / "model" / "model.pt", weights_only=True)["model"]
+    state = torch.load(tmp_path / "model" / "model.pt", weights_only=True)
     conv_in = unet["model.diffusion_model.input_blocks.0.0.weight"]
     torch.testing.assert_close(state["unet.conv_in.weight"], conv_in.repeat(1, 2, 1, 1) / 2)
     torch.testing.assert_close(
@@ -81,7 +81,7 @@ def test_a_converted_model_is_trained_on_by_one_key(
     data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path / "model"]
     sizes = [*small_run, "--image_size", "[128,128]", "--learning_rate", 0]
     bundle_run("training", *TRAIN, *sizes, *data, "--init_dir", tmp_path / "leaf")
-    found = torch.load(tmp_path / "model" / "model.pt", weights_only=True)["model"]
+    found = torch.load(tmp_path / "model" / "model.pt", weights_only=True)
     expected = load_file(tmp_path / "leaf" / "model.safetensors")
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
     assert json.loads((tmp_path / "model" / "config.json").read_text())["network"]["codec"]["num_classes"] == 3
@@ -97,7 +97,7 @@ def test_a_trained_model_is_trained_on_with_other_data(
     assert refused.returncode
     assert "--parameterization would have no effect: init_dir is" in refused.stderr
     bundle_run("training", *TRAIN, *small_run, *data, *start, "--learning_rate", 0)
-    found, expected = (torch.load(f / "model.pt", weights_only=True)["model"] for f in (tmp_path, picture_model))
+    found, expected = (torch.load(f / "model.pt", weights_only=True) for f in (tmp_path, picture_model))
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 

@@ -1,11 +1,8 @@
-"""Killed at random and resumed, a training ends as if nothing had happened."""
+"""A training that was stopped, as a user goes on with it; tests/integration/test_kills.py kills some."""
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -16,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from mlflow import MlflowClient
-from monai.utils import path_to_sqlite_uri
+
+from tests.faults.kills import litter
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ["--config_file", "bundles/leaf_seg/configs/train.json"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-NUM_KILLS = 10
 STEPS_PER_EPOCH, MAX_EPOCHS = 7, 12
 SETTINGS: dict[str, Any] = {
     "num_classes": 3,
@@ -57,92 +52,6 @@ def command(pictures: Path, small: list[str]) -> Callable[..., list[str]]:
 def num_steps(output: Path) -> int:
     file = output / "losses.csv"
     return max(len(file.read_text().splitlines()) - 1, 0) if file.exists() else 0
-
-
-def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool], delay: float = 0.0) -> None:
-    """SIGKILL to the process and its workers, some seconds after it is ready for it."""
-    deadline = time.monotonic() + 120
-    while not ready():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.0002)
-    time.sleep(delay)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def read_rows(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="") as stream:
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(stream)]
-
-
-def assert_same(one: Any, two: Any) -> None:
-    if isinstance(one, dict):
-        assert one.keys() == two.keys()
-        for key in one.keys() - {"seconds"}:
-            assert_same(one[key], two[key])
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(two)
-        for a, b in zip(one, two, strict=True):
-            assert_same(a, b)
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, two)
-    else:
-        assert one == two
-
-
-@pytest.mark.slow
-def test_killed_ten_times_and_resumed(command: Callable[..., list[str]], tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    tracking = ["--tracking", "mlflow"]
-    subprocess.run(command(whole, *tracking), cwd=ROOT, check=True, capture_output=True, timeout=300)
-    assert num_steps(whole) == STEPS_PER_EPOCH * MAX_EPOCHS
-
-    choice = random.Random(0)
-    during_write = 0
-    with (tmp_path / "killed.log").open("wb") as log:
-
-        def start() -> subprocess.Popen[bytes]:
-            words = command(killed, "--resume", "true", *tracking)
-            return subprocess.Popen(words, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-
-        for kill in range(NUM_KILLS):
-            target = num_steps(killed) + choice.randint(1, 6)
-            process = start()
-            unfinished = killed / "checkpoints" / f".{process.pid}.last.pt"
-            if kill < 3:  # while it starts: in the imports, while MLflow makes its store, wherever it may be
-                until = time.monotonic() + choice.uniform(1, 9)
-                kill_when(process, lambda: time.monotonic() > until)  # noqa: B023
-            elif kill % 2:  # while it writes a checkpoint
-                kill_when(process, lambda: num_steps(killed) >= target and unfinished.exists())  # noqa: B023
-                during_write += unfinished.exists()
-            else:
-                kill_when(process, lambda: num_steps(killed) >= target, choice.uniform(0, 0.1))  # noqa: B023
-        last = command(killed, "--resume", "true", *tracking)
-        subprocess.run(last, cwd=ROOT, check=True, stdout=log, stderr=log, timeout=300)
-    assert during_write >= 2  # half a file was left behind, not a checkpoint
-
-    states = [torch.load(folder / "checkpoints" / "last.pt", weights_only=True) for folder in (whole, killed)]
-    assert_same(*states)
-    models = [torch.load(folder / "model.pt", weights_only=True) for folder in (whole, killed)]
-    assert_same(*models)
-    for table in ("losses.csv", "metrics.csv"):
-        assert read_rows(whole / table) == read_rows(killed / table)
-    assert len(json.loads((killed / "manifest.json").read_text())["sessions"]) > NUM_KILLS - 3
-
-    losses = []
-    for folder in (whole, killed):
-        client = MlflowClient(path_to_sqlite_uri(str(folder / "mlruns.db")))
-        experiment = client.get_experiment_by_name("leaf_seg")
-        assert experiment is not None
-        (run,) = client.search_runs([experiment.experiment_id])
-        assert run.info.status == "FINISHED"
-        history = client.get_metric_history(run.info.run_id, "train_loss")
-        losses.append({metric.step: metric.value for metric in history})
-        # A step that was done again after a kill may stand there twice, and has the same loss.
-        assert len({(metric.step, metric.value) for metric in history}) == len(losses[-1])
-    assert losses[0] == pytest.approx(losses[1])
-    assert sorted(losses[0]) == list(range(1, STEPS_PER_EPOCH * MAX_EPOCHS + 1))
 
 
 @pytest.mark.slow
@@ -197,10 +106,10 @@ def test_ended_by_a_job_scheduler(command: Callable[..., list[str]], short_tempo
             assert process.poll() is None, "it ended before it could be stopped"
             assert time.monotonic() < deadline, log.read_text()[-3000:]
             time.sleep(0.01)
-        assert list(short_temporary.glob("leaf_seg_slices_*"))
+        assert list(output.glob("slices_*"))
         os.killpg(process.pid, signal.SIGTERM)  # with its workers, as schedulers do
         assert process.wait(timeout=60) != 0
     finally:
         process.kill()
     assert "(KeyboardInterrupt)" in (output / "train.log").read_text()
-    assert not list(short_temporary.glob("leaf_seg_slices_*"))
+    assert not litter(output, short_temporary)

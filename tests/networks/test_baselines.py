@@ -167,7 +167,7 @@ def test_stored_in_half_precision(kind: type[SavedNetwork], tmp_path: Path) -> N
     sizes = {}
     for storage in ("fp32", "fp16"):
         save_model(network, settings, tmp_path / storage, storage=storage)
-        sizes[storage] = sum(v.nbytes for v in torch.load(tmp_path / storage / "model.pt")["model"].values())
+        sizes[storage] = sum(v.nbytes for v in torch.load(tmp_path / storage / "model.pt").values())
     assert sizes["fp16"] == sizes["fp32"] / 2
     assert (tmp_path / "fp16" / "model.pt").stat().st_size < (tmp_path / "fp32" / "model.pt").stat().st_size
     loaded = load_network(tmp_path / "fp16").state_dict()

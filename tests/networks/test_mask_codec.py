@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from leaf_seg.networks import MaskCodec
+from leaf_seg.runtime.errors import InputError
 
 
 def every_label(num_classes: int, batch: int = 2) -> torch.Tensor:
@@ -83,5 +84,5 @@ def test_probabilities_by_hand() -> None:
 
 
 def test_too_few_classes() -> None:
-    with pytest.raises(ValueError, match="at least 2, found 1"):
+    with pytest.raises(InputError, match="num_classes is 1; expected a whole number, 2 to 256"):
         MaskCodec(1)

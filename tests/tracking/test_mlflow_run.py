@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from monai.handlers import MLFlowHandler
 from monai.utils import path_to_sqlite_uri
 
+from leaf_seg.tracking import local_store
 from leaf_seg.tracking.mlflow_run import MlflowRun, metric_key, mlflow_handler
 
 
@@ -30,6 +32,30 @@ def test_a_run_is_found_again_by_its_own_name(handler: MLFlowHandler, uri: str) 
     history = MlflowClient(uri).get_metric_history(first.id, "loss")
     assert [(metric.step, metric.value) for metric in history] == [(1, 0.5), (2, 0.25), (3, 0.125)]
     assert MlflowClient(uri).get_run(first.id).info.run_name == "people see this"
+
+
+def test_what_a_run_has_of_a_step_is_not_logged_again(handler: MLFlowHandler, uri: str) -> None:
+    """Steps between the last checkpoint and a kill are done twice."""
+    MlflowRun(handler, "abc", "name").log_metrics([(step, {"loss": 1 / step}) for step in (1, 2, 3)], once=True)
+    again = MlflowRun(MLFlowHandler(uri, experiment_name=handler.experiment_name), "abc", "name")
+    again.log_metrics([(step, {"loss": 1 / step, "new": 0.0}) for step in (2, 3, 4)], once=True)
+    again.log_metrics([(4, {"loss": 1 / 4})], once=True)
+    history = MlflowClient(uri).get_metric_history(again.id, "loss")
+    assert [metric.step for metric in history] == [1, 2, 3, 4]
+    assert len(MlflowClient(uri).get_metric_history(again.id, "new")) == 3
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", 'say "x"', "p%41z", "h#1", "q?2", "semi;colon"])
+def test_files_lie_beside_the_store_whatever_its_folder_is_called(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "a.txt").write_text("a")
+    uri = local_store(folder)
+    run = MlflowRun(MLFlowHandler(uri, experiment_name="x"), "abc", "name")
+    run.log_files([folder / "a.txt"])
+    assert [file.path for file in run.client.list_artifacts(run.id)] == ["a.txt"]
+    assert len(list((folder / "mlruns").rglob("a.txt"))) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_an_ended_run_runs_again(handler: MLFlowHandler, uri: str) -> None:
@@ -103,6 +129,9 @@ def test_many_metrics_at_once(handler: MLFlowHandler, uri: str) -> None:
 def test_files_that_are_there(handler: MLFlowHandler, uri: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.txt").write_text("a")
+    (tmp_path / "folder" / ".unfinished_x").mkdir()
+    (tmp_path / "folder" / ".unfinished_x" / "b.txt").write_text("half")
+    (tmp_path / "folder" / ".7.c.txt").write_text("half")
     (tmp_path / "b.txt").write_text("b")
     run = MlflowRun(handler, "abc", "name")
     run.log_files([tmp_path / "b.txt", tmp_path / "none.txt"])
@@ -112,9 +141,18 @@ def test_files_that_are_there(handler: MLFlowHandler, uri: str, tmp_path: Path) 
     assert [file.path for file in client.list_artifacts(run.id, "under")] == ["under/a.txt"]
 
 
-@pytest.mark.parametrize(("name", "key"), [("val_dice_cell", "val_dice_cell"), ("a(b) c/d=é", "a_b_ c/d__")])
-def test_keys_that_mlflow_takes(name: str, key: str) -> None:
-    assert metric_key(name) == key
+NAMES = ("val_dice_cell", "a b/c", "a(b) c/d=é", "a(b) c/d=è", "../up", "a/../b", "a//b", "/a", ".", "🙂", "x" * 400)
+
+
+def test_keys_that_mlflow_takes(handler: MLFlowHandler, uri: str) -> None:
+    keys = [metric_key(name) for name in NAMES]
+    assert keys[:2] == list(NAMES[:2])
+    assert len(set(keys)) == len(NAMES)
+    run = MlflowRun(handler, "abc", "name")
+    run.log_metrics([(1, {name: 1.0 for name in NAMES})])
+    assert len(MlflowClient(uri).get_run(run.id).data.metrics) == len(NAMES)
+    for key in keys:
+        run.client.log_image(run.id, np.zeros((4, 4, 3), np.uint8), key=key, step=1, synchronous=True)
 
 
 def test_the_handler_that_tracking_adds(handler: MLFlowHandler) -> None:

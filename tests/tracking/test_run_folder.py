@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from monai.utils import path_to_sqlite_uri
 
+from leaf_seg.runtime.claim import release_folder
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.tracking import clear_run_folder, end_log, prepare_run_folder
+from leaf_seg.tracking import clear_run_folder, end_log, prepare_empty_folder, prepare_run_folder
 from leaf_seg.weights import CheckpointFolder
 
 
@@ -132,3 +135,32 @@ def test_what_is_no_store_is_kept(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read as the SQLite store of MLflow"):
         prepare_run_folder(tmp_path)
     assert (tmp_path / "mlruns.db").exists()
+
+
+@pytest.mark.parametrize("prepare", [prepare_run_folder, prepare_empty_folder])
+def test_a_folder_in_which_another_training_is_at_work(prepare: Callable[[Path], Path], tmp_path: Path) -> None:
+    read, write = os.pipe()
+    process = os.fork()
+    if process == 0:
+        prepare(tmp_path)
+        os.write(write, b"!")
+        signal.pause()
+    os.read(read, 1)
+    try:
+        with pytest.raises(InputError, match=rf"Process {process} on .* is writing to "):
+            prepare(tmp_path)
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    assert prepare(tmp_path) == tmp_path
+    release_folder(tmp_path)
+
+
+def test_what_a_killed_training_left_half_written_is_removed(stopped: Path) -> None:
+    for folder in (stopped, stopped / "checkpoints", stopped / "overlays"):
+        unfinished = folder / ".unfinished_abc"
+        unfinished.mkdir(parents=True)
+        (unfinished / ".lock").touch()
+        (unfinished / "model.pt").write_text("half")
+    prepare_run_folder(stopped, resume=True)
+    assert not list(stopped.rglob(".unfinished_*"))

@@ -89,12 +89,6 @@ def test_a_disk_that_is_full_leaves_both(checkpoints: CheckpointFolder, monkeypa
     assert len(list(checkpoints.folder.iterdir())) == 2
 
 
-def test_what_a_killed_process_left_is_removed(checkpoints: CheckpointFolder) -> None:
-    (checkpoints.folder / ".123.last.pt").write_bytes(b"half")
-    assert loaded_step(checkpoints) == 3
-    assert len(list(checkpoints.folder.iterdir())) == 2
-
-
 def test_clear(checkpoints: CheckpointFolder) -> None:
     checkpoints.clear()
     assert not checkpoints.exist()

@@ -308,7 +308,7 @@ def _half_of_taesd(folder: Path) -> Path:
         (_sdseg_without_vision_encoder, "recognised as a checkpoint of SDSeg, but they do not fit it. 1 missing"),
         (_odd_width, "No such network can be built (num_channels (7) must be divisible by num_groups (32))"),
         (_flat, "input_blocks.0.0.weight (found (3,), expected 4 dimensions)"),
-        (_not_finite, "1 with values that are not finite: encoder.conv_in.weight"),
+        (_not_finite, "1 with values that are not finite floating-point numbers: encoder.conv_in.weight"),
         (_file_in_a_folder, "If model.ckpt is what you mean, give the file itself"),
         (_model_of_ours, "a model of leaf_seg already"),
         (lambda folder: "./nothere", "No file or folder"),

@@ -13,20 +13,29 @@ import torch
 
 from leaf_seg.data import Datalist
 from leaf_seg.data.model_settings import ModelSettings
-from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter
+from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, SavedNetwork
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import check_dataset, load_network, load_settings, save_model
+from tests.model_files import without_checksums
 
 Make = Callable[..., LatentSegmenter]
 SETTINGS = ModelSettings(["background", "cell", "nucleus"], [16, 16], "sagittal", 3, (0, 80), (1, 1, 2))
 
 
 @pytest.fixture
-def folder(make_segmenter: Make, tmp_path: Path) -> Path:
+def whole(make_segmenter: Make, tmp_path: Path) -> Path:
     """A model folder as training leaves it."""
-    network = make_segmenter(seed=3, parameterization="v", noise_seed=4)
-    save_model(network, SETTINGS, tmp_path)
-    return tmp_path
+    return save_model(make_segmenter(seed=3, parameterization="v", noise_seed=4), SETTINGS, tmp_path)
+
+
+@pytest.fixture
+def folder(whole: Path) -> Path:
+    """A model folder of before there were checksums, so that what is changed in it is looked at."""
+    return without_checksums(whole)
+
+
+def settings_of(network: SavedNetwork) -> ModelSettings:
+    return ModelSettings([f"class_{number}" for number in range(network.num_classes)], network.image_size)
 
 
 def change_config(folder: Path, **changes: Any) -> None:
@@ -48,7 +57,7 @@ class Bomb:
 @pytest.mark.parametrize("autoencoder", ["kl", "tiny"])
 def test_loaded_network_is_the_saved_one(autoencoder: str, make_segmenter: Make, tmp_path: Path) -> None:
     network = make_segmenter(6, (24, 16), autoencoder, seed=3, parameterization="v", noise_seed=4, encoder_dropout=0.2)
-    save_model(network, SETTINGS, tmp_path / "new" / "folder")
+    save_model(network, settings_of(network), tmp_path / "new" / "folder")
     loaded = load_network(tmp_path / "new" / "folder")
     assert not any(module.training for module in loaded.modules())
     image = torch.rand(2, 3, 24, 16)
@@ -59,7 +68,7 @@ def test_loaded_network_is_the_saved_one(autoencoder: str, make_segmenter: Make,
 
 def test_the_folder_says_which_network_it_holds(tmp_path: Path) -> None:
     network = BasicUNetSegmenter(3, (32, 48), features=(4, 4, 8, 8, 8, 4), dropout=0.1).eval()
-    save_model(network, SETTINGS, tmp_path)
+    save_model(network, settings_of(network), tmp_path)
     loaded = load_network(tmp_path)
     assert type(loaded) is BasicUNetSegmenter
     assert not any(module.training for module in loaded.modules())
@@ -83,9 +92,9 @@ def test_weights_of_another_network_class(folder: Path) -> None:
         load_network(folder)
 
 
-def test_loaded_settings_are_the_saved_ones(folder: Path) -> None:
-    assert load_settings(folder) == SETTINGS
-    assert load_settings(str(folder)) == SETTINGS
+def test_loaded_settings_are_the_saved_ones(whole: Path) -> None:
+    assert load_settings(whole) == SETTINGS
+    assert load_settings(str(whole)) == SETTINGS
 
 
 def test_bare_state_in_another_file(folder: Path) -> None:

@@ -155,7 +155,7 @@ def test_leaf_gives_its_averaged_unet_too(make_leaf_folder: Callable[..., Path],
     [
         ("unet/config.json", {"num_heads": 0}, "num_heads 0; expected 8"),
         ("unet/config.json", {}, "num_heads None; expected 8"),
-        ("unet/config.json", [1], "holds no configuration but a list"),
+        ("unet/config.json", [1], "holds a list; expected a JSON object"),
         (
             "scheduler/scheduler_config.json",
             {"prediction_type": "flow"},

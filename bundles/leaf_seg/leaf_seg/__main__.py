@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from leaf_seg.image_io.formats import format_names
 from leaf_seg.image_io.listing import list_images
+from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.runtime.errors import InputError
 
 
@@ -51,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu")
     segment.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16")
     segment.add_argument("--batch-size", type=int, default=16, help="slices at a time")
+    segment.add_argument(
+        "--memory-limit-gb", type=float, default=DEFAULT_MEMORY_LIMIT_GB, help="that reading one image may take"
+    )
     segment.set_defaults(command=_segment)
 
     convert = commands.add_parser(
@@ -108,7 +112,7 @@ def _segment(options: argparse.Namespace) -> int:
     from leaf_seg.inference.segmentation_writer import SegmentationWriter
     from leaf_seg.inference.segmenter import load
 
-    segmenter = load(options.model, options.device, options.precision, options.batch_size)
+    segmenter = load(options.model, options.device, options.precision, options.batch_size, options.memory_limit_gb)
     writer = SegmentationWriter(
         options.output,
         segmenter.settings.class_names,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from leaf_seg.image_io import write_image
 from leaf_seg.runtime.errors import InputError
 from lib.label_files import class_indices, read_label, write_result
 from plugins.monailabel.tests.conftest import OBLIQUE
@@ -123,3 +124,15 @@ def test_two_structures_of_one_value() -> None:
     label_info = [{"name": "head", "idx": 1}, {"name": "tail", "idx": 1}]
     with pytest.raises(InputError, match="expected another idx for each structure"):
         class_indices(np.array([0, 1]), label_info, NAMES)
+
+
+def test_no_other_format_of_itk_is_read(tmp_path: Path) -> None:
+    """ITK would go by content: a MetaImage may name any file of the machine as its data."""
+    image = tmp_path / "image.nii.gz"
+    write_image(np.zeros((2, 2, 2), np.uint8), image, np.eye(4))
+    (tmp_path / "data").write_bytes(bytes(8))
+    header = "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = data\n"
+    for name in ("label.nrrd", "label.mha"):
+        (tmp_path / name).write_text(header)
+        with pytest.raises(InputError, match=rf"{name}: "):
+            read_label(str(tmp_path / name), str(image))

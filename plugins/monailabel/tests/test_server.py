@@ -213,6 +213,9 @@ def test_one_label_is_enough_to_train(client: MONAILabelClient, server: Server) 
     assert client.info()["models"]["leaf_seg"]["config"]["version"] == ["served", "v001", "initial"]
     record = json.loads((server.studies / "leaf_seg_models" / "v001" / "version.json").read_text())
     assert record["former"] == "initial"
+    kept = {path.name for path in (server.studies / "leaf_seg_models" / "v001").iterdir() if path.name[0] != "."}
+    assert {"model.pt", "config.json", "version.json"} <= kept
+    assert not [name for name in kept if name.startswith(("slices_", "data", "checkpoints"))]
     assert record["served"] == (record["dice"] >= record["former_dice"])
     served = "v001" if record["served"] else "initial"
     assert (server.studies / "leaf_seg_models" / "mlruns.db").is_file()

@@ -12,6 +12,7 @@ import pytest
 
 from leaf_seg.runtime.errors import InputError
 from lib.datastore import DurableDatastore
+from lib.predictions import Predictions, label_digest
 from lib.scoring import AgreementScoring
 from lib.training import TrainingTask
 from lib.training_data import write_dataset
@@ -77,9 +78,44 @@ def test_validation_is_first_of_all_on_what_the_served_model_has_not_seen(
         datastore.save_label(image, str(tmp_path / "label.nii.gz"), "final", {})
     for number, (seen, validated) in enumerate(((FIRST, "oblique"), ("oblique", FIRST))):
         file = write_dataset(datastore, NAMES, 0.2, tmp_path / str(number), [seen])
-        splits = json.loads(file.read_text())
+        splits = json.loads(file.datalist.read_text())
         assert [Path(case["image"]).name for case in splits["validation"]] == [f"{validated}.nii.gz"]
         assert [Path(case["image"]).name for case in splits["training"]] == [f"{seen}.nii.gz"]
+
+
+def test_untouched_answers_are_not_compared_on(
+    make_studies: Callable[[Path], Path], hippocampus: Path, tmp_path: Path
+) -> None:
+    studies = make_studies(tmp_path / "studies")
+    datastore = DurableDatastore(str(studies), NAMES, extensions=("*.nii.gz",))
+    label: Any = nib.load(hippocampus / "labels" / f"{FIRST}.nii.gz")
+    datastore.predictions.add(FIRST, label_digest(np.asarray(label.dataobj)))
+    datastore.save_label(FIRST, str(hippocampus / "labels" / f"{FIRST}.nii.gz"), "final", {})
+    dataset = write_dataset(datastore, NAMES, 0.2, tmp_path / "data")
+    assert dataset.predictions == (FIRST,)
+    versions = ModelVersions(tmp_path / "store", MODEL)
+    task = TrainingTask(versions, BUNDLE)
+    record = task._compare(tmp_path / "no model is needed", dataset, task.check({}, datastore))
+    assert (record["dice"], record["served"], record["untouched_predictions"]) == (None, False, 1)
+    assert record["note"].startswith("Nothing to compare on; 1 labels are untouched answers of the server")
+
+    oblique: Any = nib.load(studies / "oblique.nii.gz")  # with a second one, which somebody has made
+    nib.save(nib.Nifti1Image(np.zeros(oblique.shape, np.uint8), oblique.affine), tmp_path / "label.nii.gz")
+    datastore.save_label("oblique", str(tmp_path / "label.nii.gz"), "final", {})
+    splits = json.loads(write_dataset(datastore, NAMES, 0.2, tmp_path / "two").datalist.read_text())
+    assert {Path(case["image"]).name for case in splits["training"]} == {f"{FIRST}.nii.gz", "oblique.nii.gz"}
+
+
+def test_answers_that_are_kept_are_the_latest(tmp_path: Path) -> None:
+    predictions = Predictions(tmp_path / "predictions.db")
+    assert ("a", "0") not in predictions
+    for number in (*range(60), 20):
+        predictions.add("a", str(number))
+    predictions.add("b", "0")
+    assert [str(number) for number in range(60) if ("a", str(number)) in predictions] == [*map(str, range(10, 60))]
+    predictions.forget("a")
+    assert ("a", "59") not in predictions
+    assert ("b", "0") in Predictions(tmp_path / "predictions.db")
 
 
 def test_a_version_that_is_gone(tmp_path: Path) -> None:

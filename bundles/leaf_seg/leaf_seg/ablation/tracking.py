@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mlflow import MlflowClient, MlflowException
-from monai.utils import path_to_sqlite_uri, path_to_uri
+from monai.utils import path_to_uri
 
+from leaf_seg.runtime.claim import claim_folder, release_folder
+from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, replacing
+from leaf_seg.tracking import local_store
 
 PARENT_RUN_NAME = "ablation.json"
 
@@ -46,11 +49,12 @@ def parent_run(output_dir: Path, tracking_uri: str | None = None) -> Iterator[Pa
         tracking_uri: MLflow store; None is ``MLFLOW_TRACKING_URI``, else ``mlruns.db`` in the folder.
 
     Raises:
-        InputError: When the folder's run is in another store, or is no longer there, or the environment names another
-            store than the argument.
+        InputError: When the folder's run is in another store, or is no longer there, when the environment names another
+            store than the argument, or when another ablation is at work in the folder.
     """
     folder = ensure_writable_folder(output_dir).resolve()
-    default = os.environ.get("MLFLOW_TRACKING_URI") or path_to_sqlite_uri(folder / "mlruns.db")
+    claim_folder(folder)
+    default = os.environ.get("MLFLOW_TRACKING_URI") or local_store(folder)
     uri = tracking_uri or default
     if os.environ.get("MLFLOW_TRACKING_URI", uri) != uri:
         raise InputError(
@@ -67,9 +71,11 @@ def parent_run(output_dir: Path, tracking_uri: str | None = None) -> Iterator[Pa
         parent.status = "KILLED"
         raise
     finally:
-        for artifact in parent.artifacts:
-            client.log_artifact(parent.run_id, str(artifact))
-        client.set_terminated(parent.run_id, parent.status)
+        with decoration("MLflow's record of the ablation"):
+            for artifact in parent.artifacts:
+                client.log_artifact(parent.run_id, str(artifact))
+            client.set_terminated(parent.run_id, parent.status)
+        release_folder(folder)
 
 
 def _known(client: MlflowClient, file: Path, uri: str) -> ParentRun:

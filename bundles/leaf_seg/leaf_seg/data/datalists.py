@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from leaf_seg.data.layouts import read_layout
+from leaf_seg.data.model_settings import CLASSES
 from leaf_seg.data.splits import Case, digest, kept_split
 from leaf_seg.runtime.errors import InputError
 
@@ -61,7 +63,7 @@ def load_datalist(
     layout = read_layout(dataset_dir)
     splits = layout.splits
     if not layout.is_split:
-        file = Path(datalist_file).expanduser() if datalist_file else layout.root / _DATALIST_NAME
+        file = Path(os.path.expanduser(datalist_file)) if datalist_file else layout.root / _DATALIST_NAME
         splits = kept_split(splits["training"], layout.root, file, fractions, seed)
     return Datalist(**splits, class_names=layout.class_names, sha256=digest(splits, layout.root))
 
@@ -100,8 +102,8 @@ def class_names(datalist: Datalist, num_classes: int | None, names: Sequence[str
     """
     if names:
         return list(names)
-    if num_classes is not None and num_classes < 2:
-        raise InputError(f"num_classes is {num_classes}; expected at least 2, background included.")
+    if num_classes is not None:
+        CLASSES.check(num_classes, "num_classes")
     own = datalist.class_names
     if own is None:
         if num_classes is None:

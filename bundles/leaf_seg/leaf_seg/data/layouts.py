@@ -10,11 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from leaf_seg.data.splits import SPLITS, Case, Splits, check_unique, is_case, load_json
+from leaf_seg.data.model_settings import check_class_names
+from leaf_seg.data.splits import SPLITS, Case, Splits, check_unique, is_case
 from leaf_seg.image_io.formats import image_suffix, suffixes
 from leaf_seg.image_io.listing import case_name, image_files
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.text import shortened
+from leaf_seg.runtime.json_file import read_json_object
+from leaf_seg.runtime.paths import FILE, FOLDER, absolute, kind_of
+from leaf_seg.runtime.text import printable, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -44,23 +47,24 @@ def read_layout(dataset_dir: str) -> Layout:
     Raises:
         InputError: When it is none of these, holds no pairs, or its lists and files disagree.
     """
-    path = Path(dataset_dir).expanduser().resolve()
-    if path.is_file() and path.suffix.lower() == ".json":
+    path = absolute(dataset_dir)
+    if kind_of(path) == FILE and path.suffix.lower() == ".json":
         layout = _read_datalist(path)
-    elif (path / "dataset.json").is_file():
+    elif kind_of(path / "dataset.json") == FILE:
         layout = _read_datalist(path / "dataset.json")
-    elif (path / "images").is_dir() and (path / "labels").is_dir():
+    elif kind_of(path / "images") == FOLDER and kind_of(path / "labels") == FOLDER:
         layout = _read_folders(path)
     else:
-        raise InputError(f"{dataset_dir}: no data set there, but {_found(path)}. Expected {_layouts()}.")
+        raise InputError(f"{printable(dataset_dir)}: no data set there, but {_found(path)}. Expected {_layouts()}.")
     split_file = path / "split.json"
-    if split_file.is_file() and layout.is_split:
+    has_split_file = kind_of(split_file) == FILE
+    if has_split_file and layout.is_split:
         logger.warning("%s is not used: the data set's own list has a split already.", split_file)
-    elif split_file.is_file() and layout.splits["training"]:
+    elif has_split_file and layout.splits["training"]:
         layout = replace(layout, splits=_read_split_file(split_file, layout.splits["training"]), is_split=True)
     if not any(layout.splits.values()):
         raise InputError(
-            f"{dataset_dir}: no pairs of image and label there, but {_found(path)}. Expected {_layouts()}."
+            f"{printable(dataset_dir)}: no pairs of image and label there, but {_found(path)}. Expected {_layouts()}."
         )
     check_unique(layout.splits, path)
     return layout
@@ -68,7 +72,7 @@ def read_layout(dataset_dir: str) -> Layout:
 
 def _read_datalist(path: Path) -> Layout:
     """A MONAI datalist or the Decathlon's ``dataset.json``, which are nearly the same."""
-    content = load_json(path)
+    content = read_json_object(path)
     if not isinstance(content.get("training", []), list) or not {*SPLITS, "test"} & set(content):
         raise InputError(
             f"{path}: has the keys {', '.join(content) or '(none)'}; expected the list training, and validation and "
@@ -80,11 +84,11 @@ def _read_datalist(path: Path) -> Layout:
         lists["testing"] = []  # the Decathlon's test images have no labels: nothing to evaluate against
     splits = {split: [_read_entry(entry, path) for entry in lists[split] if not _is_hidden(entry)] for split in SPLITS}
     files = [file for cases in splits.values() for case in cases for file in case.values()]
-    missing = [file for file in files if not Path(file).is_file()]
+    missing = [file for file in files if kind_of(file) != FILE]
     if missing:
         raise InputError(
-            f"{path}: {len(missing)} of its files do not exist: {shortened(missing)}. Expected paths that are absolute "
-            f"or relative to {path.parent}; correct the list or fetch the files."
+            f"{path}: {len(missing)} of its files do not exist or are no files: {shortened(missing)}. Expected "
+            f"paths that are absolute or relative to {path.parent}; correct the list or fetch the files."
         )
     is_split = bool(splits["validation"] or splits["testing"])
     return Layout(path.parent, splits, _read_class_names(content.get("labels"), path), is_split)
@@ -108,14 +112,14 @@ def _read_class_names(labels: Any, path: Path) -> list[str] | None:
         return None
     pairs = labels.items() if isinstance(labels, dict) else []
     numbers_first = all(str(key).isdigit() for key, _ in pairs)
-    names = {str(key): str(value) for key, value in pairs} if numbers_first else {str(v): str(k) for k, v in pairs}
+    names = {str(key): value for key, value in pairs} if numbers_first else {str(v): k for k, v in pairs}
     numbers = [str(number) for number in range(len(names))]
     if len(names) < max(2, len(pairs)) or set(names) != set(numbers):
         raise InputError(
             f"{path}: its labels are {labels!r}; expected the classes 0, 1, ... without gaps, as "
             '{"0": "background", "1": "name"} or {"background": 0, "name": 1}. Correct them.'
         )
-    return [names[number] for number in numbers]
+    return list(check_class_names([names[number] for number in numbers], f"{path}: its labels, by number,"))
 
 
 def _read_folders(root: Path) -> Layout:
@@ -134,7 +138,8 @@ def _files_by_case(folder: Path) -> dict[str, Path]:
     for file in image_files(folder):
         name = case_name(file)
         if name in files:
-            raise InputError(f"{file} and {files[name].name} are the same case; expected one file. Remove one.")
+            both = f"{printable(file)} and {printable(files[name].name)}"
+            raise InputError(f"{both} are the same case; expected one file. Remove one.")
         files[name] = file
     return files
 
@@ -158,7 +163,7 @@ def _read_split_file(path: Path, all_cases: Sequence[Case]) -> Splits:
     cases = {Path(case["image"]).name: case for case in all_cases}
     if len(cases) < len(all_cases):
         raise InputError(f"{path}: names images by their file names, but some images have the same; rename those.")
-    content = load_json(path)
+    content = read_json_object(path)
     if not content or not set(content) <= set(SPLITS) or not all(isinstance(names, list) for names in content.values()):
         raise InputError(
             f"{path}: has the keys {', '.join(content) or '(none)'}; expected lists of file names under "
@@ -190,15 +195,19 @@ def _layouts() -> str:
 
 def _found(path: Path) -> str:
     """What there is at ``path``, in words."""
-    if not path.is_dir():
-        return f"only the file {path.name}" if path.exists() else "nothing"
-    folders = [folder for folder in (path, path / "images", path / "labels") if folder.is_dir()]
+    kind = kind_of(path)
+    if kind != FOLDER:
+        return f"only the file {printable(path.name)}" if kind == FILE else f"nothing (it {kind})"
+    folders = [folder for folder in (path, path / "images", path / "labels") if kind_of(folder) == FOLDER]
     return "; ".join(f"in {folder.name}/ {_contents(folder)}" for folder in folders)
 
 
 def _contents(folder: Path) -> str:
     """Kinds of entries of a folder with their numbers."""
-    entries = list(folder.iterdir())
-    kinds = Counter(image_suffix(entry) or entry.suffix for entry in entries if entry.is_file())
-    names = [f"{entry.name}/" for entry in entries if entry.is_dir()]
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        return f"what cannot be read ({error.strerror})"
+    kinds = Counter(image_suffix(entry) or entry.suffix for entry in entries if kind_of(entry) == FILE)
+    names = [f"{entry.name}/" for entry in entries if kind_of(entry) == FOLDER]
     return shortened([f"{count} {kind or 'file'}" for kind, count in kinds.most_common()] + names) or "nothing"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,12 @@ from tqdm import tqdm
 
 from leaf_seg.data.slicing import resize_image, resize_label, slice_axis, slice_channels, slice_directions, to_slices
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.files import ensure_writable_folder
+from leaf_seg.runtime.files import ensure_writable_folder, writing
+from leaf_seg.runtime.scratch import remove_abandoned, scratch_folder
 
 logger = logging.getLogger(__name__)
+
+_PREFIX = "slices_"
 
 
 class SliceDataset(Dataset):
@@ -36,8 +42,9 @@ class SliceDataset(Dataset):
         num_slices: 1, or 3 for neighbouring slices as channels (2.5D).
         augmentation: transform of {"image": [3, H, W], "label": [1, H, W], "slice_axis": int}; a MONAI
             ``Randomizable``, such as Compose, is seeded for each item that comes with a seed.
-        cache_dir: where the folder of slices is made; it is removed with the data set. None is the system's temporary
-            folder.
+        cache_dir: where the folder of slices, ``slices_*``, is made; made where needed. The folder is removed with the
+            data set; one that a process which was killed has left there is removed by the next. None is the system's
+            temporary folder.
 
     Raises:
         InputError: When there is no case, or a case is unfit.
@@ -60,8 +67,7 @@ class SliceDataset(Dataset):
         self.axes = slice_directions(axis)
         self.num_slices = num_slices
         self.augmentation = augmentation
-        parent = None if cache_dir is None else ensure_writable_folder(cache_dir)
-        self._folder = tempfile.TemporaryDirectory(prefix="leaf_seg_slices_", dir=parent)
+        self._folder = _scratch_folder(self, Path(tempfile.gettempdir()) if cache_dir is None else Path(cache_dir))
         self.stacks: list[str | None] = []  # slicing direction of each stack of slices; None is a picture
         self.index: list[tuple[int, int]] = []  # (stack, slice)
         self.is_empty: list[bool] = []  # no foreground in the slice
@@ -85,11 +91,14 @@ class SliceDataset(Dataset):
         slice_channels(image, [0], self.num_slices)  # an unfit number of channels is an error here, not in a worker
         self.index += [(number, i) for i in range(len(label))]
         self.is_empty += (~(label > 0).flatten(1).any(dim=1)).tolist()
-        np.save(self._path(number, "image"), resize_image(image, self.image_size).numpy().astype(np.float16))
-        np.save(self._path(number, "label"), resize_label(label, self.image_size).numpy().astype(np.uint8))
+        images = resize_image(image, self.image_size).numpy().astype(np.float16)
+        labels = resize_label(label, self.image_size).numpy().astype(np.uint8)
+        for key, array in (("image", images), ("label", labels)):
+            with writing(self._path(number, key), array.nbytes):
+                np.save(self._path(number, key), array)
 
     def _path(self, number: int, key: str) -> Path:
-        return Path(self._folder.name) / f"{number:06d}_{key}.npy"
+        return self._folder / f"{number:06d}_{key}.npy"
 
     def __len__(self) -> int:
         return len(self.index)
@@ -117,6 +126,21 @@ class SliceDataset(Dataset):
             sample = self.augmentation(sample if axis is None else sample | {"slice_axis": slice_axis(axis)})
             sample.pop("slice_axis", None)
         return sample
+
+
+def _scratch_folder(owner: object, parent: Path) -> Path:
+    """A folder that is there as long as its owner is."""
+    ensure_writable_folder(parent)
+    remove_abandoned(parent, _PREFIX)
+    stack = ExitStack()
+    folder = stack.enter_context(scratch_folder(parent, _PREFIX))
+    weakref.finalize(owner, _close_in, os.getpid(), stack)
+    return folder
+
+
+def _close_in(process: int, stack: ExitStack) -> None:
+    if os.getpid() == process:  # not in a worker, which has a copy of the owner
+        stack.close()
 
 
 class SliceSampler(Sampler[tuple[int, int]]):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import replacing
+from leaf_seg.runtime.json_file import read_json_object
+from leaf_seg.runtime.paths import FILE, kind_of
 from leaf_seg.runtime.text import shortened
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ def kept_split(cases: Sequence[Case], root: Path, file: Path, fractions: Sequenc
     Raises:
         InputError: When fewer than three cases are to be split, the file is of other cases, or it cannot be written.
     """
-    if file.is_file():
+    if kind_of(file) == FILE:
         return _read_split(cases, root, file, fractions, seed)
     splits = _make_split(cases, root, fractions, seed)
     content = {
@@ -56,7 +57,7 @@ def digest(splits: Mapping[str, Sequence[Case]], root: Path) -> str:
     """SHA-256 of the splits and their paths relative to ``root``, whatever the order of the cases."""
     cases = [(split, _relative(case, root)) for split in SPLITS for case in splits[split]]
     lines = sorted(f"{split}\t{case['image']}\t{case['label']}" for split, case in cases)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def check_unique(splits: Mapping[str, Sequence[Case]], path: Path) -> None:
@@ -75,21 +76,6 @@ def check_unique(splits: Mapping[str, Sequence[Case]], path: Path) -> None:
         raise InputError(
             f"{path}: {len(twice)} images are listed more than once: {shortened(twice)}. List each only once."
         )
-
-
-def load_json(path: Path) -> dict[str, Any]:
-    """Read the JSON object in a file.
-
-    Raises:
-        InputError: When the file cannot be read, or holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}). Correct the file.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}; expected a JSON object {{...}}. Correct the file.")
-    return content
 
 
 def is_case(entry: Any) -> bool:
@@ -118,7 +104,7 @@ def _make_split(cases: Sequence[Case], root: Path, fractions: Sequence[float], s
 
 def _read_split(cases: Sequence[Case], root: Path, file: Path, fractions: Sequence[float], seed: int) -> Splits:
     """The split that an earlier call wrote, if it is one of these cases."""
-    content = load_json(file)
+    content = read_json_object(file)
     if not all(isinstance(content.get(split), list) and all(map(is_case, content[split])) for split in SPLITS):
         raise InputError(
             f"{file}: holds no split; expected the lists {', '.join(SPLITS)} of {{image, label}}. Delete it to split "
@@ -157,15 +143,12 @@ def _relative(case: Case, root: Path) -> Case:
 
 def _write_json(content: dict[str, Any], file: Path) -> None:
     """Write a whole file or none: another process may read it."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(file)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        with replacing(file) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except (OSError, InputError) as error:
         raise InputError(
-            f"{file}: the split cannot be written ({error.strerror}); expected a folder that can be written to. Pass "
+            f"{file}: the split cannot be written ({error}); expected a folder that can be written to. Pass "
             "--datalist_file with a path elsewhere."
         ) from error

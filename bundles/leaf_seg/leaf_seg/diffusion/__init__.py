@@ -2,6 +2,7 @@
 
 from leaf_seg.diffusion.sampling import Ddim, OneStep, Sampler
 from leaf_seg.diffusion.schedule import PARAMETERIZATIONS, DiffusionSettings, LdmNoiseSchedule, NoiseSchedule
+from leaf_seg.diffusion.scheduler import noise_scheduler
 from leaf_seg.diffusion.timesteps import TimestepSampler
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "OneStep",
     "Sampler",
     "TimestepSampler",
+    "noise_scheduler",
 ]

@@ -9,6 +9,8 @@ import torch
 from diffusers import DDIMScheduler
 from torch import nn
 
+from leaf_seg.diffusion.scheduler import check_scheduler
+from leaf_seg.runtime.bounds import Flag, check_bounds
 from leaf_seg.runtime.errors import InputError
 
 PARAMETERIZATIONS = ("x0", "v", "eps")  # what the U-Net predicts: the clean latent, velocity or noise
@@ -29,7 +31,7 @@ class NoiseSchedule(nn.Module):
         clip_range: predicted latents are cut at plus and minus this in inference; None leaves them.
 
     Raises:
-        InputError: When the parameterization is unknown.
+        InputError: When the parameterization is unknown, or eps with a schedule that leaves nothing of the latent.
     """
 
     alphas: torch.Tensor
@@ -44,6 +46,8 @@ class NoiseSchedule(nn.Module):
         config = scheduler.config
         self.clip_range: float | None = config["clip_sample_range"] if config["clip_sample"] else None
         cumulative = self._cumulative(scheduler)
+        if parameterization == "eps" and not bool((cumulative > 0).all()):
+            raise InputError("The schedule ends in noise alone, of which eps tells nothing; expected x0 or v with it.")
         self.register_buffer("alphas", cumulative.double().sqrt().float(), persistent=False)
         self.register_buffer("sigmas", (1 - cumulative).double().sqrt().float(), persistent=False)
 
@@ -115,7 +119,12 @@ class LdmNoiseSchedule(NoiseSchedule):
 
     def _cumulative(self, scheduler: DDIMScheduler) -> torch.Tensor:
         config = scheduler.config
-        power = {"linear": 1, "scaled_linear": 2}[config["beta_schedule"]]
+        powers = {"linear": 1, "scaled_linear": 2}
+        if config["beta_schedule"] not in powers:
+            raise InputError(
+                f"beta_schedule is {config['beta_schedule']!r}; with ldm_schedule expected one of {', '.join(powers)}."
+            )
+        power = powers[config["beta_schedule"]]
         start, end = config["beta_start"] ** (1 / power), config["beta_end"] ** (1 / power)
         betas = torch.linspace(start, end, config["num_train_timesteps"], dtype=torch.float64, device="cpu") ** power
         return (1 - betas).cumprod(dim=0)
@@ -139,12 +148,18 @@ class DiffusionSettings:
         parameterization: what the U-Net predicts: "x0" (LEAF), "v" or "eps" (SDSeg).
         image_latent_first: order of the U-Net's input; SDSeg's is [noisy mask latents, image latent].
         ldm_schedule: constants of the schedule as LDM and SDSeg round them, not as diffusers does.
+
+    Raises:
+        InputError: When one of the last two is neither true nor false.
     """
 
     scheduler: DDIMScheduler
     parameterization: str = "x0"
     image_latent_first: bool = True
     ldm_schedule: bool = False
+
+    def __post_init__(self) -> None:
+        check_bounds(vars(self), {"image_latent_first": Flag(), "ldm_schedule": Flag()})
 
     def schedule(self) -> NoiseSchedule:
         """The schedule as a module."""
@@ -163,6 +178,11 @@ class DiffusionSettings:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DiffusionSettings:
-        """Make them from :attr:`config`; the constants are on the CPU, whatever the default device."""
+        """Make them from :attr:`config`; the constants are on the CPU, whatever the default device.
+
+        Raises:
+            InputError: When a number of the scheduler makes no sense.
+        """
+        check_scheduler(config["scheduler"])
         with torch.device("cpu"):
             return cls(**(config | {"scheduler": DDIMScheduler.from_config(config["scheduler"])}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -47,6 +47,8 @@ class BundleTrainer(SupervisedTrainer):
         precision: "fp32", "bf16" or "fp16"; fp16 scales the loss and needs CUDA. Autocast itself is the inferer's.
         data_id: what tells the training data from others, such as the hash of their split; a checkpoint of others is
             not restored.
+        settings: plain values that say what images and labels mean, such as the classes; a checkpoint of others is not
+            restored.
         **kwargs: as for ``monai.engines.SupervisedTrainer``.
 
     Raises:
@@ -63,6 +65,7 @@ class BundleTrainer(SupervisedTrainer):
         ema: WeightAverage | None = None,
         precision: str = "fp32",
         data_id: str | None = None,
+        settings: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self.train_handlers = ensure_tuple(kwargs.get("train_handlers") or ())
@@ -72,6 +75,8 @@ class BundleTrainer(SupervisedTrainer):
         self.max_grad_norm = max_grad_norm
         self.ema = ema
         self.data_id = data_id
+        self.settings = None if settings is None else dict(settings)
+        self.waiting_state: dict[str, Any] | None = None  # of a checkpoint, restored right before the first step
         self.is_restored = False
         self.lr_scheduler = None
         if lr_scheduler is not None:

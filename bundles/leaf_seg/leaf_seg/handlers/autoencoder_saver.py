@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
+from safetensors.torch import save_file
 
 from leaf_seg.handlers.best_saver import BestSaver
-from leaf_seg.runtime.files import ensure_writable_folder
+from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME
+from leaf_seg.runtime.files import ensure_writable_folder, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -51,5 +53,11 @@ class AutoencoderSaver(BestSaver):
         ]
         scale = 1 / torch.cat(latents).std().item()
         self.autoencoder.register_to_config(scaling_factor=scale)
-        self.autoencoder.save_pretrained(self.folder)
+        # What save_pretrained writes, but never half written.
+        with (
+            replacing(self.folder / DIFFUSERS_WEIGHTS_NAME) as weights,
+            replacing(self.folder / "config.json") as config,
+        ):
+            save_file(self.autoencoder.state_dict(), weights, metadata={"format": "pt"})
+            self.autoencoder.to_json_file(config)
         logger.info("Saved the autoencoder to %s, scaling_factor %.4f.", self.folder, scale)

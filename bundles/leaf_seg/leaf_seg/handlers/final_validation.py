@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
+
+from leaf_seg.weights.model_folder import model_is_whole
+
+logger = logging.getLogger(__name__)
 
 
 class FinalValidation:
@@ -16,10 +22,13 @@ class FinalValidation:
 
     Args:
         validator: evaluator that validates, and saves the best model.
+        folder: where it saves the model. Where a resumed training finds no whole one there, it takes the next model for
+            the best so far, and says so. None does not look.
     """
 
-    def __init__(self, validator: Evaluator) -> None:
+    def __init__(self, validator: Evaluator, folder: str | os.PathLike[str] | None = None) -> None:
         self.validator = validator
+        self.folder = folder
         self._validated: int | None = None  # step of the last validation
 
     def attach(self, engine: Engine) -> None:
@@ -43,6 +52,15 @@ class FinalValidation:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state of a checkpoint."""
+        if self.folder is not None and state["validated"] is not None and not model_is_whole(self.folder):
+            logger.warning(
+                "The best model so far (epoch %s, %.4f) is missing or damaged in %s: the best from here on takes its "
+                "place.",
+                state["best_metric_epoch"],
+                state["best_metric"],
+                self.folder,
+            )
+            return
         validator_state: Any = self.validator.state
         validator_state.best_metric = state["best_metric"]
         validator_state.best_metric_epoch = state["best_metric_epoch"]

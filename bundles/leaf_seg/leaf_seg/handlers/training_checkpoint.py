@@ -34,7 +34,6 @@ class TrainingCheckpoint:
         self.checkpoints = checkpoints
         self.minutes = check_number(minutes, "checkpoint_minutes", "minutes, 0 or more", lambda value: value >= 0)
         self._saved_at = 0.0
-        self._start = 0  # step that this session starts from
         self._saved_step: int | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -48,8 +47,7 @@ class TrainingCheckpoint:
 
     def _begin(self, engine: Engine) -> None:
         self._saved_at = time.monotonic()
-        self._start = engine.state.iteration
-        self._saved_step = self._start if cast(BundleTrainer, engine).is_restored else None
+        self._saved_step = engine.state.iteration if cast(BundleTrainer, engine).is_restored else None
 
     def _save_first(self, engine: Engine) -> None:
         """So that there is something to resume from as soon as there may be a model."""
@@ -67,9 +65,8 @@ class TrainingCheckpoint:
             self._save(engine)
 
     def _save_last(self, engine: Engine) -> None:
-        """Unless nothing was trained: then the random state is not that of the training."""
-        trainer = cast(BundleTrainer, engine)
-        if trainer.is_between_steps and trainer.state.iteration > self._start:
+        """Also where nothing was trained: the last validation may have been done again, after a kill in it."""
+        if cast(BundleTrainer, engine).is_between_steps:
             self._save(engine)
 
     def _save(self, engine: Engine) -> None:

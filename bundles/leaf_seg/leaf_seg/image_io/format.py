@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+from leaf_seg.image_io.memory import FLOAT_BYTES
 from leaf_seg.runtime.files import PathLike
 
 if TYPE_CHECKING:
@@ -46,9 +48,13 @@ class ImageFormat(ABC):
     def grid(self, path: PathLike) -> Grid:
         """Size and place in space, from the file's header only."""
 
+    def memory(self, path: PathLike) -> int:
+        """Bytes that reading and scaling take at most, from the file's header only."""
+        return FLOAT_BYTES * math.prod(self.grid(path).shape)
+
     @abstractmethod
     def read(self, path: PathLike, is_label: bool) -> MetaTensor:
-        """Read the values as they are in the file.
+        """Read the values as they are in the file, all of it, so that what checks the file's soundness is checked.
 
         Args:
             path: a file that :meth:`check_header` has passed.

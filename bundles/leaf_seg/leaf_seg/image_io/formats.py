@@ -11,6 +11,8 @@ from leaf_seg.image_io.png import Png
 from leaf_seg.image_io.tiff import Tiff
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
+from leaf_seg.runtime.paths import FILE, FOLDER, kind_of
+from leaf_seg.runtime.text import printable
 
 # A new format is a class in a file of its own and a line here.
 FORMATS: tuple[ImageFormat, ...] = (
@@ -49,25 +51,26 @@ def format_of(path: PathLike) -> ImageFormat:
     Raises:
         InputError: When there is no file, or its content is of none of the formats.
     """
-    if not Path(path).is_file():
-        found = "is a folder" if Path(path).is_dir() else "does not exist"
-        raise InputError(f"{path}: {found}; expected a file. Check the path and the dataset's list of cases.")
+    shown, kind = printable(path), kind_of(path)
+    if kind != FILE:
+        found = f"is {kind}" if kind == FOLDER else kind
+        raise InputError(f"{shown}: {found}; expected a file. Check the path and the dataset's list of cases.")
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); correct the file's permissions.") from error
+        raise InputError(f"{shown}: cannot be read ({error.strerror}); correct the file's permissions.") from error
     fitting = [form for form in FORMATS if form.matches(head)]
     called = [form for form in fitting or FORMATS if image_suffix(path).lower() in form.suffixes]
     if fitting:
         return (called or fitting)[0]
     if called:
         raise InputError(
-            f"{path}: cannot be read (its content is none of {', '.join(format_names())}); expected a complete "
+            f"{shown}: cannot be read (its content is none of {', '.join(format_names())}); expected a complete "
             f"{called[0].name} file. Copy or export the file again, or remove the case."
         )
     raise InputError(
-        f"{path}: the file type {Path(path).suffix or '(no suffix)'!r} is not supported; expected one of "
+        f"{shown}: the file type {Path(path).suffix or '(no suffix)'!r} is not supported; expected one of "
         f"{', '.join(suffixes())}. Convert the file."
     )
 

@@ -9,3 +9,4 @@ class Jpeg(Picture):
     name = "JPEG"
     suffixes = (".jpg", ".jpeg")
     signatures = (b"\xff\xd8\xff",)
+    plugin = "PIL.JpegImagePlugin"

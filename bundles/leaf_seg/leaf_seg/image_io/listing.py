@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from leaf_seg.image_io.formats import image_suffix, suffixes
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
+from leaf_seg.runtime.paths import FILE, FOLDER, kind_of
+from leaf_seg.runtime.text import printable
 
 
 def case_name(path: PathLike) -> str:
@@ -18,8 +21,15 @@ def image_files(folder: PathLike) -> list[Path]:
     """Files directly in a folder that are called as images, sorted by name; hidden ones do not count.
 
     Nothing is opened: content is looked at when an image is loaded.
+
+    Raises:
+        InputError: When the folder cannot be read.
     """
-    return sorted(file for file in Path(folder).iterdir() if image_suffix(file) and not file.name.startswith("."))
+    shown = printable(folder)
+    try:
+        return sorted(file for file in Path(folder).iterdir() if image_suffix(file) and not file.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{shown}: cannot be read ({error.strerror}); correct its permissions.") from error
 
 
 def list_images(path: PathLike) -> list[dict[str, str]]:
@@ -31,17 +41,15 @@ def list_images(path: PathLike) -> list[dict[str, str]]:
     Raises:
         InputError: When the path does not exist, or holds no image.
     """
-    root = Path(path)
-    if root.is_file():
+    root, kind, shown = Path(path), kind_of(path), printable(os.path.abspath(path))
+    if kind == FILE:
         return [{"image": str(root)}]
-    if not root.is_dir():
-        raise InputError(
-            f"{root.resolve()} does not exist; expected an image file or a folder of images. Check the path."
-        )
+    if kind != FOLDER:
+        raise InputError(f"{shown} {kind}; expected an image file or a folder of images. Check the path.")
     files = image_files(root)
     if not files:
         raise InputError(
-            f"No image in {root.resolve()}; expected files ending in {', '.join(suffixes())} directly in it. Give the "
+            f"No image in {shown}; expected files ending in {', '.join(suffixes())} directly in it. Give the "
             "folder that holds the images themselves."
         )
     return [{"image": str(file)} for file in files]

@@ -24,7 +24,7 @@ def as_meta_tensor(
     """Make a MetaTensor with the metadata that MONAI's readers give, and that its writers and MONAI Label look for.
 
     Args:
-        array: picture [H, W] or [H, W, C], or volume [X, Y, Z].
+        array: picture [H, W] or [H, W, C], or volume [X, Y, Z]; a float32 array becomes part of the result.
         path: file that it is from.
         affine: of a volume, as in :class:`~leaf_seg.image_io.grid.Grid`; None for a picture.
         maximum: of a picture, the greatest value that its file can hold (255 with 8 bits), by which it is scaled to
@@ -35,7 +35,7 @@ def as_meta_tensor(
         float32 [C, *spatial].
     """
     num_spatial = 2 if affine is None else 3
-    values = torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+    values = torch.from_numpy(np.require(array, np.float32, ["C", "W", "O"]))  # a copy only where it has to be one
     values = values.movedim(-1, 0) if array.ndim > num_spatial else values[None]
     if maximum is not None:
         meta[MAXIMUM] = maximum

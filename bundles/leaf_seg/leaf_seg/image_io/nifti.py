@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.grid import Grid
+from leaf_seg.image_io.memory import FLOAT_BYTES
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 
@@ -19,6 +21,15 @@ if TYPE_CHECKING:
 
 _GZIP = b"\x1f\x8b"
 _HEADER_BYTES = 352  # as far as the mark of NIfTI-1
+_HEADERS_BYTES = 540  # as long as a header of NIfTI-2, the longer one
+_FLOAT64_BYTES = 8
+_SLAB_VOXELS = 2**22  # read and scaled at a time
+_CHUNK_BYTES = 2**20
+_MOST_FOLLOWING_BYTES = 10**9  # which takes some seconds to unpack
+_LEAST_VOLUME = 1e-3  # of the body that three unit vectors along the axes span; 1 when they are at right angles
+_AFFINE_REMEDY = (
+    "expected an sform, or a qform and voxel sizes, that place a volume. Correct the header or export again."
+)
 
 
 class Nifti(ImageFormat):
@@ -35,33 +46,40 @@ class Nifti(ImageFormat):
         return _version(_unpacked(head)) is not None
 
     def check_header(self, path: PathLike) -> None:
-        """Refuse voxels that are no real numbers, and other than three dimensions."""
-        with _opened(path) as image:
-            dtype, shape = image.get_data_dtype(), image.shape
-        if dtype.names is not None or dtype.kind == "c":
-            found = "complex numbers" if dtype.names is None else "RGB colours"
-            raise InputError(f"the voxels are {found} ({dtype}); expected one real number each. Convert the volume.")
-        if len(shape) != 3:
-            raise InputError(
-                f"a {len(shape)}D NIfTI of shape {tuple(shape)}; expected a 3D volume (X, Y, Z). Split channels or "
-                "time points into volumes of their own, and save single slices as PNG."
-            )
+        """Refuse voxels that are no real numbers, other than three dimensions, and what lies nowhere in space."""
+        with _opened(path) as (header, _):
+            _check_values(header)
+            _check_shape(header.get_data_shape())
+            _check_affine(_affine(header))
 
     def grid(self, path: PathLike) -> Grid:
         """Voxels and affine, of the sform where there is one."""
-        with _opened(path) as image:
-            return Grid(tuple(image.shape), image.affine)
+        with _opened(path) as (header, _):
+            return Grid(tuple(header.get_data_shape()), _affine(header))
+
+    def memory(self, path: PathLike) -> int:
+        """What the voxels take as floats, and while some slices are scaled."""
+        with _opened(path) as (header, _):
+            shape, stored = header.get_data_shape(), header.get_data_dtype().itemsize
+        slab = shape[0] * shape[1] * _slab_depth(shape)
+        return FLOAT_BYTES * math.prod(shape) + (stored + _FLOAT64_BYTES) * slab
 
     def read(self, path: PathLike, is_label: bool) -> MetaTensor:
-        """Read the voxels in the order of the file; MONAI corrects an sform or qform that contradicts their size."""
-        import numpy as np
+        """Read the voxels in the order of the file; MONAI corrects an sform or qform that contradicts their size.
+
+        A compressed file is unpacked to its end, which proves its checksum.
+        """
         from monai.data.utils import correct_nifti_header_if_necessary
 
         from leaf_seg.image_io.meta_tensor import as_meta_tensor
 
-        with _opened(path) as image:
-            corrected: Any = correct_nifti_header_if_necessary(image)
-            return as_meta_tensor(np.asanyarray(image.dataobj), path, corrected.affine)
+        with _opened(path) as (header, stream):
+            image = _image(header, stream)
+            voxels = _voxels(image.dataobj)
+            _read_to_the_end(stream)
+        corrected: Any = correct_nifti_header_if_necessary(image)
+        _check_affine(corrected.affine)
+        return as_meta_tensor(voxels, path, corrected.affine)
 
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
         """Write [X, Y, Z] in millimetres, in the scanner's space."""
@@ -106,10 +124,11 @@ def _version(header: bytes) -> int | None:
 
 
 @contextmanager
-def _opened(path: PathLike) -> Iterator[Any]:
-    """Open as nibabel's image; voxels can be read within the block.
+def _opened(path: PathLike) -> Iterator[tuple[Any, Any]]:
+    """Header, and the stream of the unpacked file, from which voxels can be read within the block.
 
-    nibabel itself goes by the suffix and would not open a file that is called otherwise.
+    nibabel itself goes by the suffix and would not open a file that is called otherwise. It would also keep and parse
+    the extensions of a header, such as DICOM or XML of any size, which nothing here needs.
     """
     import nibabel as nib
 
@@ -117,19 +136,109 @@ def _opened(path: PathLike) -> Iterator[Any]:
         is_packed = file.read(len(_GZIP)) == _GZIP
         file.seek(0)
         stream: Any = gzip.GzipFile(fileobj=file) if is_packed else file
-        version = _version(stream.read(_HEADER_BYTES))
-        stream.seek(0)
-        yield (nib.Nifti2Image if version == 2 else nib.Nifti1Image).from_stream(stream)
+        head = stream.read(_HEADERS_BYTES)
+        kind: Any = nib.Nifti2Header if _version(head) == 2 else nib.Nifti1Header
+        yield kind(head[: kind.template_dtype.itemsize]), stream
+
+
+def _image(header: Any, stream: Any) -> Any:
+    """The image of nibabel, whose voxels are still in the stream."""
+    import nibabel as nib
+    from nibabel.arrayproxy import ArrayProxy
+
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    return kind(ArrayProxy(stream, header.copy()), header.get_best_affine(), header)
+
+
+def _voxels(stored: Any) -> np.ndarray:
+    """The voxels of nibabel's array in a file as float32, scaled some slices at a time: nibabel scales to float64."""
+    import numpy as np
+
+    voxels = np.empty(stored.shape, np.float32)
+    depth = _slab_depth(stored.shape)
+    with np.errstate(over="ignore", invalid="ignore"):  # who reads refuses what is not finite
+        for start in range(0, stored.shape[2], depth):
+            voxels[..., start : start + depth] = stored[..., start : start + depth]
+    return voxels
+
+
+def _slab_depth(shape: Sequence[int]) -> int:
+    """How many slices are read at a time."""
+    return max(1, min(shape[2], _SLAB_VOXELS // (shape[0] * shape[1])))
+
+
+def _read_to_the_end(stream: Any) -> None:
+    """Unpack what follows the voxels without keeping it, so that gzip compares its checksum and length."""
+    if not isinstance(stream, gzip.GzipFile):
+        return
+    following = 0
+    while chunk := stream.read(_CHUNK_BYTES):
+        following += len(chunk)
+        if following > _MOST_FOLLOWING_BYTES:
+            raise InputError(
+                f"more than {_MOST_FOLLOWING_BYTES // 10**6} MB follow the voxels; expected the end of the file there. "
+                "Export the volume again."
+            )
+
+
+def _affine(header: Any) -> np.ndarray:
+    """The affine of a header."""
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        affine: np.ndarray = header.get_best_affine()
+    except (ValueError, HeaderDataError) as error:
+        raise InputError(f"its header has no usable qform ({error}); {_AFFINE_REMEDY}") from error
+    return affine
+
+
+def _check_values(header: Any) -> None:
+    """Refuse voxels that are no real numbers, or are scaled to none."""
+    import numpy as np
+
+    dtype = header.get_data_dtype()
+    if dtype.names is not None or dtype.kind == "c":
+        found = "complex numbers" if dtype.names is None else "RGB colours"
+        raise InputError(f"the voxels are {found} ({dtype}); expected one real number each. Convert the volume.")
+    slope = float(header["scl_slope"])
+    if np.isinf(slope):  # NaN and 0 mean that voxels are not scaled
+        raise InputError(f"its header's scl_slope is {slope}; expected a finite number. Correct the header.")
+
+
+def _check_shape(shape: Sequence[int]) -> None:
+    """Refuse other than three dimensions, and those without voxels."""
+    if len(shape) != 3:
+        raise InputError(
+            f"a {len(shape)}D NIfTI of shape {tuple(shape)}; expected a 3D volume (X, Y, Z). Split channels or "
+            "time points into volumes of their own, and save single slices as PNG."
+        )
+    if min(shape) < 1:
+        raise InputError(f"a NIfTI of shape {tuple(shape)}; expected at least one voxel along each axis. Correct it.")
+
+
+def _check_affine(affine: np.ndarray) -> None:
+    """Refuse affines with values that are not finite, and those that make a plane or a line of a volume."""
+    import numpy as np
+
+    with np.errstate(all="ignore"):
+        sizes = np.linalg.norm(affine[:3, :3], axis=0)
+        is_finite = np.isfinite(affine).all() and np.isfinite(sizes).all()
+        if is_finite and (sizes > 0).all() and abs(np.linalg.det(affine[:3, :3] / sizes)) > _LEAST_VOLUME:
+            return
+    rows = "; ".join(" ".join(f"{value:.4g}" for value in row) for row in affine[:3])
+    raise InputError(f"its affine ({rows}) is not that of a volume: it is not finite or singular; {_AFFINE_REMEDY}")
 
 
 def _write(array: np.ndarray, source: PathLike, path: PathLike) -> None:
     """Write [X, Y, Z] or [X, Y, Z, K] with the source's geometry."""
     import nibabel as nib
 
-    with _opened(source) as image:
-        header = image.header.copy()
-        header.set_data_dtype(array.dtype)
-        header.set_data_shape(array.shape)
-        header.set_zooms((*image.header.get_zooms(), 1.0)[: array.ndim])
-        header["cal_min"] = header["cal_max"] = 0  # the source's display window, of no use here
-        nib.save(type(image)(array, image.affine, header), path)
+    with _opened(source) as (header, stream):
+        image = _image(header, stream)
+    header = image.header.copy()
+    header.set_data_dtype(array.dtype)
+    header.set_data_shape(array.shape)
+    header.set_zooms((*image.header.get_zooms(), 1.0)[: array.ndim])
+    header["cal_min"] = header["cal_max"] = 0  # the source's display window, of no use here
+    header["vox_offset"] = 0  # where the source's extensions ended
+    nib.save(type(image)(array, image.affine, header), path)

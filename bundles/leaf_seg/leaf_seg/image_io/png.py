@@ -9,3 +9,4 @@ class Png(Picture):
     name = "PNG"
     suffixes = (".png",)
     signatures = (b"\x89PNG\r\n\x1a\n",)
+    plugin = "PIL.PngImagePlugin"

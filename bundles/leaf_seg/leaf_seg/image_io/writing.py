@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,10 @@ from leaf_seg.image_io.listing import case_name
 from leaf_seg.image_io.reading import read_grid
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike, ensure_writable_folder, replacing
+from leaf_seg.runtime.paths import absolute
+from leaf_seg.runtime.text import printable
+
+_MOST_LETTERS = 40  # of a class's name in a file's, which may have 255 bytes and begins with the case's
 
 
 def write_image(array: np.ndarray, path: PathLike, affine: np.ndarray | None = None) -> None:
@@ -108,7 +114,22 @@ def write_probabilities(
         raise ValueError(f"{len(probabilities)} probability maps but {len(class_names)} class names.")
     if read_grid(source).is_volume:
         return [write_map(np.moveaxis(probabilities, 0, -1), source, folder, "probabilities")]
-    return [write_map(p, source, folder, name) for p, name in zip(probabilities, class_names, strict=True)]
+    names = class_file_names(class_names)
+    return [write_map(p, source, folder, name) for p, name in zip(probabilities, names, strict=True)]
+
+
+def class_file_names(class_names: Sequence[str]) -> list[str]:
+    """A name for files of each class: its own without what file systems do not take or shells trip over.
+
+    Where nothing is left it is ``class_NUMBER``. Where that makes two alike, also by capitals, which some file systems
+    do not tell apart, their numbers are added: ``a b`` and ``a/b`` as the classes 1 and 2 are ``a_b_1`` and ``a_b_2``.
+    """
+    names = [_file_safe(name)[:_MOST_LETTERS] for name in class_names]
+    names = [name if re.search(r"\w", name.replace("_", "")) else f"class_{i}" for i, name in enumerate(names)]
+    while len(set(map(_folded, names))) < len(names):
+        counts = Counter(map(_folded, names))
+        names = [f"{name}_{i}" if counts[_folded(name)] > 1 else name for i, name in enumerate(names)]
+    return names
 
 
 def _output_path(shape: Sequence[int], source: PathLike, folder: PathLike, ending: str) -> Path:
@@ -117,14 +138,19 @@ def _output_path(shape: Sequence[int], source: PathLike, folder: PathLike, endin
     if tuple(shape[: len(expected)]) != expected:
         raise ValueError(f"an array of shape {tuple(shape)} does not belong to {source} of shape {expected}.")
     path = ensure_writable_folder(folder) / f"{case_name(source)}{ending}"
-    if path.resolve() == Path(source).resolve():
+    if absolute(path) == absolute(source):
         raise InputError(
-            f"The output file {path} is the input image itself; expected an output folder other than the folder of the "
-            "images: choose another with --output_dir."
+            f"The output file {printable(path)} is the input image itself; expected an output folder other than "
+            "the folder of the images: choose another with --output_dir."
         )
     return path
 
 
 def _file_safe(name: str) -> str:
     """The name without what file systems do not take or shells trip over."""
-    return re.sub(r"[^\w.-]+", "_", name)
+    return re.sub(r"[^\w.-]+|\.\.+", "_", unicodedata.normalize("NFC", name))
+
+
+def _folded(name: str) -> str:
+    """What is the same for names that a file system may take for the same."""
+    return unicodedata.normalize("NFKC", name.casefold())

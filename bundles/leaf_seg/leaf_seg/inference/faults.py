@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 
-from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.errors import InputError, causes
 
 _OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc")  # in the RuntimeErrors of PyTorch on the CPU
 
@@ -22,13 +20,13 @@ def fault_of(error: BaseException, source: str) -> str | None:
         error: that came of reading, preparing or segmenting it, also wrapped by MONAI.
         source: image file.
     """
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, InputError):
             return " ".join(str(cause).split())
     out_of_memory = memory_fault_of(error, source)
     if out_of_memory is not None:
         return out_of_memory
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, OSError):
             return f"{source}: cannot be read ({cause.strerror or cause}); expected a file that can be read to its end."
     return None
@@ -36,7 +34,7 @@ def fault_of(error: BaseException, source: str) -> str | None:
 
 def memory_fault_of(error: BaseException, source: str) -> str | None:
     """The same for want of memory only, which is all that can be an image's fault when its results are written."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if _is_out_of_memory(cause):
             return (
                 f"{source}: there is not enough memory to segment it ({type(cause).__name__}); expected an image that "
@@ -49,11 +47,3 @@ def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY):
         return True
     return isinstance(error, MemoryError | torch.OutOfMemoryError)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what led to it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__

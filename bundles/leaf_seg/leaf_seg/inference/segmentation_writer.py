@@ -12,11 +12,12 @@ from typing import Any
 from monai.utils import convert_to_numpy
 
 from leaf_seg.image_io.listing import case_name
-from leaf_seg.image_io.writing import write_label, write_map, write_probabilities
+from leaf_seg.image_io.writing import class_file_names, write_label, write_map, write_probabilities
 from leaf_seg.inference.faults import FaultyImages, memory_fault_of
 from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder
+from leaf_seg.runtime.text import printable
 from leaf_seg.runtime.values import parse_bool
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class SegmentationWriter:
         self.save_probabilities = parse_bool(save_probabilities, "save_probabilities")
         self.save_overlays = parse_bool(save_overlays, "save_overlays")
         self._sources: dict[str, str] = {}  # case name -> image file
+        self._maps: dict[str, str] = {}  # name of a picture's probability map -> image file
         self._faults: dict[str, str] = {}  # image file -> why it is not segmented
         self._written = 0
         if self.save_overlays:
@@ -74,7 +76,7 @@ class SegmentationWriter:
             InputError: When two of them would be written as the same case, or the output folder cannot be written to.
         """
         ensure_writable_folder(self.output_dir)
-        self._sources, self._faults, self._written = {}, {}, 0
+        self._sources, self._maps, self._faults, self._written = {}, {}, {}, 0
         for source in sources:
             self._claim(source)
 
@@ -149,8 +151,12 @@ class SegmentationWriter:
     def _claim(self, source: str) -> None:
         source = os.path.abspath(source)
         other = self._sources.setdefault(case_name(source), source)
+        if other == source and self.save_probabilities:  # of the case a_b the class c, and of the case a the class b_c
+            names = [f"{case_name(source)}_{name}" for name in class_file_names(self.class_names)]
+            other = next((o for n in names if (o := self._maps.setdefault(n, source)) != source), source)
         if other != source:
+            what = "files of the same names" if case_name(other) != case_name(source) else f"case {case_name(source)!r}"
             raise InputError(
-                f"{other} and {source} would both be written as case {case_name(source)!r} in {self.output_dir}; "
+                f"{printable(other)} and {printable(source)} would both be written as {what} in {self.output_dir}; "
                 "expected a name of its own for each image: rename one, or segment them into different folders."
             )

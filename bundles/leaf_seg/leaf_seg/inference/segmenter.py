@@ -14,6 +14,7 @@ from monai.transforms import Compose
 from monai.utils import convert_to_tensor
 
 from leaf_seg.data.model_settings import ModelSettings
+from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.inference.inferers import HypothesisMaps, SegmentationInferer, inferer_for
 from leaf_seg.networks import SavedNetwork
 from leaf_seg.runtime.devices import select_device
@@ -62,6 +63,7 @@ class Segmenter:
         device: "auto", "cuda", "cuda:N", "mps" or "cpu".
         precision: "fp32", "bf16" or "fp16".
         batch_size: slices at a time.
+        memory_limit_gb: gigabytes that reading, scaling and resampling one file may take.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class Segmenter:
         device: str = "auto",
         precision: str = "fp32",
         batch_size: int = 16,
+        memory_limit_gb: float = DEFAULT_MEMORY_LIMIT_GB,
     ) -> None:
         self.device = select_device(device)
         self.network = network.to(self.device).eval()
         self.settings = settings
         self.precision = precision
         self.batch_size = batch_size
+        self.memory_limit_gb = memory_limit_gb
 
     def check(self, num_samples: int = 1) -> None:
         """Find out before the first image what would go wrong with every one.
@@ -109,7 +113,8 @@ class Segmenter:
         Raises:
             InputError: When the file or the array cannot be segmented.
         """
-        prepare = preprocessing(self.settings, from_files=not isinstance(image, np.ndarray))
+        is_file = not isinstance(image, np.ndarray)
+        prepare = preprocessing(self.settings, from_files=is_file, memory_limit_gb=self.memory_limit_gb)
         source = _as_meta_tensor(image, affine) if isinstance(image, np.ndarray) else os.fspath(image)
         try:
             data = prepare({"image": source})
@@ -155,7 +160,11 @@ class Segmenter:
 
 
 def load(
-    folder: str | os.PathLike[str], device: str = "auto", precision: str = "fp32", batch_size: int = 16
+    folder: str | os.PathLike[str],
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int = 16,
+    memory_limit_gb: float = DEFAULT_MEMORY_LIMIT_GB,
 ) -> Segmenter:
     """Load a trained model.
 
@@ -164,12 +173,13 @@ def load(
         device: "auto", "cuda", "cuda:N", "mps" or "cpu".
         precision: "fp32", "bf16" or "fp16".
         batch_size: slices at a time.
+        memory_limit_gb: gigabytes that reading, scaling and resampling one file may take.
 
     Raises:
         InputError: When the folder is no complete model.
     """
     path = Path(folder)
-    return Segmenter(load_network(path), load_settings(path), device, precision, batch_size)
+    return Segmenter(load_network(path), load_settings(path), device, precision, batch_size, memory_limit_gb)
 
 
 def _as_meta_tensor(image: np.ndarray, affine: np.ndarray | None) -> MetaTensor:

@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from diffusers import AutoencoderKL, AutoencoderTiny
+from safetensors import safe_open
 
+from leaf_seg.networks.limits import AUTOENCODER_BOUNDS, check_parameters
+from leaf_seg.runtime.bounds import check_bounds
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.json_file import read_json_object
+from leaf_seg.runtime.tensors import check_finite
+from leaf_seg.runtime.text import one_line
 
 Autoencoder: TypeAlias = "AutoencoderKL | AutoencoderTiny"
 DIFFUSERS_WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"  # diffusers'
+_FLOATS = ("F16", "BF16", "F32", "F64")  # safetensors' names
 AUTOENCODERS: dict[str, type[Autoencoder]] = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
 
@@ -20,9 +26,11 @@ def autoencoder_from_config(config: dict[str, Any]) -> Autoencoder:
     """Build an autoencoder with random weights from its diffusers configuration.
 
     Raises:
-        InputError: When ``_class_name`` is not a class that leaf_seg can use.
+        InputError: When ``_class_name`` is not a class that leaf_seg can use, or a number makes no sense.
     """
-    return _autoencoder_class(config, "The configuration").from_config(config)
+    cls = _autoencoder_class(config, "The configuration")
+    _check_autoencoder(config)
+    return cls.from_config(config)
 
 
 def autoencoder_config(autoencoder: Autoencoder) -> dict[str, Any]:
@@ -41,6 +49,13 @@ def _autoencoder_class(config: Any, source: str) -> type[Autoencoder]:
     return AUTOENCODERS[name]
 
 
+def _check_autoencoder(config: dict[str, Any], source: str = "") -> None:
+    check_bounds(config, AUTOENCODER_BOUNDS, f"{source}autoencoder: ")
+    for key in ("block_out_channels", "encoder_block_out_channels", "decoder_block_out_channels"):
+        layers = config.get("layers_per_block", max(config.get("num_encoder_blocks", (1,))))
+        check_parameters(f"{source}An autoencoder", config.get(key, ()), layers)
+
+
 def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
     """Load an autoencoder that diffusers' ``save_pretrained`` wrote, safetensors only, in evaluation mode.
 
@@ -48,7 +63,8 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
         folder: holds ``config.json`` and ``diffusion_pytorch_model.safetensors``.
 
     Raises:
-        InputError: When a file is missing, cannot be read, or does not fit the configuration.
+        InputError: When a file is missing, cannot be read, or does not fit the configuration; when a number there makes
+            no sense, or weights are not finite.
     """
     path = Path(folder)
     for name in ("config.json", DIFFUSERS_WEIGHTS_NAME):
@@ -60,20 +76,33 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
             )
     config = read_json_object(path / "config.json")
     cls = _autoencoder_class(config, str(path / "config.json"))
+    _check_autoencoder(config, f"{path / 'config.json'}: ")
     try:
+        _check_kinds(path / DIFFUSERS_WEIGHTS_NAME)
         autoencoder, report = cls.from_pretrained(
             path, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
         )
     except Exception as error:  # safetensors and diffusers raise several kinds
         raise InputError(
-            f"Cannot load the autoencoder weights in {path} ({error}); restore or retrain them."
+            f"Cannot load the autoencoder weights in {path} ({one_line(error)}); restore or retrain them."
         ) from error
     wrong = {kind: keys for kind, keys in report.items() if keys}
     if wrong:
         raise InputError(
-            f"The autoencoder weights in {path} do not fit its config.json: {wrong}; restore or retrain them."
+            f"The autoencoder weights in {path} do not fit its config.json: {one_line(wrong)}; restore or retrain them."
         )
+    check_finite(autoencoder.state_dict(), path)
     return autoencoder.eval()
+
+
+def _check_kinds(file: Path) -> None:
+    """Look at the header: diffusers would turn whole numbers into weights."""
+    with safe_open(file, framework="pt") as weights:
+        kinds = {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118  # it is no dictionary
+    if not kinds <= set(_FLOATS):
+        raise ValueError(
+            f"numbers of the type {', '.join(sorted(kinds - set(_FLOATS)))}, expected {', '.join(_FLOATS)}"
+        )
 
 
 def initial_autoencoder(config: dict[str, Any], init_dir: str | os.PathLike[str] | None = None) -> Autoencoder:
@@ -82,8 +111,12 @@ def initial_autoencoder(config: dict[str, Any], init_dir: str | os.PathLike[str]
     Args:
         config: arguments of ``diffusers.AutoencoderKL``; without meaning when ``init_dir`` is given.
         init_dir: folder of a trained autoencoder to continue from.
+
+    Raises:
+        InputError: When a number in the configuration makes no sense, or the folder cannot be loaded.
     """
     if init_dir is None:
+        _check_autoencoder(config)
         return AutoencoderKL(**config)
     trained = load_autoencoder(init_dir)
     autoencoder = autoencoder_from_config(autoencoder_config(trained))  # whose config names no folder of this machine

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from monai.networks.nets import BasicUNet
 
+from leaf_seg.networks.limits import check_parameters
 from leaf_seg.networks.logits_network import LogitsNetwork, check_image_size
 from leaf_seg.runtime.errors import InputError
 
@@ -31,12 +32,14 @@ class BasicUNetSegmenter(LogitsNetwork, BasicUNet):
         features: Sequence[int] = (32, 32, 64, 128, 256, 32),
         dropout: float = 0.0,
     ) -> None:
+        self.check(num_classes=num_classes, image_size=image_size, features=features, dropout=dropout)
         check_image_size("BasicUNet", image_size, smallest=32)
         if len(features) != 6:
             raise InputError(
                 f"features is {list(features)}; expected six numbers: the channels of the five levels and those after "
                 "the last up-sampling."
             )
+        check_parameters("A BasicUNet", features, layers=1)
         BasicUNet.__init__(
             self, spatial_dims=2, in_channels=3, out_channels=num_classes, features=features, dropout=dropout
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from monai.networks.blocks.dynunet_block import UnetOutBlock
 from monai.networks.nets import DynUNet
 
+from leaf_seg.networks.limits import check_parameters
 from leaf_seg.networks.logits_network import LogitsNetwork, check_image_size
 from leaf_seg.runtime.errors import InputError
 
@@ -33,11 +34,13 @@ class DynUNetSegmenter(LogitsNetwork, DynUNet):
         filters: Sequence[int] = (32, 64, 128, 256, 320),
         dropout: float = 0.0,
     ) -> None:
+        self.check(num_classes=num_classes, image_size=image_size, filters=filters, dropout=dropout)
         if len(filters) < 3:
             raise InputError(f"filters is {list(filters)}; expected the channels of at least three levels.")
         levels = len(filters)
         factor = 2 ** (levels - 1)
         check_image_size("DynUNet", image_size, smallest=2 * factor, multiple=factor)
+        check_parameters("A DynUNet", filters, layers=1)
         DynUNet.__init__(
             self,
             spatial_dims=2,

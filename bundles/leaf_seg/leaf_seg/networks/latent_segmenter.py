@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,11 +13,13 @@ from diffusers import UNet2DModel
 from leaf_seg.diffusion.sampling import OneStep, Sampler
 from leaf_seg.diffusion.schedule import DiffusionSettings
 from leaf_seg.networks.latents import LatentPart
+from leaf_seg.networks.limits import MAX_NOISE, PART_BOUNDS
 from leaf_seg.networks.mask_codec import Codec
 from leaf_seg.networks.parts import CODECS, IMAGE_ENCODERS, MASK_DECODERS, SAMPLERS, UNETS
 from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.networks.unet import unet_description
-from leaf_seg.runtime.described import CLASS_KEY, build, describe
+from leaf_seg.runtime.bounds import check_bounds
+from leaf_seg.runtime.described import CLASS_KEY, as_mapping, build, describe, described_class
 from leaf_seg.runtime.errors import InputError
 
 
@@ -39,7 +42,7 @@ class LatentSegmenter(SavedNetwork):
         sampler: how the clean mask latent is come to.
 
     Raises:
-        InputError: When the image size is unfit.
+        InputError: When the image size or the seed is unfit.
         ValueError: When the U-Net's channels do not fit the other parts.
     """
 
@@ -57,6 +60,7 @@ class LatentSegmenter(SavedNetwork):
         sampler: Sampler | None = None,
     ) -> None:
         super().__init__()
+        check_bounds({"image_size": image_size, "noise_seed": noise_seed}, PART_BOUNDS)
         self.codec = codec
         self.num_classes = codec.num_classes
         self.image_size = (int(image_size[0]), int(image_size[1]))
@@ -78,6 +82,12 @@ class LatentSegmenter(SavedNetwork):
                 f"{2 ** (levels - 1)} more; choose multiples of their product."
             )
         mask_channels = self.mask_decoder.channels * self.codec.num_images
+        noise = mask_channels * math.prod(side // factor for side in self.image_size)
+        if noise > MAX_NOISE:
+            raise InputError(
+                f"image_size {self.image_size} and {self.num_classes} classes need {noise} numbers of noise for an "
+                f"image; expected at most {MAX_NOISE}. Take a smaller image_size, or an autoencoder that divides more."
+            )
         expected = (self.image_encoder.channels + mask_channels, mask_channels)
         found = (self.unet.config["in_channels"], self.unet.config["out_channels"])
         if found != expected:
@@ -105,7 +115,7 @@ class LatentSegmenter(SavedNetwork):
         """
         parts = {
             "image_encoder": build(config["image_encoder"], IMAGE_ENCODERS),
-            "unet": UNETS[config["unet"].get(CLASS_KEY, UNet2DModel.__name__)](config["unet"]),
+            "unet": _build_unet(config["unet"]),
             "mask_decoder": build(config["mask_decoder"], MASK_DECODERS),
             "codec": build(config["codec"], CODECS),
             "diffusion": DiffusionSettings.from_config(config["diffusion"]),
@@ -181,3 +191,9 @@ class LatentSegmenter(SavedNetwork):
         """Class probabilities [B, K, H, W] from an image latent and initial noise [B, 4n, h, w]."""
         clean = self.sampler(partial(self.predict_clean, image_latent), noise, self.schedule)
         return self.codec.decode(self.mask_decoder(clean))
+
+
+def _build_unet(description: Mapping[str, Any]) -> UNet2DModel:
+    """The U-Net; it takes its description whole, which may name no class."""
+    name = described_class({CLASS_KEY: UNet2DModel.__name__, **as_mapping(description)}, UNETS)
+    return UNETS[name](description)

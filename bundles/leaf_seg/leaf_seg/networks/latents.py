@@ -11,6 +11,8 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from leaf_seg.networks.autoencoder import Autoencoder, autoencoder_config, autoencoder_from_config, downsampling_factor
+from leaf_seg.networks.limits import PART_BOUNDS
+from leaf_seg.runtime.bounds import check_bounds
 
 
 class LatentPart(nn.Module):
@@ -41,10 +43,14 @@ class AutoencoderHalf(LatentPart):
         autoencoder: whose half is copied.
         trainable: train it.
         **options: further arguments of the subclass's constructor.
+
+    Raises:
+        InputError: When an option is of another kind, or no probability.
     """
 
     def __init__(self, autoencoder: Autoencoder, trainable: bool, **options: Any) -> None:
         super().__init__()
+        check_bounds({"trainable": trainable, **options}, PART_BOUNDS, f"{type(self).__name__}: ")
         self.config = {"autoencoder": autoencoder_config(autoencoder), "trainable": trainable, **options}
         self.channels = int(autoencoder.config["latent_channels"])
         self.factor = downsampling_factor(autoencoder)

@@ -7,7 +7,9 @@ from typing import Any, Self
 
 import torch
 
+from leaf_seg.networks.limits import BASELINE_BOUNDS
 from leaf_seg.networks.saved_network import SavedNetwork
+from leaf_seg.runtime.bounds import check_bounds
 from leaf_seg.runtime.errors import InputError
 
 
@@ -17,12 +19,20 @@ class LogitsNetwork(SavedNetwork):
     ``forward(image)`` segments. ``forward(image, return_logits=True)`` returns what the training loss takes; training
     calls nothing else, so that DDP, autocast and hooks work.
 
-    A subclass calls :meth:`describe` at the end of its ``__init__``. Its network has a norm without running statistics:
-    those would not belong to the weights that are evaluated and saved, since only parameters are averaged over the
-    training.
+    A subclass calls :meth:`check` at the beginning of its ``__init__`` and :meth:`describe` at the end. Its network has
+    a norm without running statistics: those would not belong to the weights that are evaluated and saved, since only
+    parameters are averaged over the training.
     """
 
     _config: dict[str, Any]
+
+    def check(self, **arguments: Any) -> None:
+        """Look at arguments of ``__init__`` before anything is built.
+
+        Raises:
+            InputError: Names one that makes no sense.
+        """
+        check_bounds(arguments, BASELINE_BOUNDS, f"{type(self).__name__}: ")
 
     def describe(self, num_classes: int, image_size: Sequence[int], **options: Any) -> None:
         """Keep the arguments of ``__init__`` as :attr:`config`."""

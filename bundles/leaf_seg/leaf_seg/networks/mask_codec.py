@@ -7,6 +7,8 @@ from typing import Any, Protocol, Self
 
 import torch
 
+from leaf_seg.networks.limits import PART_BOUNDS
+from leaf_seg.runtime.bounds import check_bounds
 from leaf_seg.runtime.described import Described
 
 CHANNELS_PER_IMAGE = 3
@@ -33,15 +35,14 @@ class MaskCodec:
     with a threshold of 0.5 is the rule of the published LEAF and SDSeg code. Unused channels are -1.
 
     Args:
-        num_classes: number of classes K, background included; at least 2.
+        num_classes: number of classes K, background included; 2 to 256.
 
     Raises:
-        ValueError: When ``num_classes`` is less than 2.
+        InputError: When ``num_classes`` is another number.
     """
 
     def __init__(self, num_classes: int) -> None:
-        if num_classes < 2:
-            raise ValueError(f"num_classes counts the background too and must be at least 2, found {num_classes}.")
+        check_bounds({"num_classes": num_classes}, PART_BOUNDS)  # the background counts, too
         self.num_classes = num_classes
         self.num_images = math.ceil((num_classes - 1) / CHANNELS_PER_IMAGE)
 

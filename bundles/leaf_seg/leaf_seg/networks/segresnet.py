@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from monai.networks.nets import SegResNet
 
+from leaf_seg.networks.limits import check_parameters
 from leaf_seg.networks.logits_network import LogitsNetwork, check_image_size
 from leaf_seg.runtime.errors import InputError
 
@@ -32,10 +33,14 @@ class SegResNetSegmenter(LogitsNetwork, SegResNet):
         blocks_down: Sequence[int] = (1, 2, 2, 4),
         dropout: float = 0.0,
     ) -> None:
+        sizes = {"image_size": image_size, "init_filters": init_filters, "blocks_down": blocks_down}
+        self.check(num_classes=num_classes, dropout=dropout, **sizes)
         if init_filters % 8:
             raise InputError(f"init_filters is {init_filters}; expected a multiple of 8, for group norm.")
         factor = 2 ** (len(blocks_down) - 1)
         check_image_size("SegResNet", image_size, smallest=factor, multiple=factor)
+        widths = [init_filters * 2**level for level in range(len(blocks_down))]
+        check_parameters("A SegResNet", widths, layers=max(blocks_down))
         SegResNet.__init__(
             self,
             spatial_dims=2,

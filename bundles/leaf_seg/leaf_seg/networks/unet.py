@@ -10,7 +10,10 @@ from diffusers import UNet2DModel
 from diffusers.models.attention_processor import Attention
 from torch import nn
 
+from leaf_seg.networks.limits import UNET_BOUNDS, check_parameters
+from leaf_seg.runtime.bounds import check_bounds
 from leaf_seg.runtime.described import CLASS_KEY
+from leaf_seg.runtime.errors import InputError
 
 HEADS_KEY = "num_attention_heads"
 
@@ -21,13 +24,24 @@ def build_unet(config: Mapping[str, Any]) -> UNet2DModel:
     Args:
         config: arguments of ``diffusers.UNet2DModel``; in addition ``num_attention_heads`` sets the same number of
             heads at every level, as in the LDM networks, which ``attention_head_dim`` cannot express.
+
+    Raises:
+        InputError: When a number makes no sense, or the network would be too large.
     """
+    _check_unet(config)
     arguments = {key: value for key, value in config.items() if not key.startswith("_")}
     heads = arguments.pop(HEADS_KEY, None)
     unet = UNet2DModel(**arguments)
     if heads is not None:
         set_attention_heads(unet, heads)
     return unet
+
+
+def _check_unet(config: Mapping[str, Any]) -> None:
+    if not isinstance(config, Mapping):
+        raise InputError(f"The U-Net's configuration is a {type(config).__name__}; expected arguments by their names.")
+    check_bounds(config, UNET_BOUNDS, "U-Net: ")
+    check_parameters("A U-Net", config.get("block_out_channels", ()), config.get("layers_per_block", 2))
 
 
 def unet_description(unet: UNet2DModel) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, Self, TypeVar
 
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.text import one_line
 
 CLASS_KEY = "_class_name"  # diffusers' key
 
@@ -40,10 +41,32 @@ def build(description: Mapping[str, Any], kinds: Mapping[str, type[T]]) -> T:
     Raises:
         InputError: When the class is not one of them.
     """
-    name = description.get(CLASS_KEY)
+    name = described_class(description, kinds)
+    return kinds[name].from_config({key: value for key, value in description.items() if key != CLASS_KEY})
+
+
+def described_class(description: Mapping[str, Any], kinds: Mapping[str, Any]) -> str:
+    """The name of the class that a description gives.
+
+    Raises:
+        InputError: When it is none of the kinds.
+    """
+    name = as_mapping(description).get(CLASS_KEY)
     if not isinstance(name, str) or name not in kinds:
         raise InputError(
-            f"The class {name!r} is not known; this version of leaf_seg has {', '.join(kinds)}. Use the version that "
-            "trained the model; a class of your own has to stand in networks/parts.py or networks/registry.py."
+            f"The class {one_line(repr(name), 80)} is not known; this version of leaf_seg has {', '.join(kinds)}. Use "
+            "the version that trained the model; a class of your own has to stand in networks/parts.py or "
+            "networks/registry.py."
         )
-    return kinds[name].from_config({key: value for key, value in description.items() if key != CLASS_KEY})
+    return name
+
+
+def as_mapping(description: Any) -> Mapping[str, Any]:
+    """A description, if it is one.
+
+    Raises:
+        InputError: When it is something else.
+    """
+    if not isinstance(description, Mapping):
+        raise InputError(f"Found {one_line(repr(description), 80)}; expected a part by {CLASS_KEY} and its arguments.")
+    return description

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from types import TracebackType
+from collections.abc import Iterator
 
 
 class InputError(ValueError):
@@ -15,24 +14,12 @@ class InputError(ValueError):
 
 def input_error_in(error: BaseException) -> InputError | None:
     """The InputError that led to an error, as when MONAI has wrapped it; None where there is none."""
+    return next((cause for cause in causes(error) if isinstance(cause, InputError)), None)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it, one after the other."""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, InputError):
+    while cause is not None:
+        yield cause
         cause = cause.__cause__ or cause.__context__
-    return cause
-
-
-def show_input_errors_plainly() -> None:
-    """Let an InputError that ends the process show its message alone.
-
-    MONAI wraps what goes wrong in a config, so that the message would stand in the middle of a long traceback. Other
-    errors are shown as ever.
-    """
-    sys.excepthook = _show
-
-
-def _show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    cause = input_error_in(error)
-    if cause is None:
-        sys.__excepthook__(kind, error, traceback)
-    else:
-        sys.stderr.write(f"\nleaf_seg: {cause}\n")

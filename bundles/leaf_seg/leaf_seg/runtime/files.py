@@ -2,42 +2,86 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 
-from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.errors import InputError, causes
+from leaf_seg.runtime.scratch import remove_abandoned, scratch_folder
+from leaf_seg.runtime.text import first_line
 
 PathLike = str | os.PathLike[str]
 
+_UNFINISHED = ".unfinished_"  # folders beside the files, whose names no pattern of finished files matches
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
-def replacing(path: PathLike) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place once the block has ended well.
+def replacing(path: PathLike, size: int | None = None) -> Iterator[Path]:
+    """Give a temporary path that takes the place of ``path`` once the block has ended well.
 
-    So a reader never sees half a file, and a run that breaks off leaves the former file.
+    So a reader never sees half a file, and a run that breaks off leaves the former file. What a process that was killed
+    in the block has left, the next one that writes to the folder removes.
+
+    Args:
+        path: file to write, in a folder that exists.
+        size: bytes that it will have, where known.
 
     Raises:
         InputError: When the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # keeps the suffix, by which libraries choose a format
-    try:
+    _remove_unfinished_once(path.parent.absolute())
+    with writing(path, size), scratch_folder(path.parent, _UNFINISHED) as folder:
+        temporary = folder / path.name  # with the suffix, by which libraries choose a format
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(
-            f"Cannot write {path} ({error.strerror or error}); expected a folder that can be written to, with space "
-            "left: choose another with --output_dir, or free space or correct its permissions."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def ensure_writable_folder(folder: str | os.PathLike[str]) -> Path:
-    """Create the folder where needed and prove that files can be written there.
+@contextmanager
+def writing(path: PathLike, size: int | None = None) -> Iterator[None]:
+    """Let errors of writing a file say which file, and how much space there is.
+
+    Args:
+        path: file that is written in the block.
+        size: bytes that it will have, where known.
+
+    Raises:
+        InputError: When it cannot be written.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if not _is_of_writing(error):
+            raise
+        raise InputError(_message(Path(path), error, size)) from error
+
+
+def scratch_beside(folder: Path) -> AbstractContextManager[Path]:
+    """A folder for temporary files in a folder, with the same that is promised of :func:`replacing`."""
+    return scratch_folder(folder, _UNFINISHED)
+
+
+def remove_unfinished(folder: PathLike) -> None:
+    """Remove half-written files that processes which were killed have left directly in a folder."""
+    remove_abandoned(Path(folder), _UNFINISHED)
+
+
+@cache
+def _remove_unfinished_once(folder: Path) -> None:
+    """The first time that this process writes there; listing a large folder takes time."""
+    remove_unfinished(folder)
+
+
+def ensure_writable_folder(folder: PathLike) -> Path:
+    """Create the folder where needed, and prove that files can be written there.
 
     Raises:
         InputError: When it cannot be made or written to.
@@ -45,11 +89,54 @@ def ensure_writable_folder(folder: str | os.PathLike[str]) -> Path:
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b"\0" * 4096)  # an empty file fits on a full disk
     except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise InputError(_message(path, error, None)) from error
         raise InputError(
             f"Cannot write to the output folder {path} ({error.strerror}); expected a folder that can be created and "
             "written to: choose another with --output_dir, or correct its permissions."
         ) from error
     return path
+
+
+def no_space_error(error: BaseException) -> InputError | None:
+    """The message for an error that a full disk has led to, wherever it was found; None for other errors."""
+    for cause in causes(error):
+        if isinstance(cause, OSError) and cause.errno in _NO_SPACE:
+            return InputError(_message(Path(cause.filename or tempfile.gettempdir()), cause, None))
+    return None
+
+
+def _is_of_writing(error: Exception) -> bool:
+    """Whether writing has failed; torch and safetensors say so by exceptions of their own."""
+    if isinstance(error, OSError):
+        return True
+    text = str(error)
+    is_torch = isinstance(error, RuntimeError) and ("inline_container" in text or "PytorchStreamWriter" in text)
+    return is_torch or type(error).__name__ == "SafetensorError"
+
+
+def _message(path: Path, error: BaseException, size: int | None) -> str:
+    """One line: what could not be written and why, with the space that there is."""
+    folder = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(folder).free
+    needed = "" if size is None else f"{_megabytes(size)} are needed and "
+    return (
+        f"Cannot write {path} ({_reason(error, size, free)}); {needed}{_megabytes(free)} are free in {folder}. Free "
+        "space or correct the permissions there, or choose another folder, then give the command again (a training "
+        "with --resume true)."
+    )
+
+
+def _reason(error: BaseException, size: int | None, free: int) -> str:
+    """Why, in the system's words where it said so: libraries written in C++ do not pass them on."""
+    said = next((cause.strerror for cause in causes(error) if isinstance(cause, OSError) and cause.strerror), None)
+    if said is None and size is not None and free < size:
+        return os.strerror(errno.ENOSPC)
+    return said or first_line(error)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

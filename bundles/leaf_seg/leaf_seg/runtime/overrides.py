@@ -17,7 +17,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.scripts import run, run_workflow
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
-from leaf_seg.runtime.errors import InputError, show_input_errors_plainly
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.plain import show_errors_plainly
 
 _COMMANDS: dict[str, Callable[..., None]] = {"run": run, "run_workflow": run_workflow}
 
@@ -35,12 +36,12 @@ def check_command_line(argv: Sequence[str] | None = None) -> None:
 
     Raises:
         InputError: For overrides of unknown top-level keys, naming the nearest of each, and for those that MONAI passes
-            over.
+            over or alters.
     """
     arguments = _command_line_arguments(argv)
     if arguments is None:
         return
-    show_input_errors_plainly()
+    show_errors_plainly()
 
     config_files = arguments.get("config_file")
     config_keys = set(ConfigParser.load_config_files(config_files)) if config_files else set()
@@ -50,6 +51,12 @@ def check_command_line(argv: Sequence[str] | None = None) -> None:
     empty = [f"--{key}" for key, value in arguments.items() if value is None and key not in own]
     if empty:
         raise InputError(f"{', '.join(empty)} None would be passed over by MONAI; to empty a setting, write '$None'.")
+    altered = [f"--{key} is {value}" for key, value in arguments.items() if _is_name(value) and "#" in value]
+    if altered:
+        raise InputError(
+            f"{'; '.join(altered)}: MONAI would make '::' of '#', which separates keys in its configs; expected a name "
+            "without it. Rename the file or folder."
+        )
 
 
 def check_keys(keys: Collection[str], known: Collection[str], where: str) -> None:
@@ -124,6 +131,11 @@ def overridden_keys(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """
     own = _argument_names()
     return {key: value for key, value in (_command_line_arguments(argv) or {}).items() if key not in own}
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a value is a string and no expression or reference."""
+    return isinstance(value, str) and _is_plain(value)
 
 
 def _is_plain(value: Any) -> bool:

@@ -15,9 +15,21 @@ def shortened(names: Iterable[str], limit: int = 5) -> str:
     """The first names of a list, and how many there are where that is not all: ``a, b, ... (7 in all)``."""
     listed = list(names)
     rest = f", ... ({len(listed)} in all)" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + rest
+    return ", ".join(map(printable, listed[:limit])) + rest
 
 
 def first_line(error: BaseException) -> str:
     """The gist of a library's error of many lines; its kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def printable(text: object) -> str:
+    r"""The text with line breaks and other control characters, which file names may have, as ``\n`` and the like."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def one_line(thing: object, limit: int = 300) -> str:
+    """The text of a thing that somebody else has made, as one printable line of so many characters at most."""
+    text = " ".join(str(thing)[: 4 * limit].split()) or type(thing).__name__
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= limit else f"{text[: limit - 4]} ..."

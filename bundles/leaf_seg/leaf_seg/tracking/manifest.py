@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -79,8 +80,11 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(file.read_text())
-        return {"run": str(manifest["run"]), "sessions": list(manifest["sessions"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        run, sessions = str(manifest["run"]), list(manifest["sessions"])
+        if not re.fullmatch("[0-9a-f]{32}", run):  # it becomes part of a query
+            raise ValueError(f"its run is {run[:40]!r}, and not 32 hexadecimal digits")
+        return {"run": run, "sessions": sessions}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{file} is no manifest of a run ({error}); restore it, or remove it to begin anew."
         ) from error

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +18,11 @@ from monai.handlers import MLFlowHandler
 from PIL import Image
 
 from leaf_seg.engines import BundleEvaluator, BundleTrainer, TrainingEvents
+from leaf_seg.runtime.decoration import decoration
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import scratch_beside
 from leaf_seg.runtime.overrides import command_line_settings
+from leaf_seg.runtime.text import first_line
 from leaf_seg.tracking.manifest import read_manifest
 from leaf_seg.tracking.mlflow_model import log_model
 from leaf_seg.tracking.mlflow_run import MlflowRun, metric_key, mlflow_handler
@@ -30,6 +37,7 @@ from leaf_seg.tracking.run_folder import (
     OVERLAYS_NAME,
 )
 
+_PAUSE_SECONDS = 60.0  # before a store that has failed is tried again
 _FLUSH_SECONDS = 2.0  # a transaction for every step would slow down short ones
 
 
@@ -37,8 +45,9 @@ class MlflowTraining:
     """Ignite handler that completes MONAI's MLFlowHandler: one run holds all of a training.
 
     Losses, learning rate, validation metrics, settings, executed config, manifest, overlays and, at the end, tables,
-    curves, log and the best model with its signature. A resumed training continues its own run. Does nothing unless
-    ``--tracking mlflow`` has added MLFlowHandler to the engine.
+    curves, log and the best model with its signature. A resumed training continues its own run. A store that cannot be
+    used is an error at the start; one that fails later costs no training: that is logged, and metrics are logged again
+    a minute later. Does nothing unless ``--tracking mlflow`` has added MLFlowHandler to the engine.
 
     Args:
         folder: of the training.
@@ -80,6 +89,15 @@ class MlflowTraining:
         self.validator.add_event_handler(Events.COMPLETED, self._log_validation, engine)
 
     def _start(self) -> None:
+        try:
+            self._open()
+        except Exception as error:  # of MLflow, its data base and the network
+            raise InputError(
+                f"MLflow cannot be used ({first_line(error)}); expected a store that can be written to. Correct "
+                "--tracking_uri, or leave out --tracking mlflow."
+            ) from error
+
+    def _open(self) -> None:
         manifest = read_manifest(self.folder)
         if manifest is None:
             raise RuntimeError(f"No manifest in {self.folder}: RunManifest stands before MlflowTraining.")
@@ -100,29 +118,39 @@ class MlflowTraining:
             self._flush()
 
     def _flush(self) -> None:
-        rows, self._rows = self._rows, []
-        self._live_run.log_metrics(rows)
-        self._flushed_at = time.monotonic()
+        self._flushed_at = time.monotonic() + _PAUSE_SECONDS  # unless it succeeds
+        with decoration("MLflow's record of the metrics"):
+            self._live_run.log_metrics(self._rows, once=True)
+            self._rows = []
+            self._flushed_at = time.monotonic()
 
     def _log_validation(self, validator: Engine, trainer: Engine) -> None:
-        self._flush()
         step = trainer.state.iteration
-        self._live_run.log_metrics([(step, validation_row(validator))])
+        self._rows.append((step, validation_row(validator)))
+        self._flush()
+        with decoration("MLflow's record of the overlays"):
+            self._log_overlays(validator, step)
+
+    def _log_overlays(self, validator: Engine, step: int) -> None:
         for path in sorted((self.folder / OVERLAYS_NAME).glob(f"*_epoch_{validator.state.epoch:04d}.png")):
             case = path.stem.removesuffix(f"_epoch_{validator.state.epoch:04d}")
-            with Image.open(path) as image:
+            with Image.open(path) as image, _temporary_files_in(self.folder):
                 self._live_run.client.log_image(
                     self._live_run.id, np.asarray(image), key=metric_key(case), step=step, synchronous=True
                 )
 
     def _complete(self, engine: Engine) -> None:
         self._flush()
+        with decoration("MLflow's record of the trained model"), _temporary_files_in(self.folder):
+            self._log_end(engine)
+
+    def _log_end(self, engine: Engine) -> None:
         run = self._live_run
         names = (MANIFEST_NAME, LOSSES_NAME, METRICS_NAME, CURVES_NAME, LOG_NAME)
         run.log_files([self.folder / name for name in names])
         best: Any = self.validator.state  # MONAI adds the best metric to Ignite's state
         best_row = {f"best_{best.key_metric_name}": float(best.best_metric), "best_epoch": best.best_metric_epoch}
-        run.log_metrics([(engine.state.iteration, best_row)])
+        run.log_metrics([(engine.state.iteration, best_row)], once=True)
         run.log_files([self.folder / OVERLAYS_NAME], OVERLAYS_NAME)
         log_model(run, self.folder)
 
@@ -134,3 +162,15 @@ class MlflowTraining:
     def _live_run(self) -> MlflowRun:
         assert self._run is not None  # begins with the training
         return self._run
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Let what MLflow writes before it takes it be where it is removed after a kill: it shows patients."""
+    former = tempfile.tempdir
+    with scratch_beside(folder) as scratch:
+        tempfile.tempdir = str(scratch)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = former

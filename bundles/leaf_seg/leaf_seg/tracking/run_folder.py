@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from monai.utils import path_to_sqlite_uri
-
+from leaf_seg.runtime.claim import claim_folder, release_folder
 from leaf_seg.runtime.distributed import is_rank_zero
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.files import ensure_writable_folder
+from leaf_seg.runtime.files import ensure_writable_folder, remove_unfinished, writing
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.weights import CheckpointFolder
 from leaf_seg.weights.checkpoint_folder import LAST_NAME, PREVIOUS_NAME
@@ -42,7 +42,10 @@ _RECORDS = (
 def prepare_run_folder(
     folder: str | os.PathLike[str], resume: bool | str = False, overwrite: bool | str = False
 ) -> Path:
-    """Make sure that training harms nothing in a folder, and begin or continue its log file.
+    """Make sure that training harms nothing in a folder, claim it, and begin or continue its log file.
+
+    From then on no other training can have the folder, until :func:`~leaf_seg.tracking.train` or the process ends. What
+    a training that was killed has left half-written is removed.
 
     Args:
         folder: of the training; made where needed.
@@ -51,14 +54,29 @@ def prepare_run_folder(
 
     Raises:
         InputError: When the folder holds a training and neither is set, when a model in it has no checkpoint to resume
-            from, when both are set, or when the folder cannot be written to.
+            from, when both are set, when another training is at work in the folder, or when it cannot be written to.
     """
     resume, overwrite = parse_bool(resume, "resume"), parse_bool(overwrite, "overwrite")
     if resume and overwrite:
         raise InputError("resume and overwrite are both set: choose one, to continue the training or to replace it.")
     path = ensure_writable_folder(folder)
-    checkpoints = checkpoints_of(path)
-    if resume and not checkpoints.exist():
+    _check_may_train(path, resume, overwrite)  # before there is a trace of this command
+    claim_folder(path)
+    try:
+        _check_may_train(path, resume, overwrite)
+        for part in (path, path / CHECKPOINTS_NAME, path / OVERLAYS_NAME):
+            remove_unfinished(part)
+        _remove_unfinished_store(path / STORE_NAME)
+    except BaseException:
+        release_folder(path)
+        raise
+    _log_to(path / LOG_NAME)
+    return path
+
+
+def _check_may_train(path: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse to harm a training, and to resume where there is only a model."""
+    if resume and not checkpoints_of(path).exist():
         if (path / MODEL_WEIGHTS_NAME).exists():
             raise InputError(
                 f"{path.resolve()} holds a trained model ({MODEL_WEIGHTS_NAME}) but no checkpoint in "
@@ -67,24 +85,25 @@ def prepare_run_folder(
         logger.warning("There is nothing to resume in %s: training begins at the beginning.", path.resolve())
     if not (resume or overwrite):
         check_unoccupied(path)
-    _remove_unfinished_store(path / STORE_NAME)
-    _log_to(path / LOG_NAME)
-    return path
 
 
 def prepare_empty_folder(folder: str | os.PathLike[str], overwrite: bool | str = False) -> Path:
-    """Make sure that a training without checkpoints harms nothing in a folder.
+    """Make sure that a training without checkpoints harms nothing in a folder, and claim it.
 
     Args:
         folder: made where needed.
         overwrite: what is in it may be replaced.
 
     Raises:
-        InputError: When the folder holds a training or a model and ``overwrite`` is not set, or cannot be written to.
+        InputError: When the folder holds a training or a model and ``overwrite`` is not set, when another training is
+            at work in it, or when it cannot be written to.
     """
+    may_replace = parse_bool(overwrite, "overwrite")
     path = ensure_writable_folder(folder)
-    if not parse_bool(overwrite, "overwrite"):
+    if not may_replace:
         check_unoccupied(path)
+    claim_folder(path)
+    remove_unfinished(path)
     return path
 
 
@@ -95,7 +114,9 @@ def checkpoints_of(folder: str | os.PathLike[str]) -> CheckpointFolder:
 
 def local_store(folder: str | os.PathLike[str]) -> str:
     """URI of the MLflow store in the folder of a training, an SQLite data base."""
-    return path_to_sqlite_uri(Path(folder) / STORE_NAME)
+    # Only what has a meaning in a URI is quoted: MLflow makes the folder under the name that stands here, too.
+    path = (Path(folder).expanduser() / STORE_NAME).absolute().as_posix()
+    return "sqlite:///" + re.sub("[%?#]", lambda found: f"%{ord(found[0]):02X}", path)
 
 
 def check_unoccupied(folder: str | os.PathLike[str]) -> None:
@@ -123,10 +144,9 @@ def clear_run_folder(folder: str | os.PathLike[str]) -> None:
         return
     path = Path(folder)
     checkpoints_of(path).clear()
-    for name in _RECORDS:
-        (path / name).unlink(missing_ok=True)
-    for overlay in (path / OVERLAYS_NAME).glob("*_epoch_*.png"):
-        overlay.unlink()
+    for former in (*(path / name for name in _RECORDS), *(path / OVERLAYS_NAME).glob("*_epoch_*.png")):
+        with writing(former):
+            former.unlink(missing_ok=True)
 
 
 def _remove_unfinished_store(file: Path) -> None:
@@ -153,12 +173,19 @@ def _remove_unfinished_store(file: Path) -> None:
         file.unlink()
 
 
+class _LogFile(logging.handlers.WatchedFileHandler):
+    """A log that must not cost the training: what does not fit on the disk is on the screen."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # logging's name
+        """Pass over it; logging would print a traceback for every line."""
+
+
 def _log_to(file: Path) -> None:
     """Also write what is logged from now on to a file, unless this process does already."""
     root = logging.getLogger()
     files = [handler.baseFilename for handler in root.handlers if isinstance(handler, logging.FileHandler)]
     if os.path.abspath(file) not in files:
-        handler = logging.handlers.WatchedFileHandler(file)
+        handler = _LogFile(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.addHandler(handler)
 

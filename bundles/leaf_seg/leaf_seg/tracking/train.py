@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from leaf_seg.engines import BundleTrainer
+from leaf_seg.runtime.claim import release_folder
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.tracking.run_folder import clear_run_folder
 from leaf_seg.weights import CheckpointFolder
@@ -24,7 +26,10 @@ def train(
     Raises:
         InputError: When the checkpoint is not one of this training.
     """
-    if parse_bool(overwrite, "overwrite"):
-        clear_run_folder(folder)
-    trainer.restore(checkpoints.load())
-    trainer.run()
+    try:
+        if parse_bool(overwrite, "overwrite"):
+            clear_run_folder(folder)
+        trainer.restore(checkpoints.load())
+        trainer.run()
+    finally:
+        release_folder(Path(folder))

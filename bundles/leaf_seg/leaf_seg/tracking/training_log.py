@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import logging
+import math
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,14 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
+from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.distributed import is_rank_zero
-from leaf_seg.runtime.files import ensure_writable_folder, replacing
+from leaf_seg.runtime.files import ensure_writable_folder, replacing, writing
 from leaf_seg.tracking.rows import step_row, validation_row
 from leaf_seg.tracking.run_folder import CURVES_NAME, LOSSES_NAME, METRICS_NAME
 from leaf_seg.visual.curves import save_curves
+
+logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
@@ -24,7 +30,8 @@ class TrainingLog:
     """Ignite handler that writes ``losses.csv`` (each step), ``metrics.csv`` (each validation) and ``curves.png``.
 
     Both tables begin with step, epoch and seconds of training so far. A resumed training goes on behind the step that
-    it resumes from: rows that the stopped one wrote after that are taken back.
+    it resumes from: rows that the stopped one wrote after that are taken back. Of a damaged table what can be read is
+    kept; that, and what is missing, is logged.
 
     Args:
         folder: of the run.
@@ -52,7 +59,11 @@ class TrainingLog:
         ensure_writable_folder(self.folder)
         self._started = time.monotonic()
         for table in (self._losses, self._metrics):
+            table.repair()
             table.keep_until(engine.state.iteration)
+        missing = engine.state.iteration - len(self._losses.read())
+        if missing > 0:
+            logger.warning("%s lacks %d of the %d steps so far.", self._losses.file, missing, engine.state.iteration)
 
     def _log_step(self, engine: Engine) -> None:
         self._losses.append(self._place(engine) | step_row(engine))
@@ -71,7 +82,8 @@ class TrainingLog:
         return self._seconds + time.monotonic() - self._started
 
     def _draw(self) -> None:
-        save_curves(self.folder / CURVES_NAME, self._losses.read(), self._metrics.read())
+        with decoration(f"The figure {CURVES_NAME}"):
+            save_curves(self.folder / CURVES_NAME, self._losses.read(), self._metrics.read())
 
     def state_dict(self) -> dict[str, float]:
         """Seconds of training so far."""
@@ -90,19 +102,39 @@ class _Table:
 
     def append(self, row: Row) -> None:
         is_new = not self.file.exists()
-        with self.file.open("a", newline="") as stream:
+        with writing(self.file), self.file.open("a", newline="") as stream:
             writer = csv.DictWriter(stream, list(row))
             if is_new:
                 writer.writeheader()
             writer.writerow({key: f"{value:.8g}" if isinstance(value, float) else value for key, value in row.items()})
 
     def read(self) -> list[dict[str, float]]:
-        """The rows that are complete: a process that was killed may have left half a line."""
+        """The rows that are whole: a process that was killed may have left half a line."""
+        return [row for row in self._rows() if row is not None]
+
+    def _rows(self) -> list[dict[str, float] | None]:
+        """The rows below the header; None for what is none."""
         if not self.file.exists():
             return []
-        with self.file.open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        return [{key: float(value) for key, value in row.items()} for row in rows if all(row.values())]
+        lines = self.file.read_text(errors="replace").splitlines()
+        names = _cells(lines[0]) if lines else []
+        if "step" not in names:
+            return [None] * len(lines)
+        return [_as_row(names, _cells(line)) for line in lines[1:]]
+
+    def repair(self) -> None:
+        """Set a damaged table aside, and go on with those of its rows that are whole."""
+        rows = self._rows()
+        if None not in rows[:-1] and (len(rows) != 1 or rows[0] is not None):
+            return  # the last line may be half a one
+        damaged = self.file.with_name(f"{self.file.name}.damaged")
+        shutil.copyfile(self.file, damaged)
+        logger.warning(
+            "%s is damaged: %d of its lines cannot be read and are left out; as it was it is kept as %s.",
+            self.file,
+            rows.count(None),
+            damaged.name,
+        )
 
     def keep_until(self, step: int) -> None:
         rows = [row for row in self.read() if row["step"] <= step]
@@ -113,3 +145,19 @@ class _Table:
             writer = csv.DictWriter(stream, list(rows[0]))
             writer.writeheader()
             writer.writerows({key: f"{value:.8g}" for key, value in row.items()} for row in rows)
+
+
+def _cells(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []
+
+
+def _as_row(names: list[str], cells: list[str]) -> dict[str, float] | None:
+    """Numbers by their columns; None where the line is not one of a table with these."""
+    try:
+        row = {name: float(cell) for name, cell in zip(names, cells, strict=True)}
+    except ValueError:
+        return None
+    return row if math.isfinite(row["step"]) else None

@@ -9,10 +9,13 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from monai.utils import convert_to_tensor
 
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.text import shortened
+from leaf_seg.runtime.text import printable
 
+_MOST_LISTED = 8  # values in a message
+_PART = 2**22  # values that are compared at a time
 _AFFINE_TOLERANCE = 1e-3  # mm: headers written by different programs differ by rounding
 
 
@@ -58,9 +61,12 @@ class CheckPair(MapTransform):
 
     def _check_values(self, label: torch.Tensor, pair: str) -> None:
         """Raise unless every value of the label is the number of a class."""
-        if not ((label >= 0) & (label < self.num_classes) & (label == label.round())).all():
-            values = torch.unique(label).tolist()
-            listed = shortened((f"{value:g}" for value in values), limit=8)
+        label = convert_to_tensor(label, track_meta=False)
+        low, high = label.aminmax()
+        if low < 0 or high >= self.num_classes or not _are_whole(label):
+            values = torch.unique(label)
+            more = f", ... ({len(values)} in all)" if len(values) > _MOST_LISTED else ""
+            listed = ", ".join(f"{value:g}" for value in values[:_MOST_LISTED].tolist()) + more
             raise InputError(
                 f"{pair}: the label holds the values {listed}; expected {self._expected_values()}. "
                 f"{_label_remedy(values)}"
@@ -76,7 +82,7 @@ class CheckPair(MapTransform):
 def _check_affines(image: MetaTensor, label: MetaTensor, pair: str) -> None:
     """Raise when two volumes lie differently in space."""
     difference = float((torch.as_tensor(image.affine) - torch.as_tensor(label.affine)).abs().max())
-    if difference > _AFFINE_TOLERANCE:
+    if not difference <= _AFFINE_TOLERANCE:
         raise InputError(
             f"{pair}: affine matrices that differ by up to {difference:.4g}; expected the same within "
             f"{_AFFINE_TOLERANCE}. Resample the label onto the image, or copy the image's header to the label if only "
@@ -84,9 +90,14 @@ def _check_affines(image: MetaTensor, label: MetaTensor, pair: str) -> None:
         )
 
 
-def _label_remedy(values: Sequence[float]) -> str:
+def _are_whole(label: torch.Tensor) -> bool:
+    """Whether all values are whole numbers; part by part, since each comparison is a copy."""
+    return all(bool((part == part.round()).all()) for part in label.flatten().split(_PART))
+
+
+def _label_remedy(values: torch.Tensor) -> str:
     """What to do about label values, in ascending order, that are not classes."""
-    if any(value != round(value) for value in values):
+    if not _are_whole(values):
         return "Fractions come from resampling with interpolation: use nearest neighbours."
     if values[0] < 0:
         return "Negative values are often an 'ignore' mark: set them to 0, the background, or to a class."
@@ -99,7 +110,7 @@ def _label_remedy(values: Sequence[float]) -> str:
 
 def _file_name(image: torch.Tensor) -> str:
     """Path of the file that the image was read from."""
-    return str(image.meta.get("filename_or_obj", "in memory")) if isinstance(image, MetaTensor) else "in memory"
+    return printable(image.meta.get("filename_or_obj", "in memory")) if isinstance(image, MetaTensor) else "in memory"
 
 
 def _size(image: torch.Tensor) -> str:

@@ -11,6 +11,7 @@ from monai.config import KeysCollection
 from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImaged
 
+from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB, memory_limit_bytes
 from leaf_seg.image_io.reading import read_image
 from leaf_seg.runtime.files import PathLike
 
@@ -28,20 +29,30 @@ class LoadCase(LoadImaged):
     Args:
         keys: keys whose paths are loaded.
         allow_missing_keys: whether a case may lack one of them, as a case without a label does.
+        memory_limit_gb: gigabytes that reading and scaling a file may take; None is no limit, for files that have been
+            loaded before.
 
     Raises:
-        InputError: For a file that is missing, unreadable, of an unsupported kind or shape, or with non-finite values.
+        InputError: For a file that is missing, unreadable, of an unsupported kind or shape, too large, or with
+            non-finite values; when the limit is no number above 0.
     """
 
-    def __init__(self, keys: KeysCollection = ("image", "label"), allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection = ("image", "label"),
+        allow_missing_keys: bool = False,
+        memory_limit_gb: float | None = DEFAULT_MEMORY_LIMIT_GB,
+    ) -> None:
         super().__init__(keys, image_only=True, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
+        memory_limit_bytes(memory_limit_gb)
+        self.memory_limit_gb = memory_limit_gb
 
     def __call__(self, data: Mapping[Any, Any], reader: ImageReader | None = None) -> dict[Any, Any]:
         """Load every key of ``data``; ``reader`` reads the files in place of their format."""
         load = None if reader is None else partial(self._load_with, reader)
         loaded = dict(data)
         for key in self.key_iterator(loaded):
-            loaded[key] = read_image(loaded[key], is_label=key == "label", load=load)
+            loaded[key] = read_image(loaded[key], key == "label", load, self.memory_limit_gb)
         return loaded
 
     def _load_with(self, reader: ImageReader, path: PathLike) -> MetaTensor:

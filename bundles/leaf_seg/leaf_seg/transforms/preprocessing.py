@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from monai.transforms import AsDiscreted, Compose, CopyItemsd, Invertd, Orientationd, Spacingd, Transform
 
 from leaf_seg.data.model_settings import ModelSettings
+from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.transforms.check_pair import CheckPair
+from leaf_seg.transforms.check_spacing import CheckSpacing
 from leaf_seg.transforms.load_case import LoadCase
 from leaf_seg.transforms.native_label import NativeLabel
 from leaf_seg.transforms.scale_image import ScaleImage
@@ -17,7 +19,12 @@ from leaf_seg.transforms.scale_image import ScaleImage
 MAPS = ("pred", "variance", "entropy")  # what an evaluator gives for an image, in the grid of the prepared image
 
 
-def preprocessing(settings: ModelSettings, labels: str | None = None, from_files: bool = True) -> Compose:
+def preprocessing(
+    settings: ModelSettings,
+    labels: str | None = None,
+    from_files: bool = True,
+    memory_limit_gb: float | None = DEFAULT_MEMORY_LIMIT_GB,
+) -> Compose:
     """The transform from a case to an image [C, *spatial] in [0, 1], volumes in RAS and at the model's spacing.
 
     Args:
@@ -25,19 +32,21 @@ def preprocessing(settings: ModelSettings, labels: str | None = None, from_files
         labels: None leaves them out; "native" loads and checks them and leaves them in the grid of their file, to
             evaluate against; "prepared" turns and resamples them with the image, to train on.
         from_files: load images by their paths; False where they are MetaTensors already.
+        memory_limit_gb: gigabytes that reading, scaling and resampling one file may take; None is no limit.
 
     Raises:
-        InputError: When ``labels`` is something else.
+        InputError: When ``labels`` or the limit is something else.
     """
     if labels not in (None, "native", "prepared"):
         raise InputError(f"labels is {labels!r}; expected native, prepared or null.")
     keys = ["image", "label"] if labels else ["image"]
     turned = keys if labels == "prepared" else ["image"]
-    steps: list[Transform] = [LoadCase(keys)] if from_files else []
+    steps: list[Transform] = [LoadCase(keys, memory_limit_gb=memory_limit_gb)] if from_files else []
     if labels:
         steps.append(CheckPair(keys, num_classes=settings.num_classes, class_names=settings.class_names))
     steps += [ScaleImage("image", window=settings.window), Orientationd(turned, axcodes="RAS", labels=None)]
     if settings.spacing is not None:
+        steps.append(CheckSpacing(turned, settings.spacing, memory_limit_gb))
         steps.append(Spacingd(turned, pixdim=settings.spacing, mode=["bilinear", "nearest"][: len(turned)]))
     return Compose(steps)
 

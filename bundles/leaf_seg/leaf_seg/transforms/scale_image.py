@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.transforms.utils_pytorch_numpy_unification import percentile
 
+from leaf_seg.data.model_settings import check_window
 from leaf_seg.image_io.meta_tensor import MAXIMUM
 from leaf_seg.runtime.errors import InputError
 
@@ -43,17 +45,15 @@ class ScaleImage(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        if window is not None and not (len(window) == 2 and window[0] < window[1]):
-            raise InputError(f"The intensity window is {window}; expected [lower, upper] with lower < upper, or null.")
-        self.window = window
+        self.window = check_window(window)
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         """Scale the images of ``data``."""
         scaled = dict(data)
         for key in self.key_iterator(scaled):
             low, high = self._limits(scaled[key])
-            image = scaled[key].to(torch.float32)
-            scaled[key] = ((image - low) / (high - low)).clamp(0, 1)
+            image = scaled[key].to(torch.float32) - low
+            scaled[key] = image.div_(high - low).clamp_(0, 1)  # in place: a large image need not be there four times
         return scaled
 
     def _limits(self, image: torch.Tensor) -> tuple[float, float]:
@@ -86,4 +86,4 @@ def _volume_limits(image: torch.Tensor) -> tuple[float, float]:
     low, high = (float(percentile(values, q)) for q in _PERCENTILES)
     if low == high:  # a few voxels in a constant background
         low, high = float(values.min()), float(values.max())
-    return (low, high) if low < high else (low, low + 1.0)
+    return (low, high) if low < high else (low, max(low + 1.0, math.nextafter(low, math.inf)))

@@ -39,7 +39,7 @@ class CaseOverlay:
     ) -> None:
         self.class_names = list(class_names)
         self.axis = slice_directions(axis)[0]
-        self._load = LoadCase("image")
+        self._load = LoadCase("image", memory_limit_gb=None)
         self._scale = ScaleImage("image", window=window)
 
     def __call__(self, source: str, item: Mapping[str, Any], path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from leaf_seg.weights.checkpoint_folder import CheckpointFolder
 from leaf_seg.weights.initial import check_start, initial_segmenter, own_autoencoder, trained_with
-from leaf_seg.weights.model_folder import check_dataset, load_network, load_settings, save_model
+from leaf_seg.weights.model_folder import check_dataset, load_network, load_settings, model_is_whole, save_model
 
 __all__ = [
     "CheckpointFolder",
@@ -11,6 +11,7 @@ __all__ = [
     "initial_segmenter",
     "load_network",
     "load_settings",
+    "model_is_whole",
     "own_autoencoder",
     "save_model",
     "trained_with",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.tensors import not_finite
 from leaf_seg.runtime.text import shortened
 
 State = dict[str, torch.Tensor]
@@ -56,7 +57,7 @@ def assemble(
     state: State = {}
     missing: list[str] = []
     wrong: list[str] = []
-    not_finite: list[str] = []
+    strange: list[str] = []
     used: set[str] = set()
     for name, shape in shapes.items():
         key = source_of(name)
@@ -69,16 +70,16 @@ def assemble(
             found, expected = tuple(source[key.name].shape), tuple(shape)
             wrong.append(f"{key.name} (found {found}, expected {'to hold ' if key.pick else ''}{expected})")
             continue
-        if not tensor.is_meta and not torch.isfinite(tensor).all():
-            not_finite.append(key.name)
+        if not tensor.is_floating_point() or not_finite(tensor):
+            strange.append(key.name)
         state[name] = tensor.reshape(shape)
     unexpected = [key for key in source if key not in used and not key.startswith(tuple(ignored))]
-    if missing or unexpected or wrong or not_finite:
+    if missing or unexpected or wrong or strange:
         listings = (
             ("missing", missing),
             ("unexpected", unexpected),
             ("of another shape", wrong),
-            ("with values that are not finite", not_finite),
+            ("with values that are not finite floating-point numbers", strange),
         )
         raise InputError(_misfit(what, "".join(_listing(kind, keys) for kind, keys in listings)))
     return state
@@ -120,9 +121,17 @@ def building(what: str) -> Iterator[None]:
 
 
 def last_number_after(keys: Collection[str], prefix: str) -> int:
-    """The largest number that follows a prefix in the keys; -1 where none does."""
+    """The largest number that follows a prefix in the keys; -1 where none does.
+
+    Raises:
+        InputError: When it is one that no network has, of which so many parts would be built.
+    """
     pattern = re.compile(re.escape(prefix) + r"(\d+)\.")
-    return max((int(match[1]) for match in map(pattern.match, keys) if match), default=-1)
+    numbers = [match[1] for match in map(pattern.match, keys) if match]
+    largest = max(numbers, key=lambda number: (len(number), number), default="-1")
+    if len(largest) > 2:
+        raise InputError(f"The weights name {prefix}{largest[:20]}; expected the names of a network of fewer parts.")
+    return int(largest)
 
 
 def _picked(tensor: torch.Tensor, key: SourceKey) -> torch.Tensor | None:

@@ -41,7 +41,7 @@ class CheckpointFolder:
         """
         folder = ensure_writable_folder(self.folder)
         last = folder / LAST_NAME
-        with replacing(last) as temporary:
+        with replacing(last, _num_bytes(state)) as temporary:
             with temporary.open("wb") as file:
                 torch.save(state, file)
                 file.flush()
@@ -55,7 +55,6 @@ class CheckpointFolder:
         Raises:
             InputError: When there are checkpoints and all are damaged.
         """
-        self._remove_unfinished()
         damaged = []
         for path in (self.folder / LAST_NAME, self.folder / PREVIOUS_NAME):
             if not path.is_file():
@@ -81,14 +80,17 @@ class CheckpointFolder:
 
     def clear(self) -> None:
         """Remove all checkpoints."""
-        self._remove_unfinished()
         for name in (LAST_NAME, PREVIOUS_NAME):
             (self.folder / name).unlink(missing_ok=True)
 
-    def _remove_unfinished(self) -> None:
-        """What a process that was killed while it wrote has left."""
-        for path in self.folder.glob(f".*.{LAST_NAME}"):
-            path.unlink()
+
+def _num_bytes(state: Any) -> int:
+    """Size of the tensors in a state, which is nearly that of its file."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    if isinstance(state, dict):
+        return sum(map(_num_bytes, state.values()))
+    return sum(map(_num_bytes, state)) if isinstance(state, (list, tuple)) else 0
 
 
 def _load_whole(path: Path) -> dict[str, Any]:

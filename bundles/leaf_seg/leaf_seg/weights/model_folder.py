@@ -1,6 +1,7 @@
-"""A model as a folder: ``config.json`` (architecture, settings) and its weights.
+"""A model as a folder: ``config.json`` (architecture, settings, checksums) and its weights.
 
-Training writes them as ``model.pt``, for MONAI; converted published weights are ``model.safetensors``.
+Training writes them as ``model.pt``, a plain state dictionary, for MONAI; converted published weights are
+``model.safetensors``.
 """
 
 from __future__ import annotations
@@ -22,15 +23,23 @@ from leaf_seg.networks import NETWORKS, SavedNetwork
 from leaf_seg.runtime.described import build, describe
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, replacing
-from leaf_seg.runtime.text import shortened
+from leaf_seg.runtime.tensors import check_finite
+from leaf_seg.runtime.text import one_line, shortened
+from leaf_seg.weights.model_config import (
+    MODEL_CONFIG_NAME,
+    MODEL_SAFETENSORS_NAME,
+    MODEL_WEIGHTS_NAME,
+    Model,
+    checksum,
+    read_configuration,
+    read_model,
+    write_model_config,
+)
 from leaf_seg.weights.tensor_file import read_tensors
 from leaf_seg.weights.version_0_1 import updated
 
 logger = logging.getLogger(__name__)
 
-MODEL_CONFIG_NAME = "config.json"
-MODEL_WEIGHTS_NAME = "model.pt"
-MODEL_SAFETENSORS_NAME = "model.safetensors"
 AUTOENCODER_NAME = "autoencoder"  # folder of the whole frozen autoencoder, where the model brings its own
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -44,6 +53,8 @@ def save_model(
     storage: str = "fp32",
 ) -> Path:
     """Write ``config.json`` and the weights, each in the former one's place only when it is complete.
+
+    Whenever that is broken off, the folder holds a whole model: the former one, or this.
 
     Args:
         network: whose configuration and weights are saved.
@@ -60,14 +71,34 @@ def save_model(
     check_storage(storage)
     state = _stored(network, storage)
     path = ensure_writable_folder(folder)
-    config = {"network": describe(network), "settings": settings.to_dict(), "training": provenance or {}}
-    with replacing(path / weights_name) as weights, replacing(path / MODEL_CONFIG_NAME) as text:
+    description = {"network": describe(network), "settings": settings.to_dict(), "training": provenance or {}}
+    config = json.loads(json.dumps(description, default=list), parse_constant=lambda _: None)  # as it is read again
+    former, file = _whole_model(path), path / weights_name
+    with replacing(file) as weights:
         if weights_name == MODEL_SAFETENSORS_NAME:
             save_file(state, weights)
         else:
-            torch.save({"model": state}, weights)
-        text.write_text(json.dumps(config, indent=2, default=list) + "\n")
+            torch.save(state, weights)
+        digest = checksum(weights)
+        if former is not None:
+            write_model_config(file, config, digest, former)
+    write_model_config(file, config, digest)
     return path
+
+
+def model_is_whole(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a model whose checksum is right, or, saved without one, whose weights can be read."""
+    return _whole_model(Path(folder)) is not None
+
+
+def _whole_model(folder: Path) -> Model | None:
+    try:
+        model = read_model(folder)
+        if "weights" not in model.config:
+            load_network(folder)
+    except InputError:
+        return None
+    return model
 
 
 def check_can_be_loaded(network: SavedNetwork) -> None:
@@ -108,7 +139,7 @@ def check_dataset(folder: str | os.PathLike[str], datalist: Datalist) -> None:
     Raises:
         InputError: When the data set names its classes, and not, but for capitals, as the model does.
     """
-    config = _read_config(Path(folder))
+    config = read_configuration(Path(folder))
     names = config["settings"]["class_names"]
     if datalist.class_names is not None and _folded(datalist.class_names) != _folded(names):
         raise InputError(
@@ -140,13 +171,13 @@ def load_settings(
         mirror_axes: mirror images to use instead of the model's.
 
     Raises:
-        InputError: When the folder has no readable ``config.json``.
+        InputError: When the folder has no readable ``config.json``, or it holds no settings of a model.
     """
-    config = _read_config(Path(folder))
+    config = read_configuration(Path(folder))
     try:
         chosen = {key: value for key, value in (("axis", axis), ("mirror_axes", mirror_axes)) if value is not None}
         return ModelSettings(**(config["settings"] | chosen))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(_unfit_config(Path(folder), error)) from error
 
 
@@ -156,8 +187,7 @@ def training_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         InputError: When the folder has no readable ``config.json``.
     """
-    record = _read_config(Path(folder)).get("training", {})
-    return dict(record)
+    return dict(read_configuration(Path(folder)).get("training", {}))
 
 
 def load_network(
@@ -167,28 +197,18 @@ def load_network(
 
     Args:
         folder: as training leaves it.
-        weights_name: file with the state dictionary, alone or under the key "model"; ``model.pt`` or else
-            ``model.safetensors`` unless given.
+        weights_name: file with the state dictionary, alone or under the key "model"; the one that ``config.json``
+            names, or else ``model.pt`` or ``model.safetensors``, unless given.
         dropout: probability, 0 to 1, of the dropout layers, which act in training mode alone; without: as saved.
 
     Raises:
-        InputError: When a file is missing or damaged, or the weights do not fit the configuration.
+        InputError: When a file is missing or damaged, the weights do not fit the configuration, or they are not finite.
     """
-    path = Path(folder)
-    config = _read_config(path)["network"]
-    try:
-        with torch.device("meta"):  # the weights come from the file
-            network = build(updated(config), NETWORKS)
-    except Exception as error:  # each part of the network has its own kinds
-        raise InputError(_unfit_config(path, error)) from error
-    file = _weights_file(path, weights_name)
-    state = _matching(_read_weights(file), network, file)
-    missing, unexpected = network.load_state_dict(state, strict=False, assign=True)
-    if missing or unexpected:
-        raise InputError(
-            f"{file} does not fit {path / MODEL_CONFIG_NAME}: {len(missing)} keys missing ({shortened(missing, 3)}), "
-            f"{len(unexpected)} unexpected ({shortened(unexpected, 3)}). Use the config.json of the same training."
-        )
+    config, file = read_model(Path(folder), weights_name)
+    network = _built(config, Path(folder))
+    state = _matching(read_tensors(file), network, file)
+    check_finite(state, file)
+    network.load_state_dict(state, assign=True)
     if dropout is not None:
         for layer in network.modules():
             if isinstance(layer, _DROPOUTS):
@@ -196,54 +216,57 @@ def load_network(
     return network.eval()
 
 
-def _weights_file(folder: Path, name: str | None) -> Path:
-    if name is None and (folder / MODEL_SAFETENSORS_NAME).is_file() and not (folder / MODEL_WEIGHTS_NAME).exists():
-        return folder / MODEL_SAFETENSORS_NAME
-    return folder / (name or MODEL_WEIGHTS_NAME)
+def _built(config: dict[str, Any], folder: Path) -> SavedNetwork:
+    """The network of a configuration, without weights."""
+    try:
+        with torch.device("meta"):  # the weights come from the file
+            network = build(updated(config["network"]), NETWORKS)
+    except Exception as error:  # each part of the network has its own kinds
+        raise InputError(_unfit_config(folder, error)) from error
+    names, size = config["settings"]["class_names"], tuple(config["settings"]["image_size"])
+    if network.num_classes != len(names) or network.image_size != size:
+        raise InputError(
+            f"{folder / MODEL_CONFIG_NAME} has a network of {network.num_classes} classes and image_size "
+            f"{network.image_size}, and settings of {len(names)} classes and {size}; expected the same. Restore the "
+            "file."
+        )
+    return network
 
 
 def _matching(state: dict[str, torch.Tensor], network: SavedNetwork, file: Path) -> dict[str, torch.Tensor]:
-    """The state in the network's data types, if its shapes are the network's."""
+    """The state in the network's data types, if its names, shapes and kinds of numbers are the network's."""
     own = network.state_dict()
+    missing, unexpected = own.keys() - state.keys(), state.keys() - own.keys()
+    if missing or unexpected:
+        fault = f"{len(missing)} keys missing ({shortened(sorted(missing), 3)}), {len(unexpected)} unexpected "
+        raise _misfit(file, f"{fault}({shortened(sorted(unexpected), 3)})")
     wrong = [
         f"{key}: found {tuple(value.shape)}, expected {tuple(own[key].shape)}"
         for key, value in state.items()
-        if key in own and value.shape != own[key].shape
+        if value.shape != own[key].shape
     ]
     if wrong:
-        raise InputError(
-            f"{file} does not fit {file.parent / MODEL_CONFIG_NAME}: {len(wrong)} shapes differ "
-            f"({shortened(wrong, 3)}). Use the config.json of the same training."
-        )
-    return {key: value.to(own[key].dtype) if key in own else value for key, value in state.items()}
+        raise _misfit(file, f"{len(wrong)} shapes differ ({shortened(wrong, 3)})")
+    wrong = [
+        f"{key}: found {str(value.dtype).removeprefix('torch.')}"
+        for key, value in state.items()
+        if value.is_floating_point() != own[key].is_floating_point()
+    ]
+    if wrong:
+        raise _misfit(file, f"{len(wrong)} are of another kind of number ({shortened(wrong, 3)})")
+    return {key: value.to(own[key].dtype) for key, value in state.items()}
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    file = folder / MODEL_CONFIG_NAME
-    if not file.is_file():
-        raise InputError(
-            f"No {MODEL_CONFIG_NAME} in {folder.resolve()}; expected a model folder with {MODEL_CONFIG_NAME} and "
-            f"{MODEL_WEIGHTS_NAME}, as training leaves it in its output_dir. Set --model_dir (or --model) to it."
-        )
-    try:
-        config = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"Cannot read {file} as JSON ({error}); restore the file or train again.") from error
-    if not isinstance(config, dict) or not all(isinstance(config.get(key), dict) for key in ("network", "settings")):
-        raise InputError(
-            f"{file} is not the configuration of a leaf_seg model: expected the keys network and settings."
-        )
-    return config
-
-
-def _unfit_config(folder: Path, error: Exception) -> str:
-    return (
-        f"{folder / MODEL_CONFIG_NAME} describes no model that this version of leaf_seg can build "
-        f"({type(error).__name__}: {error}); restore the file or train again."
+def _misfit(file: Path, fault: str) -> InputError:
+    return InputError(
+        f"{file} does not fit {file.parent / MODEL_CONFIG_NAME}: {one_line(fault, 600)}. Use the config.json of the "
+        "same training."
     )
 
 
-def _read_weights(file: Path) -> dict[str, torch.Tensor]:
-    if not file.is_file():
-        raise InputError(f"No weights {file}; expected the checkpoint that training saves after its first validation.")
-    return read_tensors(file)
+def _unfit_config(folder: Path, error: Exception) -> str:
+    kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+    return (
+        f"{folder / MODEL_CONFIG_NAME} describes no model that this version of leaf_seg can build "
+        f"({kind}{one_line(error)}); restore the file or train again."
+    )

@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DModel
 
 from leaf_seg.diffusion import DiffusionSettings
+from leaf_seg.diffusion.scheduler import MAX_TIMESTEPS, check_scheduler
 from leaf_seg.networks import LatentSegmenter, MaskCodec
 from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, autoencoder_config, autoencoder_from_config
 from leaf_seg.networks.latents import LatentDecoder, LatentEncoder
@@ -76,7 +77,7 @@ def leaf_model(folder: str | os.PathLike[str], image_size: Sequence[int], ema: b
     scheduler, parameterization = _leaf_scheduler(path / _SCHEDULER_FILE)
     autoencoder = ldm_autoencoder(_tensors(path, "vae"), what="the vae of a folder of LEAF")
     heads = read_json_object(path / unet_part / "config.json").get("num_heads")
-    if not isinstance(heads, int) or heads < 1:
+    if isinstance(heads, bool) or not isinstance(heads, int) or not 1 <= heads <= 8192:
         raise InputError(f"{path / unet_part / 'config.json'} has num_heads {heads!r}; expected 8, as LEAF's networks.")
     unet = ldm_unet(_tensors(path, unet_part), heads, f"the {unet_part} of a folder of LEAF")
     if unet.config["in_channels"] != 2 * unet.config["out_channels"]:
@@ -154,6 +155,8 @@ def _scheduler(source: Mapping[str, torch.Tensor]) -> DDIMScheduler:
     """LDM's linear betas, linear in the square root, from the two ends of those in the checkpoint."""
     shape_of(source, "betas", _SDSEG, 1)
     betas = source["betas"].double()
+    if not 1 <= len(betas) <= MAX_TIMESTEPS or not bool(((betas > 0) & (betas < 1)).all()):
+        raise InputError(f"The checkpoint has {len(betas)} betas; expected 1 to {MAX_TIMESTEPS} between 0 and 1.")
     start, end = (float(f"{beta:.6g}") for beta in (betas[0], betas[-1]))
     expected = torch.linspace(start**0.5, end**0.5, len(betas), dtype=torch.float64) ** 2
     if not torch.allclose(betas, expected, rtol=1e-6, atol=0):
@@ -179,6 +182,7 @@ def _leaf_scheduler(file: Path) -> tuple[DDIMScheduler, str]:
             f"{file} has prediction_type {kind!r} and thresholding {config.get('thresholding')!r}; expected one of "
             f"{', '.join(_PARAMETERIZATIONS)} without thresholding, as LEAF's."
         )
+    check_scheduler(config)
     return DDIMScheduler.from_config(config), _PARAMETERIZATIONS[kind]
 
 

@@ -14,6 +14,8 @@ from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME
 from leaf_seg.networks.unet import build_unet
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.json_file import read_json_object
+from leaf_seg.runtime.tensors import check_finite
+from leaf_seg.runtime.text import one_line
 from leaf_seg.weights.tensor_file import read_tensors
 
 _FREE_KEYS = ("sample_size", "dropout")  # of a configuration: the weights do for any value
@@ -29,7 +31,7 @@ def load_unet(config: Mapping[str, Any], folder: str | os.PathLike[str]) -> UNet
         folder: of the weights.
 
     Raises:
-        InputError: When a file is missing, cannot be read or does not fit the network.
+        InputError: When a file is missing, cannot be read or does not fit the network, or weights are not finite.
     """
     file = Path(folder) / DIFFUSERS_WEIGHTS_NAME
     for path in (file, file.with_name("config.json")):
@@ -41,11 +43,14 @@ def load_unet(config: Mapping[str, Any], folder: str | os.PathLike[str]) -> UNet
     unet = build_unet(config)
     _check_config(unet, file.with_name("config.json"))
     state = read_tensors(file)
+    if not all(value.is_floating_point() for value in state.values()):
+        raise InputError(f"{file} holds weights that are whole numbers; expected floating-point ones. Restore it.")
+    check_finite(state, file)
     try:
         unet.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(
-            f"The weights {file} do not fit the U-Net of unet_config ({str(error).strip()[:500]}); expected those of "
+            f"The weights {file} do not fit the U-Net of unet_config ({one_line(error, 500)}); expected those of "
             "the same network."
         ) from error
     return unet
@@ -61,7 +66,8 @@ def _check_config(unet: UNet2DModel, file: Path) -> None:
         if not key.startswith("_") and key not in _FREE_KEYS and own[key] != saved.get(key)
     ]
     if differing:
+        found = one_line("; ".join(differing), 500)
         raise InputError(
-            f"The U-Net of unet_config is not that of {file} ({'; '.join(differing)}); expected the same. Set "
-            "unet_config to the values there."
+            f"The U-Net of unet_config is not that of {file} ({found}); expected the same. Set unet_config to the "
+            "values there."
         )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,47 +13,120 @@ from typing import Any
 from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.datastore import DefaultLabelTag
+from pydantic import ValidationError
 
-from leaf_seg.image_io import case_name
+from leaf_seg.image_io import read_image
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
-from lib.abandoned import remove_abandoned
+from leaf_seg.runtime.text import first_line
+from lib.found import found_objects
 from lib.http_errors import bad_request, not_found
-from lib.label_files import class_indices, read_label
+from lib.json_values import check_object
+from lib.label_files import read_label
+from lib.label_meaning import NAMES, RESERVED, label_meaning
+from lib.leftovers import move_left_over_labels
+from lib.names import (
+    IMAGE_SUFFIXES,
+    LABEL_SUFFIXES,
+    check_content,
+    check_image_id,
+    check_tag,
+    check_upload_name,
+    split_suffix,
+)
+from lib.predictions import Predictions
+from lib.studies import check_different_names, put, remove_broken_off_uploads
 
-_UPLOAD_PREFIX = ".upload_"
+logger = logging.getLogger(__name__)
+
+_PREDICTIONS_NAME = "predictions.db"
+FINAL = DefaultLabelTag.FINAL.value
 
 
 class DurableDatastore(LocalDatastore):
-    """MONAI Label's local folder, with three differences.
+    """MONAI Label's local folder, with these differences.
 
-    Labels and the datastore's own file are written beside the former ones and then take their place, so that whenever
-    the server is killed each of them is whole. What changes is added to what is on disk, under the lock, since scoring
-    and batch inference write from processes of their own. And a label is checked before it is kept: that it lies in the
-    grid of its image, and a final one, which is trained on, that it holds the app's structures.
+    Images, labels and the datastore's own file are written beside the former ones and then take their place, so that
+    whenever the server is killed each of them is whole. What changes is added to what is on disk, under the lock, since
+    scoring and batch inference write from processes of their own; readers see all of a change or nothing.
+
+    Names are plain, and files stay in the folder. An image has one file, and each of its labels one, whatever the
+    format. Both are read before they are kept: an image must be one, and a label lie in the grid of its image; a final
+    one, which is trained on, must hold the app's structures, and their names are kept with it.
 
     Args:
         datastore_path: the folder.
         class_names: K names, background first.
         arguments: of MONAI Label's LocalDatastore.
 
+    Attributes:
+        predictions: the answers that the server has given.
+
     Raises:
         InputError: When two images have the same name but for their extension: MONAI Label would show one of them.
     """
 
     _config_ts: float
+    _datastore: LocalDatastoreModel
 
     def __init__(self, datastore_path: str, class_names: Sequence[str], **arguments: Any) -> None:
         self._class_names = class_names
-        _check_different_names(Path(datastore_path), arguments.get("extensions", ()))
+        self._folder = Path(datastore_path)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self._folder / ".lock")  # one for all, since who holds it may take it again
+        self.predictions = Predictions(self._folder / _PREDICTIONS_NAME)
+        check_different_names(self._folder, IMAGE_SUFFIXES)
+        with self._lock:
+            file = self._folder / "datastore_v2.json"
+            move_left_over_labels(self._folder, _read(file).objects if file.exists() else {})
         super().__init__(datastore_path, **arguments)
-        for tag in (DefaultLabelTag.FINAL, DefaultLabelTag.ORIGINAL):
-            remove_abandoned(Path(self._datastore.label_path(tag)), _UPLOAD_PREFIX)
+        remove_broken_off_uploads(self._folder)
         if self._auto_reload:
             self._handler.on_moved = self._on_moved
 
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Keep an image; one of the same name takes the place of the former one, whose labels stay.
+
+        Raises:
+            HTTPException: 400 for a name or a file that does not fit, for a name that an image of another format has,
+                and where the former image has labels that do not fit the new one.
+        """
+        with bad_request():
+            stem, suffix = check_upload_name(image_filename, IMAGE_SUFFIXES)
+            image_id = check_image_id(image_id or stem)
+            check_content(image_filename)
+            read_image(image_filename)
+        name = f"{image_id}{suffix}"
+        with self._changing() as datastore, bad_request():
+            former = datastore.objects.get(image_id)
+            for other in self._folder.iterdir():
+                stem, other_suffix = split_suffix(other.name, IMAGE_SUFFIXES)
+                if stem == image_id and other_suffix and other.name != name:
+                    raise InputError(f"There is an image {other.name} of this name. Delete it, or choose another name.")
+            labels = former.labels if former else {}
+            for tag, label in labels.items():
+                read_label(str(self._label_folder(tag) / f"{image_id}{label.ext}"), image_filename)
+            put(image_filename, self._folder / name, self._folder)
+            info = {**(image_info or {}), "ts": int(time.time()), "name": name}
+            datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=suffix), labels=labels)
+        return image_id
+
+    def remove_image(self, image_id: str) -> None:
+        """Delete an image and all its labels.
+
+        Raises:
+            HTTPException: 404 for an unknown image.
+        """
+        with self._changing() as datastore:
+            image = self._object(datastore, image_id)
+            for folder in self._tag_folders():
+                self._delete_label(folder, image_id)
+            (self._folder / f"{image_id}{image.image.ext}").unlink(missing_ok=True)
+            del datastore.objects[image_id]
+        self.predictions.forget(image_id)
+
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
-        """Keep a label.
+        """Keep a label, in place of the former one of the tag, whatever format that has.
 
         Raises:
             HTTPException: 404 for an unknown image, 400 for a label that cannot be read, lies in another grid or
@@ -65,64 +136,140 @@ class DurableDatastore(LocalDatastore):
         if not image:
             raise not_found("image", image_id, self.list_images())
         with bad_request():
-            if not re.fullmatch(r"[\w-]+", label_tag):
-                raise InputError(f"The tag of the label is {label_tag!r}; expected letters, digits, _ and -.")
+            check_tag(label_tag)
+            _, suffix = check_upload_name(label_filename, LABEL_SUFFIXES)
             label = read_label(label_filename, image)
-            if label_tag == DefaultLabelTag.FINAL:
-                class_indices(label, (label_info or {}).get("label_info") or [], self._class_names)
-        extension = self._to_id(os.path.basename(label_filename))[1]
-        name = self._filename(image_id, extension)
-        folder = Path(self._datastore.label_path(label_tag))
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"{_UPLOAD_PREFIX}{os.getpid()}_{time.monotonic_ns()}"
-        shutil.copy(label_filename, temporary)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        with self._changing():
-            os.replace(temporary, folder / name)
-            info = {**(label_info or {}), "ts": int(time.time()), "name": name}
-            self._object(image_id).labels[label_tag] = DataModel(info=info, ext=extension)
+            info = {key: value for key, value in (label_info or {}).items() if key not in RESERVED}
+            if label_tag == FINAL:
+                info |= self._meaning(image_id, label, info, label_filename)
+        name = f"{image_id}{suffix}"
+        with self._lock:  # until the label of another format is gone, too
+            with self._changing() as datastore, bad_request():
+                labels = self._object(datastore, image_id).labels
+                put(label_filename, self._label_folder(label_tag) / name, self._folder)
+                labels[label_tag] = DataModel(info={**info, "ts": int(time.time()), "name": name}, ext=suffix)
+            self._delete_label(self._label_folder(label_tag), image_id, but=name)
         return image_id
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Delete a label, in whatever formats it is there.
+
+        Raises:
+            HTTPException: 404 for an unknown image, and for a tag that it has no label of.
+        """
+        with self._changing() as datastore:
+            self._label(datastore, label_id, label_tag)
+            self._delete_label(self._label_folder(label_tag), label_id)
+            del datastore.objects[label_id].labels[label_tag]
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Add to what is known of an image."""
-        with self._changing():
-            self._object(image_id).image.info.update(info)
+        with self._changing() as datastore, bad_request():
+            image = self._object(datastore, image_id).image
+            image.info = check_object({**image.info, **info}, "What is known of the image")
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
-        """Add to what is known of a label."""
-        with self._changing():
-            labels = self._object(label_id).labels
-            if label_tag not in labels:
-                raise not_found(f"label of {label_id} with the tag", label_tag, list(labels))
-            labels[label_tag].info.update(info)
+        """Add to what is known of a label; names of the structures of a final one must fit it.
+
+        Raises:
+            HTTPException: 404 for an unknown label, 400 for names that do not fit.
+        """
+        changed = {key: value for key, value in info.items() if key not in RESERVED}
+        with self._changing() as datastore, bad_request():
+            label = self._label(datastore, label_id, label_tag)
+            if NAMES in changed and label_tag == FINAL:
+                file = str(self._label_folder(label_tag) / f"{label_id}{label.ext}")
+                values = read_label(file, self.get_image_uri(label_id))
+                changed |= self._meaning(label_id, values, changed, file)
+            label.info = check_object({**label.info, **changed}, "What is known of the label")
+
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        """All images with labels as a ZIP archive, a temporary file.
+
+        Raises:
+            HTTPException: 404 when there is no label.
+        """
+        if not self.datalist():
+            raise not_found("image with a final label", "", [])
+        return str(super().get_dataset_archive(limit_cases))
+
+    def _meaning(self, image_id: str, label: Any, info: dict[str, Any], file: str) -> dict[str, Any]:
+        return label_meaning(image_id, label, info.get(NAMES), self._class_names, self.predictions, file)
+
+    def _label_folder(self, tag: str) -> Path:
+        return Path(self._datastore.label_path(tag))
+
+    def _tag_folders(self) -> list[Path]:
+        root = self._folder.resolve()
+        folders = sorted(path for path in self._label_folder("").iterdir() if path.is_dir())
+        return [path for path in folders if path.resolve().is_relative_to(root)]
+
+    def _delete_label(self, folder: Path, image_id: str, but: str = "") -> None:
+        for suffix in LABEL_SUFFIXES:
+            file = folder / f"{image_id}{suffix}"
+            if file.name != but:
+                file.unlink(missing_ok=True)
+
+    def _object(self, datastore: LocalDatastoreModel, image_id: str) -> ImageLabelModel:
+        """An image of a datastore that is being changed: a copy, since others may read the former state."""
+        if image_id not in datastore.objects:
+            raise not_found("image", image_id, list(datastore.objects))
+        datastore.objects[image_id] = datastore.objects[image_id].model_copy(deep=True)
+        return datastore.objects[image_id]
+
+    def _label(self, datastore: LocalDatastoreModel, image_id: str, tag: str) -> DataModel:
+        labels = self._object(datastore, image_id).labels
+        if tag not in labels:
+            raise not_found(f"label of {image_id} with the tag", tag, list(labels))
+        return labels[tag]
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Change what is on disk now, alone."""
-        with FileLock(self._lock_file):
+    def _changing(self) -> Iterator[LocalDatastoreModel]:
+        """Change what is on disk now, alone; nothing is changed where the block fails."""
+        with self._lock:
+            self._load()
+            changed = self._datastore.model_copy(update={"objects": dict(self._datastore.objects)})
+            yield changed
+            self._datastore = changed
+            self._update_datastore_file()
+
+    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
+        try:
+            self._load()
+        except InputError:
+            if throw_exception:
+                raise
+            logger.exception("What is known of images and labels stays as it was")
+
+    def _load(self) -> None:
+        """Read the datastore's file, unless this is what was read or written last."""
+        with self._lock:
             file = Path(self._datastore_config_path)
             if file.exists() and file.stat().st_mtime != self._config_ts:
-                self._datastore = LocalDatastoreModel.model_validate_json(file.read_text())
-                self._datastore.base_path = self._datastore_path
-            yield
-            self._update_datastore_file(lock=False)
-
-    def _object(self, image_id: str) -> ImageLabelModel:
-        if image_id not in self._datastore.objects:
-            raise not_found("image", image_id, self.list_images())
-        return self._datastore.objects[image_id]
+                datastore = _read(file)
+                datastore.base_path = self._datastore_path
+                self._datastore, self._config_ts = datastore, file.stat().st_mtime
 
     def _update_datastore_file(self, lock: bool = True) -> None:
-        if lock:
-            with FileLock(self._lock_file):
-                self._update_datastore_file(lock=False)
-            return
-        file = Path(self._datastore_config_path)
-        with replacing(file) as temporary:
-            text = json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str)
-            temporary.write_text(text)
-        self._config_ts = file.stat().st_mtime
+        with self._lock:
+            file = Path(self._datastore_config_path)
+            with replacing(file) as temporary:
+                text = json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str)
+                temporary.write_text(text)
+            self._config_ts = file.stat().st_mtime
+
+    def _reconcile_datastore(self) -> None:
+        """Take note of files that have come and gone; a label that has come has no names, and is not trained on."""
+        with self._lock:
+            self._load()
+            known = self._datastore.objects
+            objects = found_objects(self._folder, self._tag_folders(), known)
+            if objects != known:
+                self._datastore = self._datastore.model_copy(update={"objects": objects})
+                self._update_datastore_file()
+
+    def _to_id(self, file: str) -> tuple[str, str]:
+        return split_suffix(file, (*IMAGE_SUFFIXES, *LABEL_SUFFIXES))
 
     def _on_moved(self, event: Any) -> None:
         """Another process has put a new file in its place."""
@@ -132,12 +279,8 @@ class DurableDatastore(LocalDatastore):
             self.refresh()
 
 
-def _check_different_names(folder: Path, patterns: Sequence[str]) -> None:
-    images: dict[str, str] = {}
-    for file in sorted(file for pattern in patterns for file in folder.glob(pattern)):
-        other = images.setdefault(case_name(file), file.name)
-        if other != file.name:
-            raise InputError(
-                f"{folder} holds {other} and {file.name}; expected names that differ without the extension, by which "
-                "the server knows images. Rename one."
-            )
+def _read(file: Path) -> LocalDatastoreModel:
+    try:
+        return LocalDatastoreModel.model_validate_json(file.read_text())
+    except (OSError, ValueError, ValidationError) as error:
+        raise InputError(f"{file} cannot be read ({first_line(error)}); restore it, or remove it.") from error

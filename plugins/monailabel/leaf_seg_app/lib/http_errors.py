@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from fastapi import HTTPException
 
 from leaf_seg.runtime.errors import InputError
+from lib.names import brief
 
 
 @contextmanager
@@ -22,4 +23,4 @@ def bad_request() -> Iterator[None]:
 def not_found(what: str, name: object, known: Sequence[str]) -> HTTPException:
     """The answer 404 to a name that is not known."""
     listed = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
-    return HTTPException(404, f"There is no {what} {name!r}; expected one of: {listed or '(there are none)'}.")
+    return HTTPException(404, f"There is no {what} {brief(name)}; expected one of: {listed or '(there are none)'}.")

@@ -10,13 +10,12 @@ from typing import Any
 
 import itk
 import numpy as np
-from monai.data import ITKReader
-from monai.transforms import LoadImage
 
 from leaf_seg.image_io import Grid, image_suffix, read_grid, read_image, write_image, write_label, write_map
+from leaf_seg.image_io.nrrd import is_nrrd, read_nrrd, read_nrrd_shape
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.text import first_line
 from leaf_seg.transforms.label_map import PICTURE_AFFINE
+from lib.names import brief, check_content
 
 _TOLERANCE = 1e-3  # mm
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
@@ -57,15 +56,18 @@ def read_label(file: str, image: str) -> np.ndarray:
     Raises:
         InputError: When it cannot be read, lies in another grid, or holds other values.
     """
-    label, affine = _read(file)
     grid = read_grid(image)
     shape, expected = _slicer_grid(grid)
-    if label.shape != shape:
+    claimed = _claimed_shape(file)
+    if claimed != shape:
         raise InputError(
-            f"The label {file} has the size {label.shape}, its image {image} {shape}; expected the same. Save the "
-            "label in the image's geometry."
+            f"The label {file} has the size {claimed}, its image {image} {shape}; expected the same. Save the label in "
+            "the image's geometry."
         )
-    if affine is not None and np.abs(affine - expected).max() > _TOLERANCE:
+    label, affine = _read(file)
+    if label.shape != shape:
+        raise InputError(f"The label {file} says that its size is {claimed} and is {label.shape}; save it again.")
+    if affine is not None and not np.abs(affine - expected).max() <= _TOLERANCE:
         raise InputError(
             f"The label {file} lies elsewhere than its image {image}: their affines differ by up to "
             f"{np.abs(affine - expected).max():.3g}. Save the label in the image's geometry."
@@ -109,8 +111,9 @@ def _names_of_values(values: Sequence[int], label_info: Sequence[Mapping[str, An
     """
     try:
         by_index = {int(entry["idx"]): str(entry["name"]) for entry in label_info}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f'label_info is {label_info!r}; expected a list of {{"name": ..., "idx": ...}}.') from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        found = brief(label_info)
+        raise InputError(f'label_info is {found}; expected a list of {{"name": ..., "idx": ...}}.') from error
     if len(by_index) < len(label_info):
         raise InputError(f"label_info is {label_info!r}; expected another idx for each structure.")
     by_position = dict(enumerate(by_index.values(), start=1))
@@ -135,21 +138,20 @@ def _write_nifti(array: np.ndarray, source: str, folder: str) -> Path:
     return file
 
 
+def _claimed_shape(file: str) -> tuple[int, ...]:
+    """Shape by the header alone, which may claim more than there is memory for; of a picture as a volume."""
+    if not image_suffix(file):
+        return read_nrrd_shape(file)
+    check_content(file)
+    return _slicer_grid(read_grid(file))[0]
+
+
 def _read(file: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Values, and the affine of what is no picture."""
-    if not image_suffix(file):
-        return _read_by_itk(file)
+    if is_nrrd(file):
+        return read_nrrd(file)
     values, grid = read_image(file, is_label=True)[0].numpy(), read_grid(file)
     return (values, grid.affine) if grid.is_volume else (values.T[..., None], None)
-
-
-def _read_by_itk(file: str) -> tuple[np.ndarray, np.ndarray]:
-    """Values and affine of a format of 3D Slicer's, NRRD."""
-    try:
-        label = LoadImage(reader=ITKReader(), image_only=True)(file)
-    except Exception as error:  # ITK raises many kinds
-        raise InputError(f"The label {file} cannot be read ({first_line(error)}); save it again, as NIfTI.") from error
-    return label.numpy(), label.affine.numpy()
 
 
 def _slicer_grid(grid: Grid) -> tuple[tuple[int, ...], np.ndarray]:

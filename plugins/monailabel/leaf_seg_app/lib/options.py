@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
+import torch
 from monailabel.utils.others.generic import name_to_device
 
+from leaf_seg.runtime.devices import select_device
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.values import parse_bool
+from lib.names import brief
 
 logger = logging.getLogger(__name__)
+
+# What MONAI Label itself, 3D Slicer and the OHIF viewer send with a task's options, of use to it or not.
+_ADDED = (
+    *("_id", "_image_id", "bundle_path", "client_id", "description", "device", "gpus", "image", "images", "label_info"),
+    *("label_tag", "labels", "local_rank", "logging", "max_batch_size", "max_workers", "method", "model", "multi_gpu"),
+    *("restore_label_idx", "result_compress", "result_dtype", "result_extension", "save_label", "session", "user"),
+)
+
+
+def refuse_unknown(request: Mapping[str, Any], known: Collection[str]) -> None:
+    """Tell of an option that nothing would look at, such as a misspelt one.
+
+    Raises:
+        InputError: For a key that is neither known nor one that clients add by themselves.
+    """
+    for key in sorted(set(request) - set(known) - set(_ADDED)):
+        near = "".join(f" Did you mean {word}?" for word in get_close_matches(key, known, 1))
+        raise InputError(f"There is no option {brief(key)}; expected one of {', '.join(sorted(known))}.{near}")
 
 
 def choice(request: Mapping[str, Any], key: str, choices: Sequence[str]) -> str:
@@ -22,7 +44,7 @@ def choice(request: Mapping[str, Any], key: str, choices: Sequence[str]) -> str:
     """
     value = _value(request, key, choices[0])
     if value not in choices:
-        raise InputError(f"{key} is {value!r}; expected one of {', '.join(choices)}.")
+        raise InputError(f"{key} is {brief(value)}; expected one of {', '.join(choices)}.")
     return str(value)
 
 
@@ -35,10 +57,10 @@ def number(request: Mapping[str, Any], key: str, default: float, low: float, hig
     value = _value(request, key, default)
     try:
         result = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         result = float("nan")
     if isinstance(value, bool) or not low <= result <= high:
-        raise InputError(f"{key} is {value!r}; expected a number from {low:g} to {high:g}.")
+        raise InputError(f"{key} is {brief(value)}; expected a number from {low:g} to {high:g}.")
     return result
 
 
@@ -70,15 +92,17 @@ def device(request: Mapping[str, Any]) -> str:
     is logged.
 
     Raises:
-        InputError: For what is no name.
+        InputError: For what is no name, and for a device that this server lacks.
     """
     value = _value(request, "device", None)
     if value is not None and not isinstance(value, str):
-        raise InputError(f"device is {value!r}; expected a name, such as cpu or cuda.")
-    found = str(name_to_device(value))
-    if value and value.startswith("cuda") and found == "cpu":
-        logger.warning("The device %s was asked for and this server has none: computing on the CPU.", value)
-    return found
+        raise InputError(f"device is {brief(value)}; expected a name, such as cpu or cuda.")
+    if value == "cuda" and not torch.cuda.is_available():
+        logger.warning("The device cuda was asked for and this server has none: computing on the CPU.")
+        return "cpu"
+    if value and value.startswith("cuda"):
+        return str(select_device(value))
+    return str(select_device(str(name_to_device(value))))  # from the name of a GPU
 
 
 def _value(request: Mapping[str, Any], key: str, default: Any) -> Any:

@@ -3,13 +3,49 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ignite.engine import Engine, Events
 
 from leaf_seg.runtime.files import replacing
+
+
+def read_stats(file: Path, is_pending: bool) -> dict[str, Any]:
+    """What is to be shown of the training that wrote last: one that is running or has ended well.
+
+    Args:
+        file: of :class:`TrainingStats`.
+        is_pending: whether a training runs or waits; then nothing is shown of one that has ended.
+
+    Returns:
+        {} where there is nothing to show, such as of a training that failed or was killed.
+    """
+    if not file.exists():
+        return {}
+    stats = json.loads(file.read_text())
+    process, started = stats.pop("process", None), stats.pop("started", None)
+    if "total_time" in stats:
+        return {} if is_pending and not _is_alive(process, started) else stats
+    return stats if _is_alive(process, started) else {}
+
+
+def add_to_stats(file: Path, **more: Any) -> None:
+    """Add to what the training that is about to end has written."""
+    stats = {**json.loads(file.read_text()), **more}
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(stats))
+
+
+def _is_alive(process: int | None, started: float | None) -> bool:
+    """Whether the process is there, and is not another one that has its number now."""
+    try:
+        return process is not None and psutil.Process(process).create_time() == started
+    except psutil.NoSuchProcess:
+        return False
 
 
 class TrainingStats:
@@ -42,6 +78,8 @@ class TrainingStats:
             "epoch": trainer.state.epoch,
             "total_epochs": trainer.state.max_epochs,
             "best_metric": max(float(best), 0.0),  # MONAI begins with -1
+            "process": os.getpid(),
+            "started": psutil.Process().create_time(),
             **more,
         }
         with replacing(self.file) as temporary:

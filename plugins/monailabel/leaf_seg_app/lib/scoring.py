@@ -24,7 +24,7 @@ SCORES = {
     "epistemic_variance": "variance over several hypotheses",
     "epistemic_disagreement": "one minus the predicted Dice, the mean Dice between two hypotheses",
 }
-_SCORED_BY = "scored_by"  # version of the model
+SCORED_BY = "scored_by"  # version of the model
 _MAX_HYPOTHESES = 100
 
 
@@ -55,6 +55,7 @@ class AgreementScoring(ScoringMethod):
         """
         if self.versions.served() is None:
             raise InputError("There is no model to score with: train one first.")
+        options.refuse_unknown(request, ("max_samples", "hypotheses", "device", *SCORES))
         return (
             options.whole_number(request, "max_samples", self.max_samples, 1, 1_000_000),
             options.whole_number(request, "hypotheses", self.hypotheses, 2, _MAX_HYPOTHESES),
@@ -81,7 +82,7 @@ class AgreementScoring(ScoringMethod):
                 failed += 1
                 logger.warning("Left out: %s", error)
                 scores = {}
-            datastore.update_image_info(image, {**scores, _SCORED_BY: version})
+            datastore.update_image_info(image, {**scores, SCORED_BY: version})
         total = len(datastore.get_unlabeled_images())
         return {
             "total": total,
@@ -95,7 +96,7 @@ class AgreementScoring(ScoringMethod):
 def unscored(datastore: Datastore, version: str) -> list[str]:
     """Images without a label that this version has not scored."""
     images = sorted(datastore.get_unlabeled_images())
-    return [image for image in images if datastore.get_image_info(image).get(_SCORED_BY) != version]
+    return [image for image in images if datastore.get_image_info(image).get(SCORED_BY) != version]
 
 
 def _scores(segmenter: Segmenter, image: str, hypotheses: int) -> dict[str, float]:

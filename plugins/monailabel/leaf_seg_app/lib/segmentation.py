@@ -19,10 +19,12 @@ from leaf_seg.image_io import read_grid
 from leaf_seg.metrics import describe_structures
 from lib import options
 from lib.label_files import EXTENSIONS, write_result
+from lib.predictions import label_digest
 from lib.versions import SERVED, ModelVersions
 
 logger = logging.getLogger(__name__)
 
+DIGEST = "digest"  # of the answer, which the app takes out
 _HYPOTHESES = ("1", "3", "5", "10")
 _MAX_HYPOTHESES = 100
 _MOST_PROBABLE = "most probable"
@@ -89,6 +91,7 @@ class SegmentationTask(InferTask):
         Raises:
             InputError: For values that do not fit.
         """
+        options.refuse_unknown(request, self.config())
         version = options.choice(request, "version", [SERVED, *self.versions.names()])
         served = self.versions.served()
         threshold: float | None = None
@@ -128,6 +131,7 @@ class SegmentationTask(InferTask):
             "hypotheses": chosen.hypotheses,
             "structures": _structures(label, result, source),
             "latencies": {"total": seconds},
+            DIGEST: label_digest(label),
         }
 
     def _answer(self, label: np.ndarray, result: Segmentation) -> np.ndarray:

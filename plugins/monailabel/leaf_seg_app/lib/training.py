@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from monai.bundle import ConfigWorkflow
-from monai.utils import path_to_sqlite_uri
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.others.generic import device_list
@@ -24,12 +23,13 @@ from leaf_seg import Segmenter, load
 from leaf_seg.image_io import case_name
 from leaf_seg.metrics import class_dice
 from leaf_seg.runtime.files import ensure_writable_folder
-from leaf_seg.tracking import end_log
+from leaf_seg.tracking import end_log, local_store
 from leaf_seg.transforms.load_case import LoadCase
 from lib import options
 from lib.abandoned import remove_abandoned
-from lib.progress import TrainingStats
-from lib.training_data import labelled_cases, write_dataset
+from lib.background import is_pending
+from lib.progress import TrainingStats, add_to_stats, read_stats
+from lib.training_data import Dataset, labelled_cases, write_dataset
 from lib.versions import INITIAL, SERVED, ModelVersions
 
 logger = logging.getLogger(__name__)
@@ -94,13 +94,8 @@ class TrainingTask(TrainTask):
         }
 
     def stats(self) -> dict[str, Any]:
-        """Epoch, number of epochs and best metric of the last training; {} before the first."""
-        file = self.versions.store / STATS_NAME
-        return json.loads(file.read_text()) if file.exists() else {}
-
-    def forget_stats(self) -> None:
-        """Remove the figures of the last training, before another one is submitted."""
-        (self.versions.store / STATS_NAME).unlink(missing_ok=True)
+        """Epoch, number of epochs and best metric of the training that runs or has ended; {} where there is none."""
+        return read_stats(self.versions.store / STATS_NAME, is_pending("train"))
 
     def check(self, request: Mapping[str, Any], datastore: Datastore) -> TrainingOptions:
         """The options of a request.
@@ -108,6 +103,7 @@ class TrainingTask(TrainTask):
         Raises:
             InputError: For values that do not fit, and when there is no label.
         """
+        options.refuse_unknown(request, self.config())
         chosen = TrainingOptions(
             start_from=options.choice(request, "start_from", self._starts()),
             max_epochs=options.whole_number(request, "max_epochs", _MAX_EPOCHS, 1, 100_000),
@@ -135,10 +131,12 @@ class TrainingTask(TrainTask):
         try:
             served = self.versions.served()
             seen = self.versions.record(served).get("training", []) if served else []
-            datalist = write_dataset(datastore, self.versions.class_names, chosen.val_split, work / "data", seen)
-            self._train(work, datalist, chosen)
+            dataset = write_dataset(datastore, self.versions.class_names, chosen.val_split, work / "data", seen)
+            for name, reason in dataset.left_out.items():
+                logger.warning("Not trained on: %s: %s", name, reason)
+            self._train(work, dataset.datalist, chosen)
             end_log(work)
-            record = self._compare(work, datalist, chosen)
+            record = self._compare(work, dataset, chosen)
             for name in ("data", "checkpoints"):
                 shutil.rmtree(work / name)
             version = self.versions.publish(work, record)
@@ -148,6 +146,8 @@ class TrainingTask(TrainTask):
             raise
         if record["served"]:
             self.versions.serve(version)
+        told = ("served", "dice", "former_dice", "untouched_predictions", "note")
+        add_to_stats(store / STATS_NAME, version=version, **{key: record[key] for key in told})
         logger.info("Saved as %s: %s", version, record)
         return {"version": version, **record}
 
@@ -165,7 +165,7 @@ class TrainingTask(TrainTask):
         if chosen.tracking == "mlflow":
             tracked = {
                 "tracking": "mlflow",
-                "tracking_uri": path_to_sqlite_uri(str(self.versions.store / "mlruns.db")),
+                "tracking_uri": local_store(self.versions.store),
                 "run_name": f"{self.versions.store.name} {time.strftime('%Y-%m-%d %H:%M:%S')}",
             }
         workflow = ConfigWorkflow(
@@ -178,6 +178,7 @@ class TrainingTask(TrainTask):
             dataset_dir=str(datalist),
             class_names=list(self.versions.class_names),
             output_dir=str(work),
+            cache_dir=str(work / "data"),  # which does not become part of the version
             init_dir=None if chosen.start_from == _SCRATCH else str(self.versions.folder(base)),
             device_name=chosen.device,
             max_epochs=chosen.max_epochs,
@@ -196,23 +197,41 @@ class TrainingTask(TrainTask):
         workflow.run()
         workflow.finalize()
 
-    def _compare(self, work: Path, datalist: Path, chosen: TrainingOptions) -> dict[str, Any]:
+    def _compare(self, work: Path, dataset: Dataset, chosen: TrainingOptions) -> dict[str, Any]:
         """Dice of the new model and of the served one, on the same cases and in the same way."""
-        splits = json.loads(datalist.read_text())
+        splits = json.loads(dataset.datalist.read_text())
+        compared = [case for case in splits["validation"] if case_name(case["image"]) not in dataset.predictions]
         served = self.versions.served()
-        new_dice = _mean_dice(load(work, chosen.device), splits["validation"])
-        former = self.versions.segmenter(served, chosen.device) if served else None
-        former_dice = _mean_dice(former, splits["validation"]) if former else None
+        new_dice = former_dice = None
+        if compared:
+            new_dice = _mean_dice(load(work, chosen.device), compared)
+            former_dice = _mean_dice(self.versions.segmenter(served, chosen.device), compared) if served else None
+        is_better = served is None or (new_dice is not None and former_dice is not None and new_dice >= former_dice)
         return {
             "dice": new_dice,
             "former": served,
             "former_dice": former_dice,
-            "served": former_dice is None or new_dice >= former_dice,
+            "served": is_better,
+            "note": _note(served, len(compared), len(dataset.predictions), is_better),
+            "untouched_predictions": len(dataset.predictions),
+            "left_out": dataset.left_out,
             "start_from": chosen.start_from,
             "max_epochs": chosen.max_epochs,
             "training": [case_name(case["image"]) for case in splits["training"]],
             "validation": [case_name(case["image"]) for case in splits["validation"]],
+            "compared": [case_name(case["image"]) for case in compared],
         }
+
+
+def _note(served: str | None, compared: int, predictions: int, is_better: bool) -> str:
+    """Why the new version is served or is not, in words."""
+    left_out = f"; {predictions} labels are untouched answers of the server, and left out" if predictions else ""
+    if served is None:
+        return f"It is the first version{left_out}."
+    if not compared:
+        return f"Nothing to compare on{left_out}: {served} stays served. Correct some of the labels, and train again."
+    outcome = "it is served" if is_better else f"it is worse, and {served} stays served"
+    return f"Compared with {served} on {compared} labels{left_out}: {outcome}."
 
 
 def _mean_dice(segmenter: Segmenter, cases: list[dict[str, str]]) -> float:

@@ -5,39 +5,88 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from leaf_seg.image_io import case_name, write_label
 from leaf_seg.runtime.errors import InputError
 from lib.label_files import class_indices, read_label
+from lib.label_meaning import NAMES, is_prediction, why_unsure
 
-Case = dict[str, str]
+_NAME_THEM = "Submit it again, or name its structures (PUT /datastore/label/info, label_info)."
 
 
-def labelled_cases(datastore: Datastore) -> list[Case]:
-    """Image and label files of the images with a final label.
+@dataclass(frozen=True)
+class LabelledCase:
+    """An image with a final label that can be trained on.
+
+    Attributes:
+        name: of the image.
+        image: its file.
+        label: its file.
+        names: the structures, {"name", "idx"} of each.
+        is_prediction: whether the label is an answer of the server that nobody has changed.
+    """
+
+    name: str
+    image: str
+    label: str
+    names: list[dict[str, Any]]
+    is_prediction: bool
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a training is on.
+
+    Attributes:
+        datalist: a JSON file, with "training" and "validation".
+        predictions: names of the cases whose labels are untouched answers of the server. They tell how well a model
+            agrees with the one that gave them, and not which one is right.
+        left_out: of each case that is not trained on, the reason.
+    """
+
+    datalist: Path
+    predictions: tuple[str, ...]
+    left_out: dict[str, str]
+
+
+def labelled_cases(datastore: Datastore) -> tuple[list[LabelledCase], dict[str, str]]:
+    """The images with a final label, and by name the reason of each that is left out, since its meaning is not sure.
 
     Raises:
-        InputError: When there are none.
+        InputError: When no label can be trained on.
     """
-    cases = [{"image": case["image"], "label": case["label"]} for case in datastore.datalist()]
+    cases, left_out = [], {}
+    for case in datastore.datalist():
+        name = case_name(case["image"])
+        info = datastore.get_label_info(name, DefaultLabelTag.FINAL)
+        if reason := why_unsure(info, case["label"]):
+            left_out[name] = f"{reason}. {_NAME_THEM}"
+        else:
+            cases.append(LabelledCase(name, case["image"], case["label"], info[NAMES], is_prediction(info)))
+    if not cases and left_out:
+        name, reason = next(iter(left_out.items()))
+        raise InputError(f"None of {len(left_out)} labels can be trained on. {name}: {reason}")
     if not cases:
         raise InputError(
             "There is no label to train on: submit at least one (in 3D Slicer: segment an image, then Submit Label)."
         )
-    return cases
+    return cases, left_out
 
 
 def write_dataset(
     datastore: Datastore, class_names: Sequence[str], val_split: float, folder: Path, seen: Collection[str] = ()
-) -> Path:
+) -> Dataset:
     """Write a datalist with the labels renumbered to classes; the images are linked.
 
-    Cases that the served model was not trained on are the first to be for validation, so that it can be compared with
-    the new one; else the split goes by a hash of the names. With one label, or a ``val_split`` of 0, validation is on
-    the training cases: the metric then says how well they were learnt.
+    Labels that are untouched answers of the server are for training: they cannot tell whether the new model is better
+    than the served one. Of the others, cases that the served model was not trained on are the first to be for
+    validation; else the split goes by a hash of the names. One of them is always for training. With one, or a
+    ``val_split`` of 0, validation is on the training cases: the metric then says how well they were learnt.
 
     Args:
         datastore: of the server.
@@ -46,35 +95,32 @@ def write_dataset(
         folder: to write to; made where needed.
         seen: names of the cases that the served model was trained on.
 
-    Returns:
-        The datalist, a JSON file.
-
     Raises:
         InputError: When there is no label, or one cannot be used.
     """
 
-    def order(case: Case) -> tuple[bool, bytes]:
-        name = case_name(case["image"])
-        return name in seen, hashlib.sha256(name.encode()).digest()
+    def order(case: LabelledCase) -> tuple[bool, bool, bytes]:
+        return case.is_prediction, case.name in seen, hashlib.sha256(case.name.encode()).digest()
 
-    cases = sorted(labelled_cases(datastore), key=order)
-    number = min(max(1, round(val_split * len(cases))), len(cases) - 1) if val_split > 0 else 0
+    found, left_out = labelled_cases(datastore)
+    cases = sorted(found, key=order)
+    corrected = sum(not case.is_prediction for case in cases)
+    number = min(max(1, round(val_split * len(cases))), max(corrected - 1, 0)) if val_split > 0 else 0
     splits = {"training": cases[number:], "validation": cases[:number] or cases}
-    for split, members in splits.items():
-        splits[split] = [_write_case(case, datastore, class_names, folder / split) for case in members]
+    written = {
+        split: [_write_case(case, class_names, folder / split) for case in members] for split, members in splits.items()
+    }
     file = folder / "datalist.json"
-    file.write_text(json.dumps(splits, indent=2) + "\n")
-    return file
+    file.write_text(json.dumps(written, indent=2) + "\n")
+    return Dataset(file, tuple(case.name for case in cases if case.is_prediction), left_out)
 
 
-def _write_case(case: Case, datastore: Datastore, class_names: Sequence[str], folder: Path) -> Case:
-    name = case_name(case["image"])
-    info = datastore.get_label_info(name, DefaultLabelTag.FINAL).get("label_info") or []
+def _write_case(case: LabelledCase, class_names: Sequence[str], folder: Path) -> dict[str, str]:
     try:
-        label = class_indices(read_label(case["label"], case["image"]), info, class_names)
+        label = class_indices(read_label(case.label, case.image), case.names, class_names)
     except InputError as error:
-        raise InputError(f"{name}: {error}") from None
-    link = folder / "images" / Path(case["image"]).name
+        raise InputError(f"{case.name}: {error}") from None
+    link = folder / "images" / Path(case.image).name
     link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(case["image"])
-    return {"image": str(link), "label": str(write_label(label, case["image"], folder / "labels"))}
+    link.symlink_to(case.image)
+    return {"image": str(link), "label": str(write_label(label, case.image, folder / "labels"))}

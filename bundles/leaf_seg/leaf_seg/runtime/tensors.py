@@ -1,0 +1,35 @@
+"""Whether weights can be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.text import one_line, shortened
+
+
+def not_finite(tensor: torch.Tensor) -> bool:
+    """Whether a real tensor has values that are NaN or infinite."""
+    if not tensor.is_floating_point() or tensor.numel() == 0 or tensor.is_meta:
+        return False
+    return not all(bool(extreme.isfinite()) for extreme in torch.aminmax(tensor))  # needs no memory; NaN is kept
+
+
+def check_finite(state: Mapping[str, torch.Tensor], source: object) -> None:
+    """Refuse weights with values that are NaN or infinite, which give nonsense for every image.
+
+    Args:
+        state: real tensors by their names.
+        source: file or folder that they come from, for the message.
+
+    Raises:
+        InputError: Names the tensors.
+    """
+    found = [name for name, tensor in state.items() if not_finite(tensor)]
+    if found:
+        raise InputError(
+            f"{source}: {len(found)} tensors have values that are NaN or infinite ({one_line(shortened(found, 3))}); "
+            "expected finite weights. Restore the file, or train again with a lower learning_rate."
+        )

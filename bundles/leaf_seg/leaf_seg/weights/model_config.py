@@ -1,0 +1,208 @@
+"""The ``config.json`` of a model folder, and which weights belong to it.
+
+Two files cannot be replaced at once. While weights are replaced, ``config.json`` therefore holds the new configuration
+and under "former" the one before, and the checksum of the weights that are there says which of them holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from leaf_seg.data.model_settings import IMAGE_SIZE
+from leaf_seg.data.slicing import SLICE_AXES
+from leaf_seg.runtime.bounds import Bound, Bounds, Flag, check_bounds
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import replacing
+from leaf_seg.runtime.json_file import read_json_object
+from leaf_seg.runtime.text import one_line
+
+MODEL_CONFIG_NAME = "config.json"
+MODEL_WEIGHTS_NAME = "model.pt"
+MODEL_SAFETENSORS_NAME = "model.safetensors"
+_SEAL, _WEIGHTS, _FORMER = "sha256", "weights", "former"
+
+_SETTINGS: Bounds = {
+    "image_size": IMAGE_SIZE,
+    "num_slices": Bound(1, 3),
+    "window": Bound(-1e9, 1e9, whole=False, lengths=(2, 2), optional=True),
+    "spacing": Bound(0, 1e4, whole=False, above=True, lengths=(3, 3), optional=True),
+    "mirror_axes": Bound(0, 2, lengths=(0, 3)),
+}
+
+# What a training that goes on from the model goes on with.
+_TRAINING: Bounds = {
+    "terminal_probability": Bound(0, 1, whole=False),
+    "image_loss_weight": Bound(0, 1e9, whole=False),
+    "train_decoder": Flag(),
+}
+
+
+class Model(NamedTuple):
+    """What a model folder holds.
+
+    Attributes:
+        config: network, settings, and what is kept of the training.
+        weights: file of the weights.
+    """
+
+    config: dict[str, Any]
+    weights: Path
+
+
+def read_model(folder: Path, weights_name: str | None = None) -> Model:
+    """Read the configuration that belongs to the weights that are there; the weights are not read but for their sum.
+
+    Args:
+        folder: of the model.
+        weights_name: file of weights to use; those that the configuration names, or else ``model.pt`` or
+            ``model.safetensors``, unless given.
+
+    Raises:
+        InputError: When a file is missing or damaged.
+    """
+    found = _read(folder)
+    for _ in range(3):  # a training may replace the files in between
+        models = [_model(folder, config, weights_name) for config in found]
+        for model in models:
+            if model.weights.is_file() and _belongs(model):
+                return model
+        before, found = found, _read(folder)
+        if found == before:
+            break
+    file = models[0].weights
+    if not file.is_file():
+        raise InputError(f"No weights {file}; expected the checkpoint that training saves after its first validation.")
+    raise InputError(
+        f"{file} is damaged or of another training: its checksum is {checksum(file)[:12]}..., that in "
+        f"{folder / MODEL_CONFIG_NAME} {models[0].config[_WEIGHTS][_SEAL][:12]}.... Restore both files together, or "
+        "train again."
+    )
+
+
+def read_configuration(folder: Path) -> dict[str, Any]:
+    """The configuration of a model folder, without a look at its weights unless they were being replaced.
+
+    Raises:
+        InputError: When the folder has no readable ``config.json``.
+    """
+    found = _read(folder)
+    return found[0] if len(found) == 1 else read_model(folder).config
+
+
+def write_model_config(file: Path, config: dict[str, Any], digest: str, former: Model | None = None) -> None:
+    """Write ``config.json``.
+
+    Args:
+        file: of the weights that belong to it, beside which it is written.
+        config: network, settings, and what is kept of the training.
+        digest: checksum of the weights, which need not be there yet.
+        former: the model whose weights are still there.
+
+    Raises:
+        InputError: When it cannot be written.
+    """
+    folder = file.parent
+    content = _sealed(config, file.name, digest)
+    if former is not None:
+        record = former.config.get(_WEIGHTS) or {_SEAL: checksum(former.weights)}
+        content[_FORMER] = _sealed(former.config, former.weights.name, record[_SEAL])
+    with replacing(folder / MODEL_CONFIG_NAME) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def checksum(file: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        InputError: When it cannot be read.
+    """
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}); restore it or correct its permissions.") from error
+
+
+def _sealed(config: dict[str, Any], name: str, digest: str) -> dict[str, Any]:
+    """A configuration with the checksum of its weights and its own; in an order for people."""
+    content = {key: value for key, value in config.items() if key not in (_SEAL, _FORMER)}
+    content[_WEIGHTS] = {"file": name, _SEAL: digest}
+    return {**content, _SEAL: _digest(content)}
+
+
+def _digest(config: dict[str, Any]) -> str:
+    """SHA-256 of the values, however they are laid out in the file."""
+    content = {key: value for key, value in config.items() if key not in (_SEAL, _FORMER)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _read(folder: Path) -> list[dict[str, Any]]:
+    """The configuration, and the former one where there is one."""
+    file = folder / MODEL_CONFIG_NAME
+    if not file.is_file():
+        raise InputError(
+            f"No {MODEL_CONFIG_NAME} in {folder.resolve()}; expected a model folder with {MODEL_CONFIG_NAME} and "
+            f"{MODEL_WEIGHTS_NAME}, as training leaves it in its output_dir. Set --model_dir (or --model) to it."
+        )
+    config = read_json_object(file)
+    found = [config, config[_FORMER]] if _FORMER in config else [config]
+    for content in found:
+        _check(content, file)
+    return found
+
+
+def _check(config: Any, file: Path) -> None:
+    parts = [config.get(key) for key in ("network", "settings")] if isinstance(config, dict) else [None]
+    if not all(isinstance(part, dict) for part in [*parts, config.get("training", {})]):
+        raise InputError(
+            f"{file} is not the configuration of a leaf_seg model: expected the keys network and settings."
+        )
+    record = config.get(_WEIGHTS)
+    is_record = isinstance(record, dict) and isinstance(record.get(_SEAL), str)
+    if record is not None and not (is_record and record.get("file") in (MODEL_WEIGHTS_NAME, MODEL_SAFETENSORS_NAME)):
+        raise InputError(
+            f"{file}: weights is {one_line(repr(record), 80)}; expected the name and the checksum of the weights. "
+            "Restore the file."
+        )
+    if _SEAL in config and config[_SEAL] != _digest(config):
+        raise InputError(
+            f"{file} is damaged or was changed: its checksum is {_digest(config)[:12]}..., the one in it "
+            f"{one_line(config[_SEAL])[:12]}.... Restore the file; if you changed it on purpose, take out the line "
+            f'"{_SEAL}" at its end.'
+        )
+    check_bounds(config.get("training", {}), _TRAINING, f"{file}: training: ")
+    _check_settings(config["settings"], file)
+
+
+def _check_settings(settings: dict[str, Any], file: Path) -> None:
+    where = f"{file}: settings: "
+    check_bounds(settings, _SETTINGS, where)
+    names, axis = settings.get("class_names"), settings.get("axis", "axial")
+    listed = names if isinstance(names, list) and all(isinstance(name, str) and name for name in names) else []
+    if not 2 <= len(listed) <= 256 or len(set(listed)) < len(listed):
+        raise InputError(f"{where}class_names is {one_line(repr(names), 80)}; expected 2 to 256 different names.")
+    if not all(isinstance(name, str) and name in SLICE_AXES for name in (axis if isinstance(axis, list) else [axis])):
+        raise InputError(f"{where}axis is {one_line(repr(axis), 80)}; expected some of {', '.join(SLICE_AXES)}.")
+    if settings.get("num_slices") == 2:
+        raise InputError(f"{where}num_slices is 2; expected 1 or 3.")
+    window = settings.get("window")
+    if window is not None and window[0] >= window[1]:
+        raise InputError(f"{where}window is {window}; expected the lower intensity first, and another one second.")
+
+
+def _model(folder: Path, config: dict[str, Any], weights_name: str | None) -> Model:
+    if weights_name is None and _WEIGHTS in config:
+        weights_name = config[_WEIGHTS]["file"]
+    if weights_name is None:
+        is_safe = (folder / MODEL_SAFETENSORS_NAME).is_file() and not (folder / MODEL_WEIGHTS_NAME).exists()
+        weights_name = MODEL_SAFETENSORS_NAME if is_safe else MODEL_WEIGHTS_NAME
+    return Model(config, folder / weights_name)
+
+
+def _belongs(model: Model) -> bool:
+    """Whether the weights are those of the configuration, as far as it says which they are."""
+    record = model.config.get(_WEIGHTS)
+    return record is None or record["file"] != model.weights.name or checksum(model.weights) == record[_SEAL]
