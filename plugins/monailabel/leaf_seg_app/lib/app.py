@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sqlite3
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -167,10 +166,10 @@ class LeafSegApp(MONAILabelApp):
             source = store.get_image_uri(image) if known else image
             result = super().infer({**request, "image": source, "save_label": False}, store)
         digest = result["params"].pop(DIGEST)
-        if known and request["model"] == MODEL and isinstance(store, DurableDatastore):
+        if request["model"] == MODEL and isinstance(store, DurableDatastore):
             try:
-                store.predictions.add(str(image), digest)
-            except sqlite3.Error:
+                store.predictions.add(str(source), digest)
+            except OSError:
                 logger.exception("This answer will not be recognised if it comes back as a label")
         if save:
             info = {"model": request["model"], "params": result["params"]}

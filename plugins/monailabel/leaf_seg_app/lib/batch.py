@@ -50,7 +50,6 @@ class BatchInference(BatchInferTask):
         Returns:
             For each image what its segmentation returned, or {"error": message}.
         """
-
         chosen = self.check(request, datastore)
 
         def infer_or_tell(item: dict[str, Any], store: Datastore) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 Each route of MONAI Label hands its request to a function of its module. Those that take a name, a file or JSON are
 wrapped here: what does not fit is answered with a message. What they do not check themselves would make paths of names,
-read any file, or end in status 500. These routes are not wrapped: those of whole slides, which
-:mod:`lib.hosts` closes, and ``/``, ``/docs``, ``/openapi.json``, ``/static``,
-``/info``, ``GET /datastore``, and the status of tasks, which take nothing.
+read any file, or end in status 500. These routes are not wrapped: those of whole slides, which :mod:`lib.hosts` closes,
+and ``/``, ``/docs``, ``/openapi.json``, ``/static``, ``/info``, ``GET /datastore``, and the status of tasks, which take
+nothing.
 """
 
 from __future__ import annotations
