@@ -33,6 +33,7 @@ from lib.hosts import parse_hosts, protect
 from lib.http_errors import bad_request, not_found
 from lib.json_values import check_object
 from lib.names import brief, check_client
+from lib.predictions import content_of
 from lib.random_image import RandomImage
 from lib.scoring import SCORES, AgreementScoring, unscored
 from lib.segmentation import DIGEST, ConfidenceTask, SegmentationTask
@@ -168,7 +169,7 @@ class LeafSegApp(MONAILabelApp):
         digest = result["params"].pop(DIGEST)
         if request["model"] == MODEL and isinstance(store, DurableDatastore):
             try:
-                store.predictions.add(str(source), digest)
+                store.predictions.add(content_of(str(source)), digest)
             except OSError:
                 logger.exception("This answer will not be recognised if it comes back as a label")
         if save:

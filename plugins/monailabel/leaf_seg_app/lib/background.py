@@ -57,6 +57,7 @@ def _checked_run(
 
 def _checked_stop(method: str) -> Any:
     """Stop what is running, and what waits for its turn."""
+    _wait_for_process(method)
     executor = background_executors.pop(method, None)  # the next task gets a new one
     if executor is not None:
         executor.shutdown(wait=False, cancel_futures=True)
@@ -67,3 +68,12 @@ def _checked_stop(method: str) -> Any:
         return _stop(method)
     except psutil.NoSuchProcess:  # it has ended just now
         return None
+
+
+def _wait_for_process(method: str) -> None:
+    """A task whose turn it is gets its process within a moment, and could not be stopped before."""
+    for _ in range(100):
+        states = {task["status"] for task in tasks(method)}
+        if "RUNNING" in states or "SUBMITTED" not in states:
+            return
+        time.sleep(0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -23,8 +24,11 @@ _KEPT = 50  # answers of each image, the latest
 _TABLE = """CREATE TABLE IF NOT EXISTS answers (
     number INTEGER PRIMARY KEY AUTOINCREMENT, image TEXT NOT NULL, digest TEXT NOT NULL, UNIQUE (image, digest)
 )"""
-# Result codes of SQLite that say that the file is no such database: damaged, none at all, or with other tables.
-_DAMAGED = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB)
+# Result codes of SQLite that say nothing of the file's content; with others it is damaged, or no such database.
+_PASSING = (
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM),
+    *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT),
+)
 
 
 def label_digest(label: np.ndarray) -> str:
@@ -36,7 +40,9 @@ def label_digest(label: np.ndarray) -> str:
 def content_of(image: str) -> str:
     """What stands for an image's content, whatever its name and the compression of its file; no image is called so."""
     values = read_image(image).numpy()
-    return "/" + hashlib.sha256(repr(values.shape).encode() + np.ascontiguousarray(values).data).hexdigest()
+    digest = hashlib.sha256(repr(values.shape).encode())
+    digest.update(np.ascontiguousarray(values))
+    return f"/{digest.hexdigest()}"
 
 
 class Predictions:
@@ -58,19 +64,20 @@ class Predictions:
         return Predictions(self.file, image)
 
     def add(self, image: str, digest: str) -> None:
-        """Remember an answer to the content of a file; the oldest ones are forgotten.
+        """Remember an answer; the oldest ones of the image are forgotten.
+
+        Args:
+            image: its content, as :func:`content_of` says it, so that it is known under any name.
+            digest: of the answer.
 
         Raises:
             OSError: When the database cannot be written.
         """
-        content = content_of(image)
 
         def work(database: sqlite3.Connection) -> None:
-            database.execute("INSERT OR REPLACE INTO answers (image, digest) VALUES (?, ?)", (content, digest))
+            database.execute("INSERT OR REPLACE INTO answers (image, digest) VALUES (?, ?)", (image, digest))
             latest = "SELECT number FROM answers WHERE image = ? ORDER BY number DESC LIMIT ?"
-            database.execute(
-                f"DELETE FROM answers WHERE image = ? AND number NOT IN ({latest})", (content,) * 2 + (_KEPT,)
-            )
+            database.execute(f"DELETE FROM answers WHERE image = ? AND number NOT IN ({latest})", (image, image, _KEPT))
 
         self._do(work)
 
@@ -97,7 +104,7 @@ class Predictions:
             try:
                 return self._once(work)
             except sqlite3.DatabaseError as error:
-                if error.sqlite_errorcode & 0xFF not in _DAMAGED:
+                if not self._is_damaged(error):
                     raise
                 self._set_aside(error)
                 return self._once(work)
@@ -108,6 +115,14 @@ class Predictions:
         with closing(sqlite3.connect(self.file, timeout=30)) as database, database:
             database.execute(_TABLE)
             return work(database)
+
+    def _is_damaged(self, error: sqlite3.DatabaseError) -> bool:
+        if self.file.is_dir():
+            return True
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF  # the lower byte of extended codes
+        if code == sqlite3.SQLITE_READONLY:  # of a header that says so, where the file system does not
+            return os.access(self.file, os.W_OK) and os.access(self.file.parent, os.W_OK)
+        return code not in _PASSING
 
     def _set_aside(self, error: Exception) -> None:
         damaged = self.file.with_name(f"{self.file.stem}_damaged_{time.time_ns()}{self.file.suffix}")
