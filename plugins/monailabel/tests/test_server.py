@@ -234,9 +234,9 @@ def test_scoring(client: MONAILabelClient, server: Server) -> None:
     assert (summary["total"], summary["executed"] + summary["skipped"], summary["failed"]) == (2, 2, 0)
     datastore = json.loads((server.studies / "datastore_v2.json").read_text())
     scores = {image: datastore["objects"][image]["image"]["info"] for image in ("oblique", "picture")}
-    for score in STRATEGIES[:3]:
-        highest = max(scores, key=lambda image: scores[image][score])
-        assert client.next_sample(score, {})["id"] == highest
+    for name in STRATEGIES[:3]:
+        highest = max(scores, key=lambda image: scores[image][name])
+        assert client.next_sample(name, {})["id"] == highest
     again = score(server, "epistemic_variance", {})
     assert (again["skipped"], again["executed"]) == (2, 0)
 
