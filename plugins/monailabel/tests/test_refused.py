@@ -1,6 +1,6 @@
-"""What an attacker has found: requests that are to be refused, and what they may leave, on one server.
+"""What an attacker has found: requests that are to be refused, and what they may leave; the tests stand on each other.
 
-Its current folder is its temporary one, as of a server that somebody starts there.
+The server's current folder is its temporary one, as of one that somebody starts there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
+from PIL import Image
 
 from plugins.monailabel.tests.conftest import FIRST, Server, url, wait_until_ended
 
@@ -122,11 +123,8 @@ def test_predictions_do_not_replace_what_people_submit(server: Server, hippocamp
         assert answer.status_code == 400, answer.text
         assert "which is for the labels that people submit" in answer.json()["detail"]
     assert (server.studies / "labels" / "final" / f"{FIRST}.nii.gz").read_bytes() == mine
-    body = {"save_label": False, "device": "cpu", "images": ["picture"]}
-    assert ask(server, "POST", "/batch/infer/leaf_seg", json=body).status_code == 200
-    status = wait_until_ended(lambda: ask(server, "GET", "/batch/infer").json())
-    assert status["status"] == "DONE", "\n".join(status["details"])
-    assert not list((server.studies / "labels").glob("*/picture.*"))
+    body = {"save_label": False, "label_tag": "batch", "device": "cpu", "images": ["picture"]}
+    assert ask(server, "POST", "/batch/infer/leaf_seg", json=body).status_code == 200  # whose end is awaited below
 
 
 @pytest.mark.parametrize("key", ["id", "path", "name", "weight", "checksum", "session", "session_id", "PatientID"])
@@ -150,27 +148,29 @@ def test_whole_slides_are_closed(server: Server, route: str, arguments: Any) -> 
 
 def test_answers_are_known_by_the_images_content(server: Server) -> None:
     """Whichever way the image came, and whatever its file was called."""
-    volume: Any = nib.load(server.studies / "oblique.nii.gz")
-    again = server.studies.parent / "again.nii"
-    nib.save(volume, again)
-    session = ask(server, "PUT", "/session/", files={"files": ("again.nii", again.read_bytes())}).json()["session_id"]
+    again = io.BytesIO()
+    with Image.open(server.studies / "picture.png") as picture:
+        picture.save(again, "png", compress_level=1)
+    assert again.getvalue() != (server.studies / "picture.png").read_bytes()
+    upload = ("again.png", again.getvalue())
+    session = ask(server, "PUT", "/session/", files={"files": upload}).json()["session_id"]
     label = server.studies.parent / "label.nii.gz"
     for hypotheses, query, files in (
         (1, f"session_id={session}", None),
-        (3, "", {"file": ("again.nii", again.read_bytes())}),
+        (3, "", {"file": upload}),
     ):
         form = {"params": json.dumps({"hypotheses": hypotheses})}
         answer = ask(server, "POST", f"/infer/leaf_seg?output=image&{query}", data=form, files=files)
         assert answer.status_code == 200, answer.text
-        assert submit(server, "oblique", answer.content).status_code == 200
-        assert is_prediction(server, "oblique")
+        assert submit(server, "picture", answer.content).status_code == 200
+        assert is_prediction(server, "picture")
         label.write_bytes(answer.content)
     image: Any = nib.load(label)
     values = np.asarray(image.dataobj).copy()
     values[0, 0, 0] = 1
     nib.save(nib.Nifti1Image(values, image.affine), label)
-    assert submit(server, "oblique", label.read_bytes()).status_code == 200
-    assert not is_prediction(server, "oblique")
+    assert submit(server, "picture", label.read_bytes()).status_code == 200
+    assert not is_prediction(server, "picture")
 
 
 def test_a_damaged_list_of_answers_is_set_aside(server: Server) -> None:
@@ -189,6 +189,13 @@ def test_a_damaged_list_of_answers_is_set_aside(server: Server) -> None:
     assert ask(server, "POST", "/infer/leaf_seg?image=picture").status_code == 200
     assert submit(server, "picture", label).status_code == 200
     assert is_prediction(server, "picture")
+
+
+def test_a_batch_that_is_not_to_be_saved(server: Server) -> None:
+    status = wait_until_ended(lambda: ask(server, "GET", "/batch/infer").json())
+    assert status["status"] == "DONE", "\n".join(status["details"])
+    assert any("1 / 1" in line for line in status["details"])
+    assert not (server.studies / "labels" / "batch").exists()
 
 
 @pytest.mark.parametrize("path", ["scoring/epistemic_entropy", "scoring/", "batch/infer/leaf_seg", "train/leaf_seg"])
