@@ -41,7 +41,7 @@ def content_of(image: str) -> str:
     """What stands for an image's content, whatever its name and the compression of its file; no image is called so."""
     values = read_image(image).numpy()
     digest = hashlib.sha256(repr(values.shape).encode())
-    digest.update(np.ascontiguousarray(values))
+    digest.update(np.ascontiguousarray(values).data)
     return f"/{digest.hexdigest()}"
 
 
