@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ import itk
 import nibabel as nib
 import numpy as np
 import pytest
+import requests
 from monailabel.client import MONAILabelClient
 from PIL import Image
 from scipy.spatial.transform import Rotation
@@ -39,7 +41,15 @@ OBLIQUE[:3, 3] = [12, -30, 7]
 class Server:
     """A server of MONAI Label on a free port of this machine."""
 
-    def __init__(self, studies: Path, log: Path, app: Path = APP, conf: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        studies: Path,
+        log: Path,
+        app: Path = APP,
+        conf: dict[str, str] | None = None,
+        cwd: Path = ROOT,
+        env: dict[str, str] | None = None,
+    ) -> None:
         self.studies = studies
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -51,10 +61,10 @@ class Server:
         with log.open("ab") as stream:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "monailabel.main", "start_server", *map(str, words)],
-                cwd=ROOT,
+                cwd=cwd,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **ENVIRONMENT, **(env or {})},
                 start_new_session=True,
             )
         self.client = MONAILabelClient(f"http://127.0.0.1:{self.port}", tmpdir=str(studies.parent))
@@ -93,6 +103,16 @@ def wait_until_ended(status_of: Callable[[], dict[str, Any]], seconds: int = 300
             return status
         time.sleep(1)
     pytest.fail(f"It did not end: {status}")
+
+
+def score(server: Server, method: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Score, and the summary that the process writes at its end."""
+    answer = requests.post(url(server, f"/scoring/{method}"), json=options, timeout=60)
+    assert answer.status_code == 200, answer.text
+    status = wait_until_ended(lambda: requests.get(url(server, "/scoring/"), timeout=60).json())
+    assert status["status"] == "DONE", "\n".join(status["details"])
+    line = next(line for line in status["details"] if "Result: " in line)
+    return json.loads(line.partition("Result: ")[2])
 
 
 def url(server: Server, path: str) -> str:

@@ -18,7 +18,7 @@ from monailabel.client.client import MONAILabelClient, MONAILabelClientException
 from PIL import Image
 
 from leaf_seg.metrics import class_dice
-from plugins.monailabel.tests.conftest import FIRST, SECOND, Server, geometry, infer, url, wait_until_ended
+from plugins.monailabel.tests.conftest import FIRST, SECOND, Server, geometry, infer, score, url, wait_until_ended
 
 STRATEGIES = ["epistemic_entropy", "epistemic_variance", "epistemic_disagreement", "first", "random"]
 
@@ -180,9 +180,9 @@ def test_images_that_cannot_be_read(client: MONAILabelClient, server: Server) ->
     assert answer.status_code == 400
     assert "damaged.nii.gz: cannot be read" in answer.json()["detail"]
     body: Any = {"device": "cpu", "hypotheses": 2}
-    summary = requests.post(url(server, "/scoring/epistemic_entropy?run_sync=true"), json=body, timeout=300).json()
+    summary = score(server, "epistemic_entropy", body)
     assert (summary["total"], summary["executed"], summary["failed"]) == (4, 3, 1)
-    again = requests.post(url(server, "/scoring/epistemic_entropy?run_sync=true"), json=body, timeout=300).json()
+    again = score(server, "epistemic_entropy", body)
     assert (again["executed"], again["failed"]) == (0, 0)  # nor is it tried again and again
     damaged.unlink()
     for _ in range(20):
@@ -230,15 +230,14 @@ def test_one_label_is_enough_to_train(client: MONAILabelClient, server: Server) 
 
 
 def test_scoring(client: MONAILabelClient, server: Server) -> None:
-    answer = requests.post(url(server, "/scoring/epistemic_entropy?run_sync=true"), json={"device": "cpu"}, timeout=300)
-    summary = answer.json()
+    summary = score(server, "epistemic_entropy", {"device": "cpu"})
     assert (summary["total"], summary["executed"] + summary["skipped"], summary["failed"]) == (2, 2, 0)
     datastore = json.loads((server.studies / "datastore_v2.json").read_text())
     scores = {image: datastore["objects"][image]["image"]["info"] for image in ("oblique", "picture")}
-    for score in STRATEGIES[:3]:
-        highest = max(scores, key=lambda image: scores[image][score])
-        assert client.next_sample(score, {})["id"] == highest
-    again = requests.post(url(server, "/scoring/epistemic_variance?run_sync=true"), json={}, timeout=300).json()
+    for name in STRATEGIES[:3]:
+        highest = max(scores, key=lambda image: scores[image][name])
+        assert client.next_sample(name, {})["id"] == highest
+    again = score(server, "epistemic_variance", {})
     assert (again["skipped"], again["executed"]) == (2, 0)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sqlite3
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -13,26 +12,28 @@ from typing import Any
 from monailabel.config import settings
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.app import MONAILabelApp
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.tasks.activelearning.epistemic import Epistemic
 from monailabel.tasks.activelearning.first import First
+from monailabel.utils.others.generic import remove_file
 
 import leaf_seg
 from leaf_seg.image_io import suffixes
 from leaf_seg.runtime.errors import InputError
 from lib import options
-from lib.background import check_before_background_tasks
+from lib.background import check_before_background_tasks, is_pending
 from lib.batch import BatchInference
 from lib.datastore import DurableDatastore
 from lib.guards import guard_endpoints
 from lib.hosts import parse_hosts, protect
 from lib.http_errors import bad_request, not_found
 from lib.json_values import check_object
-from lib.names import brief, check_client, check_tag
+from lib.names import brief, check_client
+from lib.predictions import content_of
 from lib.random_image import RandomImage
 from lib.scoring import SCORES, AgreementScoring, unscored
 from lib.segmentation import DIGEST, ConfidenceTask, SegmentationTask
@@ -161,24 +162,28 @@ class LeafSegApp(MONAILabelApp):
             raise not_found("image", image, sorted(store.list_images()))
         with bad_request():
             save = known and options.flag(request, "save_label", False)
-            tag = check_tag(request.get("label_tag", DefaultLabelTag.ORIGINAL.value))
+            tag = options.prediction_tag(request)
             # As a path: a file of this name in the working directory would be taken for it.
             source = store.get_image_uri(image) if known else image
             result = super().infer({**request, "image": source, "save_label": False}, store)
         digest = result["params"].pop(DIGEST)
-        if known and request["model"] == MODEL and isinstance(store, DurableDatastore):
+        if request["model"] == MODEL and isinstance(store, DurableDatastore):
             try:
-                store.predictions.add(str(image), digest)
-            except sqlite3.Error:
+                store.predictions.add(content_of(str(source)), digest)
+            except OSError:
                 logger.exception("This answer will not be recognised if it comes back as a label")
         if save:
             info = {"model": request["model"], "params": result["params"]}
-            result["label"] = store.save_label(image, result["file"], tag, info)
+            try:
+                result["label"] = store.save_label(image, result["file"], tag, info)
+            except Exception:
+                remove_file(result["file"])  # which nobody is told of
+                raise
         return result
 
     def _is_uploaded(self, image: Any) -> bool:
         """Whether it is the file of an upload or a session; the requests that name files are refused before."""
-        if not isinstance(image, str):
+        if not isinstance(image, str) or not Path(image).is_absolute():  # a name is no file of the current folder
             return False
         folder = Path(image).resolve().parent
         sessions = self.sessions()
@@ -228,7 +233,7 @@ class LeafSegApp(MONAILabelApp):
         """
         if method is None:
             served = self.versions.served()
-            if served is None or not unscored(self.datastore(), served):
+            if served is None or is_pending("scoring") or not unscored(self.datastore(), served):
                 return {}
             method = next(iter(self._scoring_methods))
         return super().async_scoring(method, params)

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from fastapi import HTTPException
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.batch_infer import BatchInferImageType, BatchInferTask
 
 from leaf_seg.runtime.errors import InputError
 from lib import options
-from lib.names import brief, check_tag
+from lib.names import brief
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class BatchInference(BatchInferTask):
         elif not isinstance(images, list) or not all(image in known for image in images):
             raise InputError(f"images is {brief(images)}; expected all, labeled, unlabeled, or a list of images.")
         return {
-            "label_tag": check_tag(request.get("label_tag", DefaultLabelTag.ORIGINAL.value)),
+            "label_tag": options.prediction_tag(request),
             "multi_gpu": options.flag(request, "multi_gpu", True) and torch.cuda.device_count() > 1,
             "save_label": options.flag(request, "save_label", True),
             "max_batch_size": options.whole_number(request, "max_batch_size", 0, 0, 1_000_000),
@@ -45,17 +45,18 @@ class BatchInference(BatchInferTask):
         }
 
     def __call__(self, request: dict[str, Any], datastore: Datastore, infer: Callable[..., Any]) -> dict[str, Any]:
-        """Segment the images that the request asks for, and save their labels.
+        """Segment the images that the request asks for, and save their labels, unless it asks not to.
 
         Returns:
             For each image what its segmentation returned, or {"error": message}.
         """
+        chosen = self.check(request, datastore)
 
         def infer_or_tell(item: dict[str, Any], store: Datastore) -> dict[str, Any]:
             try:
-                return infer(item, store)
+                return infer({**item, "save_label": chosen["save_label"]}, store)  # MONAI Label's has True in any case
             except HTTPException as error:
                 logger.error("%s: %s", item["image"], error.detail)
                 return {"error": error.detail}
 
-        return super().__call__({**request, **self.check(request, datastore)}, datastore, infer_or_tell)
+        return super().__call__({**request, **chosen}, datastore, infer_or_tell)

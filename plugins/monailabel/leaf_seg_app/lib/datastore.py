@@ -123,7 +123,10 @@ class DurableDatastore(LocalDatastore):
                 self._delete_label(folder, image_id)
             (self._folder / f"{image_id}{image.image.ext}").unlink(missing_ok=True)
             del datastore.objects[image_id]
-        self.predictions.forget(image_id)
+        try:
+            self.predictions.forget(image_id)
+        except OSError:
+            logger.exception("Answers for the image, which is deleted, are still known")
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Keep a label, in place of the former one of the tag, whatever format that has.
@@ -194,7 +197,8 @@ class DurableDatastore(LocalDatastore):
         return str(super().get_dataset_archive(limit_cases))
 
     def _meaning(self, image_id: str, label: Any, info: dict[str, Any], file: str) -> dict[str, Any]:
-        return label_meaning(image_id, label, info.get(NAMES), self._class_names, self.predictions, file)
+        answers = self.predictions.about(self.get_image_uri(image_id))
+        return label_meaning(image_id, label, info.get(NAMES), self._class_names, answers, file)
 
     def _label_folder(self, tag: str) -> Path:
         return Path(self._datastore.label_path(tag))

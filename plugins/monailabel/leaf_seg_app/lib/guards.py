@@ -2,8 +2,9 @@
 
 Each route of MONAI Label hands its request to a function of its module. Those that take a name, a file or JSON are
 wrapped here: what does not fit is answered with a message. What they do not check themselves would make paths of names,
-read any file, or end in status 500. These routes are not wrapped: ``/``, ``/docs``, ``/openapi.json``, ``/static``,
-``/info``, ``GET /datastore``, and the status of tasks, which take nothing.
+read any file, or end in status 500. These routes are not wrapped: those of whole slides, which :mod:`lib.hosts` closes,
+and ``/``, ``/docs``, ``/openapi.json``, ``/static``, ``/info``, ``GET /datastore``, and the status of tasks, which take
+nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from monailabel.endpoints import (
     scoring,
     session,
     train,
-    wsi_infer,
 )
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.utils.others.generic import remove_file
@@ -36,6 +36,7 @@ from starlette.background import BackgroundTask
 
 from leaf_seg.image_io import read_grid
 from leaf_seg.runtime.errors import InputError
+from lib.background import refuse_second
 from lib.http_errors import bad_request
 from lib.json_values import check_object, read_object
 from lib.names import (
@@ -49,10 +50,16 @@ from lib.names import (
     check_upload_name,
 )
 from lib.scoring import SCORED_BY, SCORES
+from lib.uploads import tidy_uploads
 
 Arguments = dict[str, Any]
 
-_SERVER_KEPT = ("ts", "name", "path", "strategy", SCORED_BY)  # of an image
+# Of an image. What is known of it is laid over the answer that names the next image to label, so that no key of that
+# answer, or that 3D Slicer looks for in it, may be there.
+_SERVER_KEPT = (
+    *("ts", "name", "path", "strategy", SCORED_BY),
+    *("id", "weight", "checksum", "session", "session_id", "PatientID"),
+)
 _MAX_LINES = 100_000
 _CHECKSUMS = ("SHA256", "SHA512", "MD5")
 
@@ -81,13 +88,8 @@ def guard_endpoints(app: MONAILabelApp, viewer: bool) -> None:
         (session, "create_session", _create_session),
         (activelearning, "sample", _sample),
         (train, "run", functools.partial(_options_of_each, app._trainers)),
-        (scoring, "run", functools.partial(_options_of_each, app._scoring_methods)),
+        (scoring, "run", functools.partial(_all_scoring, app._scoring_methods)),
         (logs, "get_logs", _logs),
-        (
-            wsi_infer,
-            "run_wsi_inference",
-            _closed("Whole slides are not offered; use POST /infer/MODEL."),
-        ),
     ]
     closed = _closed("Models are not handed out or replaced over HTTP; the server keeps them in its store.")
     before += [(model, name, closed) for name in ("model_info", "download_model", "update_model", "delete_model")]
@@ -100,6 +102,13 @@ def guard_endpoints(app: MONAILabelApp, viewer: bool) -> None:
         setattr(module, name, _checked(getattr(module, name), check))
     _after(session, "create_session", functools.partial(_check_session_image, app))
     _after(datastore, "download_dataset", _remove_archive)
+    for module, name, field in (
+        (datastore, "add_image", "file"),
+        (datastore, "save_label", "label"),
+        (infer, "run_inference", "file"),
+        (session, "create_session", "files"),
+    ):
+        tidy_uploads(app, module, name, field)
 
 
 def _checked(function: Callable[..., Any], check: Callable[[Arguments], None]) -> Callable[..., Any]:
@@ -248,6 +257,11 @@ def _options_of_each(tasks: Collection[str], arguments: Arguments) -> None:
     for name, options in (arguments["params"] or {}).items():
         if name in tasks:
             check_object(options, name)
+
+
+def _all_scoring(methods: Collection[str], arguments: Arguments) -> None:
+    _options_of_each(methods, arguments)
+    refuse_second("scoring")
 
 
 def _logs(arguments: Arguments) -> None:

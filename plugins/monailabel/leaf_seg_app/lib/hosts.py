@@ -24,6 +24,7 @@ _HOST = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]"
 _ALLOWED = re.compile(rf"\*|(\*\.)?({_HOST})")
 _HEADER = re.compile(rf"({_HOST})(:[0-9]{{1,5}})?")
 _ORIGIN = re.compile(rf"https?://({_HOST})(:[0-9]{{1,5}})?")
+_WHOLE_SLIDES = re.compile(r"/infer/wsi(_v2)?/")
 _MAX_BODY = 1024**2  # bytes of what is no upload
 
 
@@ -66,7 +67,7 @@ def protect(server: FastAPI, hosts: Sequence[str]) -> None:
 
 
 class RequestGuard:
-    """Refuses requests for other hosts and from their pages, odd paths, and long bodies that are no upload.
+    """Refuses requests for other hosts and from their pages, odd paths and closed ones, and long bodies.
 
     Args:
         app: what comes next.
@@ -96,6 +97,8 @@ class RequestGuard:
             await _message(403, "Pages of other sites may not show what is here.")(scope, receive, send)
         elif not scope["path"].isprintable():
             await _message(400, "The path holds control characters.")(scope, receive, send)
+        elif _WHOLE_SLIDES.match(scope["path"]):  # whose bodies would be parsed before the route's function is asked
+            await _message(403, "Whole slides are not offered; use POST /infer/MODEL.")(scope, receive, send)
         elif _is_upload(scope["method"], scope["path"], headers):
             await self.app(scope, receive, send)  # read piece by piece, to the disk
         else:
@@ -135,7 +138,7 @@ def _is_part_of_a_page(headers: Headers) -> bool:
 def _is_upload(method: str, path: str, headers: Headers) -> bool:
     """Whether the body may be long: other routes would read it to memory, whatever it says that it is."""
     is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
-    return is_form and method in ("PUT", "POST") and re.match(r"/(datastore|session|infer/(?!wsi/))", path) is not None
+    return is_form and method in ("PUT", "POST") and re.match(r"/(datastore|session|infer/)", path) is not None
 
 
 def _message(status: int, detail: Any) -> JSONResponse:

@@ -8,18 +8,20 @@ from difflib import get_close_matches
 from typing import Any
 
 import torch
+from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.utils.others.generic import name_to_device
 
 from leaf_seg.runtime.devices import select_device
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.values import parse_bool
-from lib.names import brief
+from lib.names import brief, check_tag
 
 logger = logging.getLogger(__name__)
 
-# What MONAI Label itself, 3D Slicer and the OHIF viewer send with a task's options, of use to it or not.
+# What MONAI Label itself, 3D Slicer and the OHIF viewer send with a task's options, of use to it or not. Not
+# "bundle_path": MONAI Label puts it on the PYTHONPATH of the task's process, so whoever sends it runs code.
 _ADDED = (
-    *("_id", "_image_id", "bundle_path", "client_id", "description", "device", "gpus", "image", "images", "label_info"),
+    *("_id", "_image_id", "client_id", "description", "device", "gpus", "image", "images", "label_info"),
     *("label_tag", "labels", "local_rank", "logging", "max_batch_size", "max_workers", "method", "model", "multi_gpu"),
     *("restore_label_idx", "result_compress", "result_dtype", "result_extension", "save_label", "session", "user"),
 )
@@ -103,6 +105,20 @@ def device(request: Mapping[str, Any]) -> str:
     if value and value.startswith("cuda"):
         return str(select_device(value))
     return str(select_device(str(name_to_device(value))))  # from the name of a GPU
+
+
+def prediction_tag(request: Mapping[str, Any]) -> str:
+    """The tag that a prediction is saved under.
+
+    Raises:
+        InputError: For what is no word, and for that of people's labels, which no prediction takes the place of.
+    """
+    tag = check_tag(_value(request, "label_tag", DefaultLabelTag.ORIGINAL.value))
+    if tag.lower() == DefaultLabelTag.FINAL.value:  # the same folder where file systems do not tell cases apart
+        raise InputError(
+            f"label_tag is {tag}, which is for the labels that people submit; expected another, as original."
+        )
+    return tag
 
 
 def _value(request: Mapping[str, Any], key: str, default: Any) -> Any:

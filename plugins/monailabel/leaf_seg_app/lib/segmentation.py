@@ -121,7 +121,9 @@ class SegmentationTask(InferTask):
         segmenter = self.versions.segmenter(chosen.version, chosen.device)
         result = segmenter(source, num_samples=chosen.hypotheses)
         label = _post_process(result, chosen)
-        file = write_result(self._answer(label, result), source, chosen.extension)
+        structures = _structures(label, result, source)
+        digest = label_digest(label)
+        file = write_result(self._answer(label, result), source, chosen.extension)  # the last that can fail
         seconds = round(time.monotonic() - started, 2)
         logger.info("%s segmented %s in %s s", chosen.version, source, seconds)
         return file, {
@@ -129,9 +131,9 @@ class SegmentationTask(InferTask):
             "version": chosen.version,
             "device": chosen.device,
             "hypotheses": chosen.hypotheses,
-            "structures": _structures(label, result, source),
+            "structures": structures,
             "latencies": {"total": seconds},
-            DIGEST: label_digest(label),
+            DIGEST: digest,
         }
 
     def _answer(self, label: np.ndarray, result: Segmentation) -> np.ndarray:
