@@ -34,7 +34,8 @@ def label_meaning(
     Raises:
         InputError: When the label holds other structures.
     """
-    names = names or [{"name": name, "idx": index} for index, name in enumerate(class_names) if index]
+    if names is None or names == []:
+        names = [{"name": name, "idx": index} for index, name in enumerate(class_names) if index]
     digest = label_digest(class_indices(label, names, class_names))
     return {NAMES: names, _PREDICTION: (image_id, digest) in answers, _CHECKSUM: _checksum(file)}
 
