@@ -19,11 +19,12 @@ from leaf_seg.image_io import read_image
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
 from leaf_seg.runtime.text import first_line
+from lib.former_labels import former_kept, settle
 from lib.found import found_objects
 from lib.http_errors import bad_request, not_found
 from lib.json_values import check_object
 from lib.label_files import read_label
-from lib.label_meaning import NAMES, RESERVED, label_meaning
+from lib.label_meaning import NAMES, RESERVED, checksum_of, label_meaning
 from lib.leftovers import move_left_over_labels
 from lib.names import (
     IMAGE_SUFFIXES,
@@ -78,7 +79,10 @@ class DurableDatastore(LocalDatastore):
         check_different_names(self._folder, IMAGE_SUFFIXES)
         with self._lock:
             file = self._folder / "datastore_v2.json"
-            move_left_over_labels(self._folder, _read(file).objects if file.exists() else {})
+            objects = _read(file).objects if file.exists() else {}
+            for folder in self._tag_folders():
+                settle(folder, objects)
+            move_left_over_labels(self._folder, objects)
         super().__init__(datastore_path, **arguments)
         remove_broken_off_uploads(self._folder)
         if self._auto_reload:
@@ -140,15 +144,20 @@ class DurableDatastore(LocalDatastore):
             _, suffix = check_upload_name(label_filename, LABEL_SUFFIXES)
             label = read_label(label_filename, image)
             info = {key: value for key, value in (label_info or {}).items() if key not in RESERVED}
+            info |= checksum_of(label_filename)
             if label_tag == FINAL:
                 info |= self._meaning(image_id, label, info, label_filename)
         name = f"{image_id}{suffix}"
+        folder = self._label_folder(label_tag)
         with self._lock:  # until the label of another format is gone, too
-            with self._changing() as datastore, bad_request():
+            self._load()
+            if folder in self._tag_folders():
+                settle(folder, self._datastore.objects)  # a child of the server may have been killed
+            with bad_request(), former_kept(folder / name, self._folder), self._changing() as datastore:
                 labels = self._object(datastore, image_id).labels
-                put(label_filename, self._label_folder(label_tag) / name, self._folder)
+                put(label_filename, folder / name, self._folder)
                 labels[label_tag] = DataModel(info={**info, "ts": int(time.time()), "name": name}, ext=suffix)
-            self._delete_label(self._label_folder(label_tag), image_id, but=name)
+            self._delete_label(folder, image_id, but=name)
         return image_id
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
@@ -200,15 +209,16 @@ class DurableDatastore(LocalDatastore):
         return Path(self._datastore.label_path(tag))
 
     def _tag_folders(self) -> list[Path]:
+        """Without links that lead out of the studies."""
         root = self._folder.resolve()
-        folders = sorted(path for path in self._label_folder("").iterdir() if path.is_dir())
-        return [path for path in folders if path.resolve().is_relative_to(root)]
+        return sorted(path for path in self._folder.glob("labels/*/") if path.resolve().is_relative_to(root))
 
     def _delete_label(self, folder: Path, image_id: str, but: str = "") -> None:
-        for suffix in LABEL_SUFFIXES:
-            file = folder / f"{image_id}{suffix}"
-            if file.name != but:
-                file.unlink(missing_ok=True)
+        """In whatever formats it is there; by hand may come suffixes in capital letters, too."""
+        for file in list(folder.iterdir()):
+            stem, suffix = split_suffix(file.name, LABEL_SUFFIXES)
+            if stem == image_id and suffix and file.name != but:
+                file.unlink()
 
     def _object(self, datastore: LocalDatastoreModel, image_id: str) -> ImageLabelModel:
         """An image of a datastore that is being changed: a copy, since others may read the former state."""
@@ -228,10 +238,15 @@ class DurableDatastore(LocalDatastore):
         """Change what is on disk now, alone; nothing is changed where the block fails."""
         with self._lock:
             self._load()
-            changed = self._datastore.model_copy(update={"objects": dict(self._datastore.objects)})
+            former = self._datastore
+            changed = former.model_copy(update={"objects": dict(former.objects)})
             yield changed
             self._datastore = changed
-            self._update_datastore_file()
+            try:
+                self._update_datastore_file()
+            except BaseException:
+                self._datastore = former
+                raise
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
         try:

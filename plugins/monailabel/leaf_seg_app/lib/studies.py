@@ -59,6 +59,16 @@ def check_different_names(folder: Path, suffixes: Sequence[str]) -> None:
             )
 
 
+def check_inside(folder: Path, studies: Path) -> None:
+    """See that a folder lies in the studies.
+
+    Raises:
+        InputError: When it is a link that leads out of them.
+    """
+    if not folder.resolve().is_relative_to(studies.resolve()):
+        raise InputError(f"{folder} leads out of the studies; nothing is written there.")
+
+
 def put(source: str, target: Path, studies: Path) -> None:
     """Copy a file into the studies, in place of a former one; it is there as a whole or not at all.
 
@@ -68,8 +78,7 @@ def put(source: str, target: Path, studies: Path) -> None:
         InputError: When the target's folder is a link that leads out of the studies.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.parent.resolve().is_relative_to(studies.resolve()):
-        raise InputError(f"{target.parent} leads out of the studies; nothing is written there.")
+    check_inside(target.parent, studies)
     temporary = target.parent / f"{_UPLOAD_PREFIX}{os.getpid()}_{time.monotonic_ns()}"
     try:
         shutil.copy(source, temporary)
