@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -13,9 +14,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from leaf_seg.runtime.errors import InputError
 from lib.datastore import FINAL, DurableDatastore
 from lib.label_meaning import why_unsure
+from lib.scoring import AgreementScoring
+from lib.training import TrainingTask
+from lib.training_data import labelled_cases, write_dataset
+from lib.versions import ModelVersions
+from plugins.monailabel.tests.conftest import ROOT
 
+BUNDLE = ROOT / "bundles" / "leaf_seg"
+MODEL = BUNDLE / "models"
 CLASSES = ("background", "head", "tail")
 NAMES = [{"name": "head", "idx": 1}, {"name": "tail", "idx": 2}]
 TURNED = [{"name": "tail", "idx": 1}, {"name": "head", "idx": 2}]
@@ -134,3 +143,64 @@ def test_labels_that_came_by_hand_go_whatever_their_suffix(studies: Path, tmp_pa
     shutil.copy(label(tmp_path, 1), by_hand)
     store.remove_image("im05")
     assert files(studies) == []
+
+
+class Deleting(DurableDatastore):
+    """Another process deletes the first image as soon as it is asked for."""
+
+    def get_image_uri(self, image_id: str) -> str:
+        uri = super().get_image_uri(image_id)
+        other = opened(self._folder)
+        if image_id == "im05" and uri and Path(uri).exists():
+            other.remove_image("im05")
+        return uri
+
+
+def test_scoring_goes_on_after_an_image_that_was_deleted(studies: Path, tmp_path: Path) -> None:
+    shutil.copy(studies / "im05.nii.gz", studies / "im06.nii.gz")
+    store = opened(studies, Deleting)
+    versions = ModelVersions(tmp_path / "store", MODEL)
+    result = AgreementScoring(versions, "test", hypotheses=2)({"device": "cpu"}, store)
+    assert (result["total"], result["executed"], result["failed"]) == (1, 1, 1)
+    assert store.get_image_info("im06")["scored_by"] == "initial"
+
+
+def test_a_training_is_on_the_images_and_labels_of_its_beginning(studies: Path, tmp_path: Path) -> None:
+    save(studies, DurableDatastore, label(tmp_path, 1), NAMES)
+    before = (studies / "im05.nii.gz").read_bytes()
+    store = opened(studies)
+    splits = json.loads(write_dataset(store, CLASSES, 0.2, tmp_path / "data").datalist.read_text())
+    other = tmp_path / "im05.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.int16), np.eye(4)), other)
+    store.add_image("im05", str(other), {})
+    store.save_label("im05", label(tmp_path, 2), FINAL, {"label_info": NAMES})
+    for case in (*splits["training"], *splits["validation"]):
+        assert Path(case["image"]).read_bytes() == before
+    store.remove_image("im05")
+    for case in (*splits["training"], *splits["validation"]):
+        assert Path(case["image"]).read_bytes() == before
+        assert np.asarray(nib.load(case["label"]).dataobj).max() == 1
+
+
+def test_a_link_to_an_image_has_a_label_of_its_own(studies: Path, tmp_path: Path) -> None:
+    (studies / "alias.nii.gz").symlink_to("im05.nii.gz")
+    store = opened(studies)
+    store.save_label("alias", label(tmp_path, 2), FINAL, {"label_info": NAMES})
+    dataset = write_dataset(store, CLASSES, 0, tmp_path / "alone")
+    (case,) = json.loads(dataset.datalist.read_text())["training"]
+    assert Path(case["image"]).name == "alias.nii.gz"
+    assert np.asarray(nib.load(case["label"]).dataobj).max() == 2
+    shutil.copy(label(tmp_path, 1), studies / "labels" / FINAL / "im05.nii.gz")
+    store.refresh()
+    cases, left_out = labelled_cases(store)
+    assert [case.name for case in cases] == ["alias"]
+    assert list(left_out) == ["im05"]
+
+
+def test_a_training_that_fails_says_the_reason(studies: Path, tmp_path: Path) -> None:
+    save(studies, DurableDatastore, label(tmp_path, 1), NAMES)
+    image = studies / "im05.nii.gz"
+    nib.save(nib.Nifti1Image(np.full((4, 4, 4), np.nan, np.float32), np.eye(4)), image)
+    task = TrainingTask(ModelVersions(tmp_path / "store", MODEL, CLASSES[1:]), BUNDLE)
+    with pytest.raises(InputError, match="im05.nii.gz: 64 of 64 values are NaN"):
+        task({"max_epochs": 1, "tracking": "None", "device": "cpu", "start_from": "scratch"}, opened(studies))

@@ -202,6 +202,13 @@ class DurableDatastore(LocalDatastore):
             raise not_found("image with a final label", "", [])
         return str(super().get_dataset_archive(limit_cases))
 
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """What is on disk now, which nobody changes meanwhile."""
+        with self._lock:
+            self._load()
+            yield
+
     def _meaning(self, image_id: str, label: Any, info: dict[str, Any], file: str) -> dict[str, Any]:
         return label_meaning(image_id, label, info.get(NAMES), self._class_names, self.predictions, file)
 
