@@ -202,5 +202,5 @@ def test_a_training_that_fails_says_the_reason(studies: Path, tmp_path: Path) ->
     image = studies / "im05.nii.gz"
     nib.save(nib.Nifti1Image(np.full((4, 4, 4), np.nan, np.float32), np.eye(4)), image)
     task = TrainingTask(ModelVersions(tmp_path / "store", MODEL, CLASSES[1:]), BUNDLE)
-    with pytest.raises(InputError, match="im05.nii.gz: 64 of 64 values are NaN"):
+    with pytest.raises(InputError, match=r"im05\.nii\.gz: 64 of 64 values are NaN"):
         task({"max_epochs": 1, "tracking": "None", "device": "cpu", "start_from": "scratch"}, opened(studies))

@@ -122,7 +122,7 @@ def test_structures_that_may_be_either() -> None:
 )
 def test_no_value_gets_the_name_of_another(values: list[int], indices: dict[str, int]) -> None:
     label_info = [{"name": name, "idx": index} for name, index in indices.items()]
-    with pytest.raises(InputError, match="without a name|which is the background"):
+    with pytest.raises(InputError, match=r"without a name|which is the background"):
         class_indices(np.array(values), label_info, NAMES)
 
 

@@ -1,7 +1,7 @@
 """A label's former file, kept until what is known of the new one is written, too.
 
-Both are written one after the other. Whoever is killed between them leaves a new file beside what is known of the former
-one, whose names and checksum do not fit it: the label would be lost, though its submission had been answered.
+Both are written one after the other. Whoever is killed between them leaves a new file beside what is known of the
+former one, whose names and checksum do not fit it: the former label would be lost, though it had been acknowledged.
 """
 
 from __future__ import annotations

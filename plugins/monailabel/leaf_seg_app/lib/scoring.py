@@ -68,8 +68,8 @@ class AgreementScoring(ScoringMethod):
         """Score.
 
         Returns:
-            Numbers of images without a label, scored before, scored now and left out (unreadable, deleted or uploaded again meanwhile), and
-            the seconds.
+            Numbers of images without a label, scored before, scored now and left out (unreadable, deleted or uploaded
+            again meanwhile), and the seconds.
         """
         started = time.monotonic()
         max_samples, hypotheses, device = self.check(request)

@@ -142,7 +142,7 @@ def _kept(case: LabelledCase, folder: Path) -> LabelledCase:
 
 
 def _keep(file: str, target: Path) -> None:
-    """By a second name where the file system has that: new uploads take the place of files, and do not write to them."""
+    """By a second name where the file system has that: uploads take the place of files, and do not write to them."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(file, target)
