@@ -9,10 +9,12 @@ import shutil
 import signal
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import nibabel as nib
 import numpy as np
 import pytest
+from fastapi import HTTPException
 
 from leaf_seg.runtime.errors import InputError
 from lib.datastore import FINAL, DurableDatastore
@@ -50,6 +52,11 @@ def label(folder: Path, value: int, name: str = "label.nii.gz") -> str:
     return str(file)
 
 
+def greatest(file: str) -> int:
+    image: Any = nib.load(file)
+    return int(np.asarray(image.dataobj).max())
+
+
 @pytest.fixture
 def studies(tmp_path: Path) -> Path:
     folder = tmp_path / "studies"
@@ -80,7 +87,7 @@ def files(studies: Path) -> list[str]:
 def check_former(store: DurableDatastore) -> None:
     uri = store.get_label_uri("im05", FINAL)
     info = store.get_label_info("im05", FINAL)
-    assert np.asarray(nib.load(uri).dataobj).max() == 1
+    assert greatest(uri) == 1
     assert info["label_info"] == NAMES
     assert why_unsure(info, uri) is None
 
@@ -179,7 +186,7 @@ def test_a_training_is_on_the_images_and_labels_of_its_beginning(studies: Path, 
     store.remove_image("im05")
     for case in (*splits["training"], *splits["validation"]):
         assert Path(case["image"]).read_bytes() == before
-        assert np.asarray(nib.load(case["label"]).dataobj).max() == 1
+        assert greatest(case["label"]) == 1
 
 
 def test_a_link_to_an_image_has_a_label_of_its_own(studies: Path, tmp_path: Path) -> None:
@@ -189,12 +196,20 @@ def test_a_link_to_an_image_has_a_label_of_its_own(studies: Path, tmp_path: Path
     dataset = write_dataset(store, CLASSES, 0, tmp_path / "alone")
     (case,) = json.loads(dataset.datalist.read_text())["training"]
     assert Path(case["image"]).name == "alias.nii.gz"
-    assert np.asarray(nib.load(case["label"]).dataobj).max() == 2
+    assert greatest(case["label"]) == 2
     shutil.copy(label(tmp_path, 1), studies / "labels" / FINAL / "im05.nii.gz")
     store.refresh()
     cases, left_out = labelled_cases(store)
     assert [case.name for case in cases] == ["alias"]
     assert list(left_out) == ["im05"]
+    archive = store.get_dataset_archive(None)
+    with ZipFile(archive) as opened_archive:
+        names = opened_archive.namelist()
+    os.unlink(archive)
+    both = ("alias.nii.gz", "im05.nii.gz")
+    assert sorted(names) == sorted(
+        ["metadata.json", *(f"{kind}/{name}" for kind in ("image", "label") for name in both)]
+    )
 
 
 def test_a_training_that_fails_says_the_reason(studies: Path, tmp_path: Path) -> None:
@@ -204,3 +219,23 @@ def test_a_training_that_fails_says_the_reason(studies: Path, tmp_path: Path) ->
     task = TrainingTask(ModelVersions(tmp_path / "store", MODEL, CLASSES[1:]), BUNDLE)
     with pytest.raises(InputError, match=r"im05\.nii\.gz: 64 of 64 values are NaN"):
         task({"max_epochs": 1, "tracking": "None", "device": "cpu", "start_from": "scratch"}, opened(studies))
+
+
+def test_folders_that_are_called_as_files(studies: Path, tmp_path: Path) -> None:
+    (studies / "folder.nii.gz").mkdir()
+    opened(studies)
+    (studies / "labels" / FINAL / "im05.nii.gz").mkdir()
+    store = opened(studies)
+    assert store.list_images() == ["im05"]
+    assert store.status()["completed"] == 0
+    with pytest.raises(HTTPException) as refused:
+        store.add_image("folder", str(studies / "im05.nii.gz"), {})
+    assert (refused.value.status_code, "is a folder" in refused.value.detail) == (400, True)
+    with pytest.raises(HTTPException) as refused:
+        store.save_label("im05", label(tmp_path, 1), FINAL, {})
+    assert (refused.value.status_code, "is a folder" in refused.value.detail) == (400, True)
+    with pytest.raises(HTTPException) as refused:
+        store.remove_image("folder")
+    assert refused.value.status_code == 404
+    store.remove_image("im05")
+    assert store.list_images() == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -13,12 +12,10 @@ from typing import Any
 from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.datastore import DefaultLabelTag
-from pydantic import ValidationError
 
 from leaf_seg.image_io import read_image
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.files import replacing
-from leaf_seg.runtime.text import first_line
+from lib.datastore_file import read_known, write_known
 from lib.former_labels import former_kept, settle
 from lib.found import found_objects
 from lib.http_errors import bad_request, not_found
@@ -79,7 +76,7 @@ class DurableDatastore(LocalDatastore):
         check_different_names(self._folder, IMAGE_SUFFIXES)
         with self._lock:
             file = self._folder / "datastore_v2.json"
-            objects = _read(file).objects if file.exists() else {}
+            objects = read_known(file).objects if file.exists() else {}
             for folder in self._tag_folders():
                 settle(folder, objects)
             move_left_over_labels(self._folder, objects)
@@ -192,6 +189,18 @@ class DurableDatastore(LocalDatastore):
                 changed |= self._meaning(label_id, values, changed, file)
             label.info = check_object({**label.info, **changed}, "What is known of the label")
 
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """Files of each image with a final label and of that; a link to another image goes by its own name."""
+        root = Path() if not full_path else self._folder.absolute()
+        return [
+            {
+                "image": str(root / f"{name}{image.image.ext}"),
+                "label": str(root / "labels" / FINAL / f"{name}{label.ext}"),
+            }
+            for name, image in self._datastore.objects.items()
+            if (label := image.labels.get(FINAL))
+        ]
+
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """All images with labels as a ZIP archive, a temporary file.
 
@@ -224,7 +233,7 @@ class DurableDatastore(LocalDatastore):
         """In whatever formats it is there; by hand may come suffixes in capital letters, too."""
         for file in list(folder.iterdir()):
             stem, suffix = split_suffix(file.name, LABEL_SUFFIXES)
-            if stem == image_id and suffix and file.name != but:
+            if stem == image_id and suffix and file.name != but and not file.is_dir():
                 file.unlink()
 
     def _object(self, datastore: LocalDatastoreModel, image_id: str) -> ImageLabelModel:
@@ -268,16 +277,14 @@ class DurableDatastore(LocalDatastore):
         with self._lock:
             file = Path(self._datastore_config_path)
             if file.exists() and file.stat().st_mtime != self._config_ts:
-                datastore = _read(file)
+                datastore = read_known(file)
                 datastore.base_path = self._datastore_path
                 self._datastore, self._config_ts = datastore, file.stat().st_mtime
 
     def _update_datastore_file(self, lock: bool = True) -> None:
         with self._lock:
             file = Path(self._datastore_config_path)
-            with replacing(file) as temporary:
-                text = json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str)
-                temporary.write_text(text)
+            write_known(self._datastore, file)
             self._config_ts = file.stat().st_mtime
 
     def _reconcile_datastore(self) -> None:
@@ -299,10 +306,3 @@ class DurableDatastore(LocalDatastore):
             self._init_from_datastore_file()
         else:
             self.refresh()
-
-
-def _read(file: Path) -> LocalDatastoreModel:
-    try:
-        return LocalDatastoreModel.model_validate_json(file.read_text())
-    except (OSError, ValueError, ValidationError) as error:
-        raise InputError(f"{file} cannot be read ({first_line(error)}); restore it, or remove it.") from error

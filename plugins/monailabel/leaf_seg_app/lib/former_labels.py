@@ -16,7 +16,7 @@ from monailabel.datastore.local import ImageLabelModel
 
 from lib.label_meaning import is_of
 from lib.names import LABEL_SUFFIXES, split_suffix
-from lib.studies import check_inside, put
+from lib.studies import check_target, put
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +32,10 @@ def former_kept(label: Path, studies: Path) -> Iterator[None]:
         studies: folder of the images, which the label lies in.
 
     Raises:
-        InputError: When the label's folder is a link that leads out of the studies.
+        InputError: When the label's folder is a link that leads out of the studies, and when it is a folder itself.
     """
     former = label.with_name(f".{label.name}{_SUFFIX}")
-    check_inside(label.parent, studies)
+    check_target(label, studies)
     if label.exists():
         put(str(label), former, studies)
     else:
