@@ -17,7 +17,7 @@ from leaf_seg.image_io import read_image
 from leaf_seg.runtime.errors import InputError
 from lib.datastore_file import read_known, write_known
 from lib.former_labels import former_kept, settle
-from lib.found import found_objects
+from lib.found import delete_label, found_objects, image_label_pairs
 from lib.http_errors import bad_request, not_found
 from lib.json_values import check_object
 from lib.label_files import read_label
@@ -121,7 +121,7 @@ class DurableDatastore(LocalDatastore):
         with self._changing() as datastore:
             image = self._object(datastore, image_id)
             for folder in self._tag_folders():
-                self._delete_label(folder, image_id)
+                delete_label(folder, image_id)
             (self._folder / f"{image_id}{image.image.ext}").unlink(missing_ok=True)
             del datastore.objects[image_id]
         self.predictions.forget(image_id)
@@ -154,7 +154,7 @@ class DurableDatastore(LocalDatastore):
                 labels = self._object(datastore, image_id).labels
                 put(label_filename, folder / name, self._folder)
                 labels[label_tag] = DataModel(info={**info, "ts": int(time.time()), "name": name}, ext=suffix)
-            self._delete_label(folder, image_id, but=name)
+            delete_label(folder, image_id, but=name)
         return image_id
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
@@ -165,7 +165,7 @@ class DurableDatastore(LocalDatastore):
         """
         with self._changing() as datastore:
             self._label(datastore, label_id, label_tag)
-            self._delete_label(self._label_folder(label_tag), label_id)
+            delete_label(self._label_folder(label_tag), label_id)
             del datastore.objects[label_id].labels[label_tag]
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
@@ -191,15 +191,7 @@ class DurableDatastore(LocalDatastore):
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         """Files of each image with a final label and of that; a link to another image goes by its own name."""
-        root = Path() if not full_path else self._folder.absolute()
-        return [
-            {
-                "image": str(root / f"{name}{image.image.ext}"),
-                "label": str(root / "labels" / FINAL / f"{name}{label.ext}"),
-            }
-            for name, image in self._datastore.objects.items()
-            if (label := image.labels.get(FINAL))
-        ]
+        return image_label_pairs(self._datastore.objects, self._folder.absolute() if full_path else Path(), FINAL)
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """All images with labels as a ZIP archive, a temporary file.
@@ -228,13 +220,6 @@ class DurableDatastore(LocalDatastore):
         """Without links that lead out of the studies."""
         root = self._folder.resolve()
         return sorted(path for path in self._folder.glob("labels/*/") if path.resolve().is_relative_to(root))
-
-    def _delete_label(self, folder: Path, image_id: str, but: str = "") -> None:
-        """In whatever formats it is there; by hand may come suffixes in capital letters, too."""
-        for file in list(folder.iterdir()):
-            stem, suffix = split_suffix(file.name, LABEL_SUFFIXES)
-            if stem == image_id and suffix and file.name != but and not file.is_dir():
-                file.unlink()
 
     def _object(self, datastore: LocalDatastoreModel, image_id: str) -> ImageLabelModel:
         """An image of a datastore that is being changed: a copy, since others may read the former state."""
