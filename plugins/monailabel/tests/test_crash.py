@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -87,6 +88,10 @@ def test_killed_while_labels_are_submitted(
     answered = 0
     for attempt in range(3):
         server = start(studies)
+        if attempt:  # what is known is of this file, so that it can be trained on
+            known = json.loads((studies / "datastore_v2.json").read_text())["objects"][FIRST]["labels"]["final"]
+            kept = (studies / "labels" / "final" / f"{FIRST}.nii.gz").read_bytes()
+            assert known["info"]["sha256"] == hashlib.sha256(kept).hexdigest()
         assert server.client.info()["datastore"]["completed"] == min(attempt, 1)
         stop = threading.Event()
 

@@ -13,6 +13,8 @@ from PIL import Image
 from leaf_seg.image_io import write_image
 from leaf_seg.runtime.errors import InputError
 from lib.label_files import class_indices, read_label, write_result
+from lib.label_meaning import label_meaning
+from lib.predictions import Predictions
 from plugins.monailabel.tests.conftest import OBLIQUE
 
 NAMES = ("background", "head", "tail")
@@ -107,10 +109,46 @@ def test_structures_that_may_be_either() -> None:
         class_indices(np.array([0, 2]), shifted, NAMES)
 
 
-@pytest.mark.parametrize("label_info", ["x", [{"idx": 1}], [{"name": "head"}], [1]])
+@pytest.mark.parametrize(
+    ("values", "indices"),
+    [
+        ([1, 2], {"background": 0, "head": 1}),  # by position, 1 would be erased and 2 the head
+        ([1, 2, 3], {"background": 0, "head": 1, "tail": 2}),  # by position, all would be shifted
+        ([1, 4], {"head": 1, "tail": 3}),
+        ([1, 2], {"tail": 3, "head": 1}),  # no order of Slicer's
+        ([1, 2], {"head": 0, "tail": 1}),
+        ([1], {"head": 0, "tail": 1}),  # 0 is the background
+    ],
+)
+def test_no_value_gets_the_name_of_another(values: list[int], indices: dict[str, int]) -> None:
+    label_info = [{"name": name, "idx": index} for name, index in indices.items()]
+    with pytest.raises(InputError, match=r"without a name|which is the background"):
+        class_indices(np.array(values), label_info, NAMES)
+
+
+def test_a_segment_that_slicer_left_out_in_the_middle() -> None:
+    names = ("background", "a", "b", "c")
+    label_info = [{"name": "a", "idx": 1}, {"name": "b", "idx": 3}, {"name": "c", "idx": 4}]
+    assert class_indices(np.array([1, 2, 3]), label_info, names).tolist() == [1, 2, 3]  # 2 has no name by idx
+    assert class_indices(np.array([1, 3, 4]), label_info, names).tolist() == [1, 2, 3]  # 4 has none by position
+    assert class_indices(np.array([0, 1]), label_info, names).tolist() == [0, 1]  # the same in both readings
+    with pytest.raises(InputError, match="not clear which structure is meant"):
+        class_indices(np.array([1, 3]), label_info, names)
+
+
+@pytest.mark.parametrize(
+    "label_info",
+    [
+        *["x", "", 0, False, {}, {"head": 1}, [{"idx": 1}], [{"name": "head"}], [1]],
+        *[[{"name": "head", "idx": index}] for index in (1.9, 1.0, "1", True, -1, None)],
+        *[[{"name": name, "idx": 1}] for name in ("", 1, None, ["head"])],
+    ],
+)
 def test_label_info_of_another_form(label_info: Any) -> None:
     with pytest.raises(InputError, match="expected a list of"):
         class_indices(np.array([0, 1]), label_info, NAMES)
+    with pytest.raises(InputError, match="expected a list of"):
+        label_meaning("image", np.array([0, 1]), label_info, NAMES, Predictions(Path("none.db")), __file__)
 
 
 def test_structures_without_a_class() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -13,17 +12,16 @@ from typing import Any
 from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.datastore import DefaultLabelTag
-from pydantic import ValidationError
 
 from leaf_seg.image_io import read_image
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.files import replacing
-from leaf_seg.runtime.text import first_line
-from lib.found import found_objects
+from lib.datastore_file import read_known, write_known
+from lib.former_labels import former_kept, settle
+from lib.found import delete_label, found_objects, image_label_pairs
 from lib.http_errors import bad_request, not_found
 from lib.json_values import check_object
 from lib.label_files import read_label
-from lib.label_meaning import NAMES, RESERVED, label_meaning
+from lib.label_meaning import NAMES, RESERVED, checksum_of, label_meaning
 from lib.leftovers import move_left_over_labels
 from lib.names import (
     IMAGE_SUFFIXES,
@@ -78,7 +76,10 @@ class DurableDatastore(LocalDatastore):
         check_different_names(self._folder, IMAGE_SUFFIXES)
         with self._lock:
             file = self._folder / "datastore_v2.json"
-            move_left_over_labels(self._folder, _read(file).objects if file.exists() else {})
+            objects = read_known(file).objects if file.exists() else {}
+            for folder in self._tag_folders():
+                settle(folder, objects)
+            move_left_over_labels(self._folder, objects)
         super().__init__(datastore_path, **arguments)
         remove_broken_off_uploads(self._folder)
         if self._auto_reload:
@@ -120,7 +121,7 @@ class DurableDatastore(LocalDatastore):
         with self._changing() as datastore:
             image = self._object(datastore, image_id)
             for folder in self._tag_folders():
-                self._delete_label(folder, image_id)
+                delete_label(folder, image_id)
             (self._folder / f"{image_id}{image.image.ext}").unlink(missing_ok=True)
             del datastore.objects[image_id]
         try:
@@ -143,15 +144,20 @@ class DurableDatastore(LocalDatastore):
             _, suffix = check_upload_name(label_filename, LABEL_SUFFIXES)
             label = read_label(label_filename, image)
             info = {key: value for key, value in (label_info or {}).items() if key not in RESERVED}
+            info |= checksum_of(label_filename)
             if label_tag == FINAL:
                 info |= self._meaning(image_id, label, info, label_filename)
         name = f"{image_id}{suffix}"
+        folder = self._label_folder(label_tag)
         with self._lock:  # until the label of another format is gone, too
-            with self._changing() as datastore, bad_request():
+            self._load()
+            if folder in self._tag_folders():
+                settle(folder, self._datastore.objects)  # a child of the server may have been killed
+            with bad_request(), former_kept(folder / name, self._folder), self._changing() as datastore:
                 labels = self._object(datastore, image_id).labels
-                put(label_filename, self._label_folder(label_tag) / name, self._folder)
+                put(label_filename, folder / name, self._folder)
                 labels[label_tag] = DataModel(info={**info, "ts": int(time.time()), "name": name}, ext=suffix)
-            self._delete_label(self._label_folder(label_tag), image_id, but=name)
+            delete_label(folder, image_id, but=name)
         return image_id
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
@@ -162,7 +168,7 @@ class DurableDatastore(LocalDatastore):
         """
         with self._changing() as datastore:
             self._label(datastore, label_id, label_tag)
-            self._delete_label(self._label_folder(label_tag), label_id)
+            delete_label(self._label_folder(label_tag), label_id)
             del datastore.objects[label_id].labels[label_tag]
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
@@ -186,6 +192,10 @@ class DurableDatastore(LocalDatastore):
                 changed |= self._meaning(label_id, values, changed, file)
             label.info = check_object({**label.info, **changed}, "What is known of the label")
 
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """Files of each image with a final label and of that; a link to another image goes by its own name."""
+        return image_label_pairs(self._datastore.objects, self._folder.absolute() if full_path else Path(), FINAL)
+
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """All images with labels as a ZIP archive, a temporary file.
 
@@ -196,6 +206,13 @@ class DurableDatastore(LocalDatastore):
             raise not_found("image with a final label", "", [])
         return str(super().get_dataset_archive(limit_cases))
 
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """What is on disk now, which nobody changes meanwhile."""
+        with self._lock:
+            self._load()
+            yield
+
     def _meaning(self, image_id: str, label: Any, info: dict[str, Any], file: str) -> dict[str, Any]:
         answers = self.predictions.about(self.get_image_uri(image_id))
         return label_meaning(image_id, label, info.get(NAMES), self._class_names, answers, file)
@@ -204,15 +221,9 @@ class DurableDatastore(LocalDatastore):
         return Path(self._datastore.label_path(tag))
 
     def _tag_folders(self) -> list[Path]:
+        """Without links that lead out of the studies."""
         root = self._folder.resolve()
-        folders = sorted(path for path in self._label_folder("").iterdir() if path.is_dir())
-        return [path for path in folders if path.resolve().is_relative_to(root)]
-
-    def _delete_label(self, folder: Path, image_id: str, but: str = "") -> None:
-        for suffix in LABEL_SUFFIXES:
-            file = folder / f"{image_id}{suffix}"
-            if file.name != but:
-                file.unlink(missing_ok=True)
+        return sorted(path for path in self._folder.glob("labels/*/") if path.resolve().is_relative_to(root))
 
     def _object(self, datastore: LocalDatastoreModel, image_id: str) -> ImageLabelModel:
         """An image of a datastore that is being changed: a copy, since others may read the former state."""
@@ -232,10 +243,15 @@ class DurableDatastore(LocalDatastore):
         """Change what is on disk now, alone; nothing is changed where the block fails."""
         with self._lock:
             self._load()
-            changed = self._datastore.model_copy(update={"objects": dict(self._datastore.objects)})
+            former = self._datastore
+            changed = former.model_copy(update={"objects": dict(former.objects)})
             yield changed
             self._datastore = changed
-            self._update_datastore_file()
+            try:
+                self._update_datastore_file()
+            except BaseException:
+                self._datastore = former
+                raise
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
         try:
@@ -250,16 +266,14 @@ class DurableDatastore(LocalDatastore):
         with self._lock:
             file = Path(self._datastore_config_path)
             if file.exists() and file.stat().st_mtime != self._config_ts:
-                datastore = _read(file)
+                datastore = read_known(file)
                 datastore.base_path = self._datastore_path
                 self._datastore, self._config_ts = datastore, file.stat().st_mtime
 
     def _update_datastore_file(self, lock: bool = True) -> None:
         with self._lock:
             file = Path(self._datastore_config_path)
-            with replacing(file) as temporary:
-                text = json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str)
-                temporary.write_text(text)
+            write_known(self._datastore, file)
             self._config_ts = file.stat().st_mtime
 
     def _reconcile_datastore(self) -> None:
@@ -281,10 +295,3 @@ class DurableDatastore(LocalDatastore):
             self._init_from_datastore_file()
         else:
             self.refresh()
-
-
-def _read(file: Path) -> LocalDatastoreModel:
-    try:
-        return LocalDatastoreModel.model_validate_json(file.read_text())
-    except (OSError, ValueError, ValidationError) as error:
-        raise InputError(f"{file} cannot be read ({first_line(error)}); restore it, or remove it.") from error

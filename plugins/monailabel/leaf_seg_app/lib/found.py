@@ -1,14 +1,15 @@
-"""What files say of images and labels, beside what is known of them."""
+"""The files of images and labels, beside what is known of them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from monailabel.datastore.local import DataModel, ImageLabelModel
 
-from lib.names import IMAGE_SUFFIXES, LABEL_SUFFIXES
+from lib.names import IMAGE_SUFFIXES, LABEL_SUFFIXES, split_suffix
 from lib.studies import files_by_name
 
 
@@ -37,6 +38,32 @@ def found_objects(
                 else:
                     objects[name].labels.setdefault(folder.name, _new(name, suffix))
     return objects
+
+
+def image_label_pairs(objects: Mapping[str, ImageLabelModel], studies: Path, tag: str) -> list[dict[str, Any]]:
+    """Files of each image that has a label of the tag, and of that label, {"image", "label"}."""
+    return [
+        {
+            "image": str(studies / f"{name}{known.image.ext}"),
+            "label": str(studies / "labels" / tag / f"{name}{known.labels[tag].ext}"),
+        }
+        for name, known in objects.items()
+        if tag in known.labels
+    ]
+
+
+def delete_label(folder: Path, image: str, but: str = "") -> None:
+    """Delete a label in whatever formats it is there; by hand may come suffixes in capital letters, too.
+
+    Args:
+        folder: of the labels of a tag.
+        image: name of the image.
+        but: name of the file that stays.
+    """
+    for file in sorted(folder.glob("*")):
+        name, suffix = split_suffix(file.name, LABEL_SUFFIXES)
+        if name == image and suffix and file.name != but and not file.is_dir():
+            file.unlink()
 
 
 def _new(name: str, suffix: str) -> DataModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from leaf_seg.image_io import Grid, image_suffix, read_grid, read_image, write_i
 from leaf_seg.image_io.nrrd import is_nrrd, read_nrrd, read_nrrd_shape
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.transforms.label_map import PICTURE_AFFINE
-from lib.names import brief, check_content
+from lib.names import check_content
+from lib.value_names import names_of_values
 
 _TOLERANCE = 1e-3  # mm
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
@@ -77,12 +78,12 @@ def read_label(file: str, image: str) -> np.ndarray:
     return label if grid.is_volume else label[..., 0].T
 
 
-def class_indices(label: np.ndarray, label_info: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> np.ndarray:
+def class_indices(label: np.ndarray, label_info: Any, class_names: Sequence[str]) -> np.ndarray:
     """Renumber a label map by the names of its structures.
 
     Args:
         label: whole numbers [*spatial].
-        label_info: {"name", "idx"} of each structure; empty where nobody said: the values are the classes.
+        label_info: {"name", "idx"} of each structure; None or [] where nobody said: the values are the classes.
         class_names: K names, background first.
 
     Returns:
@@ -92,7 +93,8 @@ def class_indices(label: np.ndarray, label_info: Sequence[Mapping[str, Any]], cl
         InputError: For a value without a name, a name that is no class, and where it is not clear which is meant.
     """
     values = [int(value) for value in np.unique(label) if value]
-    names = _names_of_values(values, label_info) if label_info else dict(enumerate(class_names))
+    is_said = label_info is not None and label_info != []
+    names = names_of_values(values, label_info, class_names) if is_said else dict(enumerate(class_names))
     result = np.zeros(label.shape, np.uint8)
     for value in values:
         if names.get(value) not in class_names:
@@ -102,30 +104,6 @@ def class_indices(label: np.ndarray, label_info: Sequence[Mapping[str, Any]], cl
             )
         result[label == value] = list(class_names).index(names[value])
     return result
-
-
-def _names_of_values(values: Sequence[int], label_info: Sequence[Mapping[str, Any]]) -> dict[int, str]:
-    """Names by value: by "idx", or by position, as 3D Slicer means it.
-
-    Slicer numbers the segments that it saves 1, 2, ... in order, but counts those that it leaves out in "idx", too.
-    """
-    try:
-        by_index = {int(entry["idx"]): str(entry["name"]) for entry in label_info}
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        found = brief(label_info)
-        raise InputError(f'label_info is {found}; expected a list of {{"name": ..., "idx": ...}}.') from error
-    if len(by_index) < len(label_info):
-        raise InputError(f"label_info is {label_info!r}; expected another idx for each structure.")
-    by_position = dict(enumerate(by_index.values(), start=1))
-    if not set(values) <= set(by_index):
-        return by_position
-    may_be_slicer = list(by_index) == sorted(by_index) and min(by_index) > 1
-    if may_be_slicer and any(by_position.get(value, by_index[value]) != by_index[value] for value in values):
-        raise InputError(
-            f"label_info is {label_info!r}, and the label holds {values}: it is not clear which structure is meant. "
-            "Remove the segments that are no structures (such as background), and submit again."
-        )
-    return by_index
 
 
 def _write_nifti(array: np.ndarray, source: str, folder: str) -> Path:

@@ -34,9 +34,10 @@ def label_meaning(
     Raises:
         InputError: When the label holds other structures.
     """
-    names = names or [{"name": name, "idx": index} for index, name in enumerate(class_names) if index]
+    if names is None or names == []:
+        names = [{"name": name, "idx": index} for index, name in enumerate(class_names) if index]
     digest = label_digest(class_indices(label, names, class_names))
-    return {NAMES: names, _PREDICTION: (image_id, digest) in answers, _CHECKSUM: _checksum(file)}
+    return {NAMES: names, _PREDICTION: (image_id, digest) in answers, **checksum_of(file)}
 
 
 def is_prediction(info: Mapping[str, Any]) -> bool:
@@ -48,9 +49,19 @@ def why_unsure(info: Mapping[str, Any], file: str) -> str | None:
     """Why a final label must not be trained on; None where its numbers have sure names."""
     if not info.get(NAMES):
         return "its structures have no names"
-    if _CHECKSUM in info and info[_CHECKSUM] != _checksum(file):
+    if _CHECKSUM in info and not is_of(info, file):
         return "its file has been changed since its structures were named"
     return None
+
+
+def checksum_of(file: str) -> dict[str, str]:
+    """What is kept of any label, so that it is clear which file it is said of."""
+    return {_CHECKSUM: _checksum(file)}
+
+
+def is_of(info: Mapping[str, Any], file: str) -> bool:
+    """Whether what is known of a label is said of this file."""
+    return bool(info.get(_CHECKSUM) == _checksum(file))
 
 
 def _checksum(file: str) -> str:

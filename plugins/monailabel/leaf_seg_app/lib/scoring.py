@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from fastapi import HTTPException
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
@@ -66,7 +68,8 @@ class AgreementScoring(ScoringMethod):
         """Score.
 
         Returns:
-            Numbers of images without a label, scored before, scored now and left out as unreadable, and the seconds.
+            Numbers of images without a label, scored before, scored now and left out (unreadable, deleted or uploaded
+            again meanwhile), and the seconds.
         """
         started = time.monotonic()
         max_samples, hypotheses, device = self.check(request)
@@ -76,13 +79,23 @@ class AgreementScoring(ScoringMethod):
         waiting = unscored(datastore, version)
         failed = 0
         for image in waiting[:max_samples]:
+            file = datastore.get_image_uri(image)
+            before = _state(file)
             try:
-                scores = _scores(segmenter, datastore.get_image_uri(image), hypotheses)
+                scores = _scores(segmenter, file, hypotheses)
             except InputError as error:
                 failed += 1
                 logger.warning("Left out: %s", error)
                 scores = {}
-            datastore.update_image_info(image, {**scores, SCORED_BY: version})
+            if before is None or _state(file) != before:
+                failed += bool(scores)
+                logger.warning("Left out: %s was deleted or uploaded again meanwhile", image)
+                continue
+            try:
+                datastore.update_image_info(image, {**scores, SCORED_BY: version})
+            except HTTPException as error:  # deleted at this moment
+                failed += bool(scores)
+                logger.warning("Left out: %s", error.detail)
         total = len(datastore.get_unlabeled_images())
         return {
             "total": total,
@@ -97,6 +110,15 @@ def unscored(datastore: Datastore, version: str) -> list[str]:
     """Images without a label that this version has not scored."""
     images = sorted(datastore.get_unlabeled_images())
     return [image for image in images if datastore.get_image_info(image).get(SCORED_BY) != version]
+
+
+def _state(file: str) -> tuple[int, int] | None:
+    """What differs when another file has taken its place; None where there is none."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _scores(segmenter: Segmenter, image: str, hypotheses: int) -> dict[str, float]:

@@ -22,8 +22,8 @@ _told: set[Path] = set()  # files that were left out, of which the log has a lin
 def files_by_name(folder: Path, suffixes: Sequence[str]) -> list[tuple[str, str]]:
     """Names and suffixes of the images or labels directly in a folder, sorted.
 
-    Hidden files do not count. Files whose names are not plain, and links that lead out of the folder, are left out, and
-    the log says so once.
+    Hidden files do not count. What is no file, names that are not plain, and links that lead out of the folder are left
+    out, and the log says so once.
 
     Args:
         folder: to look in.
@@ -35,11 +35,11 @@ def files_by_name(folder: Path, suffixes: Sequence[str]) -> list[tuple[str, str]
         name, suffix = split_suffix(file.name, suffixes)
         if not suffix or file.name.startswith("."):
             continue
-        if is_plain(name) and (not file.is_symlink() or file.resolve().is_relative_to(root)):
+        if is_plain(name) and file.is_file() and (not file.is_symlink() or file.resolve().is_relative_to(root)):
             found.append((name, suffix))
         elif file not in _told:
             _told.add(file)
-            logger.warning("Left out: %r, which has no plain name or is a link that leads out of its folder", str(file))
+            logger.warning("Left out: %r, which is no file, has no plain name or is a link that leads out", str(file))
     return found
 
 
@@ -59,17 +59,28 @@ def check_different_names(folder: Path, suffixes: Sequence[str]) -> None:
             )
 
 
+def check_target(target: Path, studies: Path) -> None:
+    """See that a file can be put into the studies.
+
+    Raises:
+        InputError: When its folder is a link that leads out of them, and when it is a folder itself.
+    """
+    if not target.parent.resolve().is_relative_to(studies.resolve()):
+        raise InputError(f"{target.parent} leads out of the studies; nothing is written there.")
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; expected a file, or none. Rename the folder.")
+
+
 def put(source: str, target: Path, studies: Path) -> None:
     """Copy a file into the studies, in place of a former one; it is there as a whole or not at all.
 
     A link of that name is replaced and not followed.
 
     Raises:
-        InputError: When the target's folder is a link that leads out of the studies.
+        InputError: When the target's folder is a link that leads out of the studies, and when it is a folder itself.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.parent.resolve().is_relative_to(studies.resolve()):
-        raise InputError(f"{target.parent} leads out of the studies; nothing is written there.")
+    check_target(target, studies)
     temporary = target.parent / f"{_UPLOAD_PREFIX}{os.getpid()}_{time.monotonic_ns()}"
     try:
         shutil.copy(source, temporary)

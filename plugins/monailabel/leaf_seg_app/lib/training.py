@@ -15,19 +15,22 @@ from typing import Any
 import numpy as np
 import torch
 from monai.bundle import ConfigWorkflow
-from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.others.generic import device_list
 
 from leaf_seg import Segmenter, load
+from leaf_seg.handlers import TrainingCheckpoint
 from leaf_seg.image_io import case_name
 from leaf_seg.metrics import class_dice
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder
+from leaf_seg.runtime.plain import plain_message
 from leaf_seg.tracking import end_log, local_store
 from leaf_seg.transforms.load_case import LoadCase
 from lib import options
 from lib.abandoned import remove_abandoned
 from lib.background import is_pending
+from lib.datastore import DurableDatastore
 from lib.progress import TrainingStats, add_to_stats, read_stats
 from lib.training_data import Dataset, labelled_cases, write_dataset
 from lib.versions import INITIAL, SERVED, ModelVersions
@@ -97,7 +100,7 @@ class TrainingTask(TrainTask):
         """Epoch, number of epochs and best metric of the training that runs or has ended; {} where there is none."""
         return read_stats(self.versions.store / STATS_NAME, is_pending("train"))
 
-    def check(self, request: Mapping[str, Any], datastore: Datastore) -> TrainingOptions:
+    def check(self, request: Mapping[str, Any], datastore: DurableDatastore) -> TrainingOptions:
         """The options of a request.
 
         Raises:
@@ -115,7 +118,7 @@ class TrainingTask(TrainTask):
         labelled_cases(datastore)
         return chosen
 
-    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+    def __call__(self, request: dict[str, Any], datastore: DurableDatastore) -> dict[str, Any]:
         """Train.
 
         Returns:
@@ -140,10 +143,14 @@ class TrainingTask(TrainTask):
             for name in ("data", "checkpoints"):
                 shutil.rmtree(work / name)
             version = self.versions.publish(work, record)
-        except BaseException:
+        except BaseException as error:
             end_log(work)
             shutil.rmtree(work, ignore_errors=True)
-            raise
+            message = plain_message(error)
+            if message is None:
+                raise
+            # MONAI wraps it; of a long traceback clients are shown the last lines.
+            raise InputError(message) from None
         if record["served"]:
             self.versions.serve(version)
         told = ("served", "dice", "former_dice", "untouched_predictions", "note")
@@ -190,6 +197,8 @@ class TrainingTask(TrainTask):
             **(_LOSSES if chosen.start_from == _SCRATCH else {}),
             **tracked,
         )
+        # Of an error it says how the command could be resumed, and there is no command.
+        logging.getLogger(TrainingCheckpoint.__module__).setLevel(logging.CRITICAL)
         workflow.initialize()
         trainer = workflow.parser.get_parsed_content("train#trainer")
         validator = workflow.parser.get_parsed_content("validate#evaluator")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
-
-from leaf_seg.image_io import case_name, write_label
+from leaf_seg.image_io import image_suffix, write_label
 from leaf_seg.runtime.errors import InputError
+from lib.datastore import FINAL, DurableDatastore
 from lib.label_files import class_indices, read_label
 from lib.label_meaning import NAMES, is_prediction, why_unsure
 
@@ -54,20 +55,23 @@ class Dataset:
     left_out: dict[str, str]
 
 
-def labelled_cases(datastore: Datastore) -> tuple[list[LabelledCase], dict[str, str]]:
+def labelled_cases(datastore: DurableDatastore) -> tuple[list[LabelledCase], dict[str, str]]:
     """The images with a final label, and by name the reason of each that is left out, since its meaning is not sure.
 
     Raises:
         InputError: When no label can be trained on.
     """
     cases, left_out = [], {}
-    for case in datastore.datalist():
-        name = case_name(case["image"])
-        info = datastore.get_label_info(name, DefaultLabelTag.FINAL)
-        if reason := why_unsure(info, case["label"]):
-            left_out[name] = f"{reason}. {_NAME_THEM}"
-        else:
-            cases.append(LabelledCase(name, case["image"], case["label"], info[NAMES], is_prediction(info)))
+    with datastore.unchanged():
+        for name in sorted(datastore.get_labeled_images()):
+            image, label = datastore.get_image_uri(name), datastore.get_label_uri(name, FINAL)
+            info = datastore.get_label_info(name, FINAL)
+            if not (Path(image).is_file() and Path(label).is_file()):
+                left_out[name] = "its image or its label has been removed by hand. Restore it, or delete both."
+            elif reason := why_unsure(info, label):
+                left_out[name] = f"{reason}. {_NAME_THEM}"
+            else:
+                cases.append(LabelledCase(name, image, label, info[NAMES], is_prediction(info)))
     if not cases and left_out:
         name, reason = next(iter(left_out.items()))
         raise InputError(f"None of {len(left_out)} labels can be trained on. {name}: {reason}")
@@ -79,9 +83,11 @@ def labelled_cases(datastore: Datastore) -> tuple[list[LabelledCase], dict[str, 
 
 
 def write_dataset(
-    datastore: Datastore, class_names: Sequence[str], val_split: float, folder: Path, seen: Collection[str] = ()
+    datastore: DurableDatastore, class_names: Sequence[str], val_split: float, folder: Path, seen: Collection[str] = ()
 ) -> Dataset:
-    """Write a datalist with the labels renumbered to classes; the images are linked.
+    """Write a datalist with the labels renumbered to classes, and with the images as they are now.
+
+    Whatever becomes of images and labels while the training runs, it is on those of its beginning.
 
     Labels that are untouched answers of the server are for training: they cannot tell whether the new model is better
     than the served one. Of the others, cases that the served model was not trained on are the first to be for
@@ -102,8 +108,9 @@ def write_dataset(
     def order(case: LabelledCase) -> tuple[bool, bool, bytes]:
         return case.is_prediction, case.name in seen, hashlib.sha256(case.name.encode()).digest()
 
-    found, left_out = labelled_cases(datastore)
-    cases = sorted(found, key=order)
+    with datastore.unchanged():
+        found, left_out = labelled_cases(datastore)
+        cases = [_kept(case, folder / "kept") for case in sorted(found, key=order)]
     corrected = sum(not case.is_prediction for case in cases)
     number = min(max(1, round(val_split * len(cases))), max(corrected - 1, 0)) if val_split > 0 else 0
     splits = {"training": cases[number:], "validation": cases[:number] or cases}
@@ -120,7 +127,24 @@ def _write_case(case: LabelledCase, class_names: Sequence[str], folder: Path) ->
         label = class_indices(read_label(case.label, case.image), case.names, class_names)
     except InputError as error:
         raise InputError(f"{case.name}: {error}") from None
-    link = folder / "images" / Path(case.image).name
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(case.image)
-    return {"image": str(link), "label": str(write_label(label, case.image, folder / "labels"))}
+    image = folder / "images" / Path(case.image).name
+    _keep(case.image, image)
+    return {"image": str(image), "label": str(write_label(label, image, folder / "labels"))}
+
+
+def _kept(case: LabelledCase, folder: Path) -> LabelledCase:
+    """The case with files of its own, which have its name; an image of the studies may be a link to another."""
+    image = folder / "images" / f"{case.name}{image_suffix(case.image)}"
+    label = folder / "labels" / Path(case.label).name
+    _keep(case.image, image)
+    _keep(case.label, label)
+    return replace(case, image=str(image), label=str(label))
+
+
+def _keep(file: str, target: Path) -> None:
+    """By a second name where the file system has that: uploads take the place of files, and do not write to them."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(file, target)
+    except OSError:  # such as on another disk
+        shutil.copyfile(file, target)
