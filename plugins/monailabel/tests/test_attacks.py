@@ -179,7 +179,7 @@ def test_no_file_of_this_machine_is_read(server: Server, outside: Path) -> None:
     answer = requests.put(
         url(server, f"/datastore/label?image={FIRST}"), files={"label": ("x.nrrd", header)}, timeout=60
     )
-    assert "values are in another file" in answer.json()["detail"]
+    assert "its data are in another file" in answer.json()["detail"]
 
 
 def test_sessions(server: Server, outside: Path) -> None:

@@ -100,6 +100,8 @@ def _header(file: BinaryIO) -> dict[str, str]:
             fields[re.sub(r"\s", "", name).lower()] = value.strip()
     if not line.endswith(b"\n"):
         raise InputError("its header does not end; expected a complete NRRD file. Save the label again.")
+    if "datafile" in fields:  # which could be any file of the machine
+        raise InputError("its data are in another file; expected a single file. Save the label as .nrrd or NIfTI.")
     return fields
 
 
@@ -111,9 +113,7 @@ def _sizes(fields: dict[str, str]) -> list[int]:
 
 
 def _check_data(fields: dict[str, str], file: BinaryIO) -> None:
-    """Refuse data in another file, which could be any file of the machine, and unpack packed ones to their end once."""
-    if "datafile" in fields:
-        raise InputError("its data are in another file; expected a single file. Save the label as .nrrd or NIfTI.")
+    """Refuse encodings that are not meant, and unpack packed data to their end once."""
     encoding = fields.get("encoding", "").lower()
     if encoding not in ("raw", "gz", "gzip"):
         raise InputError(f"its encoding is {encoding!r}; expected raw or gzip. Save the label again.")
