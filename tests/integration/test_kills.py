@@ -49,10 +49,10 @@ class Kind:
 
 
 KINDS = {
-    "tracked": Kind(6, ("--tracking", "mlflow"), is_tracked=True),
-    "accumulating": Kind(3, ("--accumulation_steps", "2", "--terminal_probability", "0")),
+    "tracked": Kind(5, ("--tracking", "mlflow"), is_tracked=True),
+    "accumulating": Kind(2, ("--accumulation_steps", "2", "--terminal_probability", "0")),
     "baseline": Kind(
-        3,
+        2,
         ("--config_file", f"['{BUNDLE}/configs/train.json','{BUNDLE}/configs/baselines/unet.json']"),
         is_baseline=True,
     ),
