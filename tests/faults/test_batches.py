@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import runpy
+import shutil
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from PIL import Image
 
 import leaf_seg.tracking
 import leaf_seg.visual.case_overlay  # noqa: F401  # once for all the children
+from leaf_seg.__main__ import main
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.networks import LatentSegmenter
 from leaf_seg.weights import save_model
@@ -168,3 +170,28 @@ def interrupt_after(path: Path) -> None:
     while not path.exists():
         time.sleep(0.001)
     os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("limit", ["nan", "-1", "0", "inf"])
+def test_memory_limit_is_checked_before_the_model_is_loaded(
+    limit: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", str(tmp_path / "nowhere"), "--memory-limit-gb", limit]
+    assert main(["segment", str(images), str(tmp_path / "out"), *options]) == 2
+    assert "memory_limit_gb is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_names_that_results_cannot_have(command: str, images: Path, model: Path, tmp_path: Path) -> None:
+    """Such images are listed; those after them are segmented."""
+    bad = [b"a\xff.png", b"b" * 251 + b".png"]
+    for name in bad:
+        shutil.copy(images / GOOD[0], os.path.join(os.fsencode(images), name))
+    options = ["--num-samples", "2"] if command == "segment" else ["--num_samples", "2"]
+    outcome = run_command_limited(*words(command, images, tmp_path / "out", model), *options)
+    told = outcome.out + outcome.err
+    assert outcome.code == 1
+    assert segmented(outcome, tmp_path / "out") == set(GOOD)
+    assert "its name is not UTF-8" in told
+    assert "its name is too long" in told
+    assert "Logging error" not in told

@@ -168,7 +168,7 @@ def test_200_megapixels_pass(tmp_path: Path) -> None:
     """Neither the limit nor Pillow, which warns of 90 and refuses 180, has anything against their header."""
     (tmp_path / "a.png").write_bytes(png_header(20000, 10000, colour=2) + chunk(b"IDAT", zlib.compress(bytes(1000))))
     outcome = segment(tmp_path / "a.png", tmp_path / "out", memory=2000 * MB)
-    assert_one_line(outcome, "a.png: cannot be read (OSError", "expected a complete PNG")
+    assert_one_line(outcome, "a.png: cannot be read (it ends", "expected a complete PNG")
     assert "bomb" not in outcome.err
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from PIL import Image
 
 from leaf_seg.image_io import read_grid, read_image, write_label
 from leaf_seg.image_io.formats import FORMATS, format_of, format_to_create, image_suffix, suffixes
+from leaf_seg.image_io.writing import write_image
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import ensure_writable_folder
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (7, 9)).astype(np.uint8)
@@ -142,3 +145,20 @@ def test_new_files_go_by_their_suffix() -> None:
     with pytest.raises(ValueError, match=r"a\.bmp is not called as an image"):
         format_to_create("a.bmp")
     assert len(set(suffixes())) == len(suffixes())
+
+
+def test_name_that_is_not_utf8(tmp_path: Path) -> None:
+    """Tables and logs could not hold it."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.png"))
+    Image.new("L", (4, 4)).save(path)
+    for read in (read_image, read_grid):
+        with pytest.raises(InputError, match="its name is not UTF-8") as raised:
+            read(path)
+        str(raised.value).encode()
+    with pytest.raises(InputError, match="is not UTF-8"):
+        ensure_writable_folder(path.with_suffix(""))
+
+
+def test_file_whose_name_is_too_long_to_write(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Cannot write"):
+        write_image(np.zeros((4, 4), np.uint8), tmp_path / f"{'a' * 255}.png")

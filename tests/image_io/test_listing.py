@@ -34,3 +34,8 @@ def test_nothing_to_list(tmp_path: Path) -> None:
 )
 def test_case_name(path: str, name: str) -> None:
     assert case_name(path) == name
+
+
+def test_empty_name() -> None:
+    with pytest.raises(InputError, match="name of the images is empty"):
+        list_images("")

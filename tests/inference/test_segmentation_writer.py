@@ -77,3 +77,49 @@ def test_probability_maps_of_two_cases_that_would_have_one_name(tmp_path: Path) 
     with pytest.raises(InputError, match=r"a\.png and .*a_b\.png would both be written as files of the same names"):
         writer.begin(sources)
     SegmentationWriter(tmp_path / "out", names, save_overlays=False).begin(sources)
+
+
+@pytest.mark.parametrize("place", [".", "overlays", "uncertainty", "probabilities"])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_images_where_results_would_be_written(tmp_path: Path, place: str, is_link: bool) -> None:
+    """Also a JPEG, whose label map is called otherwise than it, and a link to an image there."""
+    (tmp_path / "out").mkdir()
+    folder = tmp_path / "out" / place
+    source = picture(folder / "a.jpg")
+    if is_link:
+        link = tmp_path / "links" / "a.jpg"
+        link.parent.mkdir()
+        link.symlink_to(source)
+        source = str(link)
+    before = files(tmp_path)
+    writer = SegmentationWriter(tmp_path / "out", CLASSES, save_probabilities=True)
+    with pytest.raises(InputError, match=r"a\.jpg lies in .*expected an output folder other than"):
+        writer.begin([source])
+    writer.begin()
+    with pytest.raises(InputError, match=r"a\.jpg lies in"):
+        writer.save(source, ITEM)
+    assert files(tmp_path) == before
+
+
+def test_folders_that_are_not_written_to_may_hold_images(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    sources = [picture(tmp_path / "out" / "overlays" / "a.png")]
+    SegmentationWriter(tmp_path / "out", CLASSES, save_overlays=False).begin(sources)
+
+
+def test_name_that_is_too_long_for_results(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file may have such a name; that of its probability map would be longer."""
+    long, other = picture(tmp_path / ("é" * 123 + ".png")), picture(tmp_path / "b.png")
+    writer = SegmentationWriter(tmp_path / "out", CLASSES, save_probabilities=True, save_overlays=False)
+    writer.begin([long, other])
+    item = {"pred": ITEM["pred"], "probabilities": np.full((2, 6, 6), 0.5, np.float32)}
+    writer.save(long, item)
+    writer.save(other, item)
+    writer.tell()
+    assert "its name is too long" in caplog.text
+    assert len(files(tmp_path / "out")) == 3, "those of b.png"
+
+
+def test_empty_name_of_the_output_folder() -> None:
+    with pytest.raises(InputError, match="name of the output folder is empty"):
+        SegmentationWriter("", CLASSES)

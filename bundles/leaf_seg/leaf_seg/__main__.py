@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from leaf_seg.image_io.formats import format_names
 from leaf_seg.image_io.listing import list_images
-from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
+from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB, memory_limit_bytes
 from leaf_seg.runtime.errors import InputError
 
 
@@ -105,6 +105,7 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> int:
+    memory_limit_bytes(options.memory_limit_gb)  # before anything is loaded
     sources = [case["image"] for case in list_images(options.input)]
 
     from leaf_seg.inference.faults import FaultyImages

@@ -12,7 +12,7 @@ from leaf_seg.image_io.tiff import Tiff
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 from leaf_seg.runtime.paths import FILE, FOLDER, kind_of
-from leaf_seg.runtime.text import printable
+from leaf_seg.runtime.text import is_unicode, printable
 
 # A new format is a class in a file of its own and a line here.
 FORMATS: tuple[ImageFormat, ...] = (
@@ -49,12 +49,14 @@ def format_of(path: PathLike) -> ImageFormat:
     the PNG that it is, and a NIfTI whatever it is called and whether it is compressed as its name says or not.
 
     Raises:
-        InputError: When there is no file, or its content is of none of the formats.
+        InputError: When there is no file, its name is not UTF-8, or its content is of none of the formats.
     """
     shown, kind = printable(path), kind_of(path)
     if kind != FILE:
         found = f"is {kind}" if kind == FOLDER else kind
         raise InputError(f"{shown}: {found}; expected a file. Check the path and the dataset's list of cases.")
+    if not is_unicode(path):
+        raise InputError(f"{shown}: its name is not UTF-8; expected one that tables and logs can hold. Rename it.")
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)

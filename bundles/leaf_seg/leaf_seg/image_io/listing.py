@@ -39,8 +39,10 @@ def list_images(path: PathLike) -> list[dict[str, str]]:
         A list of ``{"image": path}``.
 
     Raises:
-        InputError: When the path does not exist, or holds no image.
+        InputError: When the path is empty or does not exist, or holds no image.
     """
+    if not os.fspath(path):
+        raise InputError("The name of the images is empty; expected an image file or a folder of images.")
     root, kind, shown = Path(path), kind_of(path), printable(os.path.abspath(path))
     if kind == FILE:
         return [{"image": str(root)}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from leaf_seg.image_io.picture import Picture
@@ -9,7 +10,15 @@ from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 
 if TYPE_CHECKING:
+    from monai.data import MetaTensor
     from PIL.Image import Image
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+# Numbers of tags, see the TIFF 6.0 specification.
+_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _ROWS_PER_STRIP, _PLANAR = 258, 259, 262, 277, 278, 284
+_STRIPS, _TILES = (273, 279), (324, 325)  # where they begin, and how many bytes they have
+_TILE_SIZE = (322, 323)
+_UNCOMPRESSED, _YCBCR, _SEPARATE = 1, 6, 2
 
 
 class Tiff(Picture):
@@ -29,6 +38,12 @@ class Tiff(Picture):
                     "a TIFF of 32 bits per value; expected 8 or 16. Save it with 16 bits, or as a NIfTI volume."
                 )
 
+    def read(self, path: PathLike, is_label: bool) -> MetaTensor:
+        """Read as other pictures, where strips or tiles cover the picture: Pillow fills what is missing with zeros."""
+        with self._open(path) as picture:
+            _check_parts(picture.tag_v2, picture.width, picture.height, os.path.getsize(path))  # type: ignore[attr-defined]
+        return super().read(path, is_label)
+
     def _has_pages(self, picture: Image) -> bool:
         """Look for a second page; counting pages would go through all of them, of which a file can have millions."""
         try:
@@ -36,3 +51,36 @@ class Tiff(Picture):
         except EOFError:
             return False
         return True
+
+
+def _check_parts(tags: ImageFileDirectory_v2, width: int, height: int, file_size: int) -> None:
+    """Refuse strips or tiles that are not as many as the picture needs, hold too little or lie beyond the file's end.
+
+    How much a compressed one holds is seen when it is decoded.
+    """
+    tiled = _TILES[0] in tags
+    offsets, counts = (tuple(tags.get(tag, ())) for tag in (_TILES if tiled else _STRIPS))
+    columns, rows = (tags[tag] for tag in _TILE_SIZE) if tiled else (width, tags.get(_ROWS_PER_STRIP, height))
+    if columns < 1 or rows < 1:
+        raise InputError(_damaged("its strips or tiles have no size"))
+    samples = tags.get(_SAMPLES, 1)
+    bits = (tuple(tags.get(_BITS, (1,))) * samples)[:samples]
+    planes = [sum(bits)] if tags.get(_PLANAR, 1) != _SEPARATE else list(bits)  # bits of a pixel in each
+    per_plane = -(-width // columns) * -(-height // rows)
+    if len(offsets) != per_plane * len(planes):
+        raise InputError(_damaged(f"{len(offsets)} strips or tiles, and {per_plane * len(planes)} make the picture"))
+    if counts and len(counts) != len(offsets):
+        raise InputError(_damaged(f"{len(offsets)} strips or tiles, and the sizes of {len(counts)}"))
+    is_plain = tags.get(_COMPRESSION, 1) == _UNCOMPRESSED and tags.get(_PHOTOMETRIC) != _YCBCR
+    for index, offset in enumerate(offsets):
+        needed = 0
+        if is_plain:
+            here = rows if tiled else min(rows, height - index % per_plane * rows)
+            needed = here * ((columns * planes[index // per_plane] + 7) // 8)
+        size = counts[index] if counts else needed
+        if size < needed or offset + max(size, 1) > file_size:
+            raise InputError(_damaged("a strip or tile holds too little, or does not lie in the file"))
+
+
+def _damaged(what: str) -> str:
+    return f"cannot be read ({what}); expected a complete TIFF file. Copy or export the file again, or remove the case."

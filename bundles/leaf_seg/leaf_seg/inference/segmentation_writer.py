@@ -11,16 +11,20 @@ from typing import Any
 
 from monai.utils import convert_to_numpy
 
+from leaf_seg.image_io.formats import format_of
 from leaf_seg.image_io.listing import case_name
 from leaf_seg.image_io.writing import class_file_names, write_label, write_map, write_probabilities
 from leaf_seg.inference.faults import FaultyImages, memory_fault_of
 from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder
+from leaf_seg.runtime.paths import absolute
 from leaf_seg.runtime.text import printable
 from leaf_seg.runtime.values import parse_bool
 
 logger = logging.getLogger(__name__)
+
+_MOST_BYTES = 255  # of a file's name
 
 
 class SegmentationWriter:
@@ -36,7 +40,7 @@ class SegmentationWriter:
     Maps of pictures are 16-bit PNG, in which 65535 is 1, for the entropy ln K.
 
     Args:
-        output_dir: folder for the files; not that of the images.
+        output_dir: folder for the files. Neither it nor a folder in it that is written to may be that of an image.
         class_names: K names, background first.
         save_probabilities: also write the class probabilities.
         save_overlays: also draw an overlay for each case.
@@ -44,7 +48,8 @@ class SegmentationWriter:
         window: lowest and highest value shown in overlays; None as in :class:`~leaf_seg.transforms.ScaleImage`.
 
     Raises:
-        InputError: When overlays are drawn and the axis is unknown or the window is not ascending.
+        InputError: When the name of the folder is empty, or overlays are drawn and the axis is unknown or the window
+            is not ascending.
     """
 
     def __init__(
@@ -56,10 +61,19 @@ class SegmentationWriter:
         axis: str | Sequence[str] = "axial",
         window: Sequence[float] | None = None,
     ) -> None:
+        if not os.fspath(output_dir):
+            raise InputError("The name of the output folder is empty; expected a folder to write to.")
         self.output_dir = Path(output_dir)
         self.class_names = list(class_names)
         self.save_probabilities = parse_bool(save_probabilities, "save_probabilities")
         self.save_overlays = parse_bool(save_overlays, "save_overlays")
+        folders = {
+            "": True,
+            "uncertainty": True,  # depends on what comes
+            "overlays": self.save_overlays,
+            "probabilities": self.save_probabilities,
+        }
+        self._folders = {absolute(self.output_dir / name): self.output_dir / name for name in folders if folders[name]}
         self._sources: dict[str, str] = {}  # case name -> image file
         self._maps: dict[str, str] = {}  # name of a picture's probability map -> image file
         self._faults: dict[str, str] = {}  # image file -> why it is not segmented
@@ -73,12 +87,13 @@ class SegmentationWriter:
         """Start anew, and reserve the output files of the images that are known to come.
 
         Raises:
-            InputError: When two of them would be written as the same case, or the output folder cannot be written to.
+            InputError: When two of them would be written as the same case or one lies where files are written, or the
+                output folder cannot be written to.
         """
-        ensure_writable_folder(self.output_dir)
         self._sources, self._maps, self._faults, self._written = {}, {}, {}, 0
         for source in sources:
             self._claim(source)
+        ensure_writable_folder(self.output_dir)
 
     def save(self, source: str, item: Mapping[str, Any]) -> None:
         """Write the files of one case.
@@ -89,12 +104,22 @@ class SegmentationWriter:
                 [1, *spatial] (drawn), "variance" and "entropy" [1, *spatial] and, where they are to be saved,
                 "probabilities" [K, *spatial].
 
-        For want of memory the case is given up. An overlay that cannot be drawn is left out.
+        For want of memory, or when the files' names would be too long, the case is given up. An overlay that cannot be
+        drawn is left out.
 
         Raises:
-            InputError: When another image has been written as the same case, or a file cannot be written.
+            InputError: When another image has been written as the same case, the image lies where files are written,
+                or a file cannot be written.
         """
         self._claim(source)
+        name = self._longest_name(source, item)
+        if len(name.encode()) > _MOST_BYTES:
+            self.give_up(
+                source,
+                f"{printable(source)}: its name is too long for that of its file {name!r}; expected {_MOST_BYTES} "
+                "bytes there at most. Rename the image.",
+            )
+            return
         try:
             self._write(source, item)
         except Exception as error:
@@ -148,8 +173,28 @@ class SegmentationWriter:
             if name in item:
                 write_map(convert_to_numpy(item[name])[0], source, self.output_dir / "uncertainty", name, maximum)
 
+    def _longest_name(self, source: str, item: Mapping[str, Any]) -> str:
+        """Name of a file of the case, of the one that has the most bytes."""
+        kinds = [f"_{name}" for name in ("variance", "entropy") if name in item]
+        if self.save_probabilities:
+            is_picture = item["pred"].ndim == 3
+            kinds += [f"_{n}" for n in (class_file_names(self.class_names) if is_picture else ["probabilities"])]
+        ending = format_of(source).result_suffix(source)
+        return max((f"{case_name(source)}{kind}{ending}" for kind in ("", *kinds)), key=lambda name: len(name.encode()))
+
+    def _check_place(self, source: str) -> None:
+        """Refuse an image in a folder that is written to: files there would be replaced that are no results."""
+        for place in (absolute(os.path.dirname(source)), absolute(source).parent):  # of a link, and of its file
+            if place in self._folders:
+                raise InputError(
+                    f"{printable(source)} lies in {printable(self._folders[place])}, where results would be written and could "
+                    "replace images; expected an output folder other than the folder of the images: choose another "
+                    "with --output_dir."
+                )
+
     def _claim(self, source: str) -> None:
         source = os.path.abspath(source)
+        self._check_place(source)
         other = self._sources.setdefault(case_name(source), source)
         if other == source and self.save_probabilities:  # of the case a_b the class c, and of the case a the class b_c
             names = [f"{case_name(source)}_{name}" for name in class_file_names(self.class_names)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from leaf_seg.runtime.errors import InputError, causes
 from leaf_seg.runtime.scratch import remove_abandoned, scratch_folder
-from leaf_seg.runtime.text import first_line
+from leaf_seg.runtime.text import first_line, is_unicode, printable
 
 PathLike = str | os.PathLike[str]
 
@@ -87,6 +87,8 @@ def ensure_writable_folder(folder: PathLike) -> Path:
         InputError: When it cannot be made or written to.
     """
     path = Path(folder)
+    if not is_unicode(path):
+        raise InputError(f"The name of the output folder {printable(path)} is not UTF-8; expected one that is.")
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path) as file:
@@ -120,7 +122,7 @@ def _is_of_writing(error: Exception) -> bool:
 
 def _message(path: Path, error: BaseException, size: int | None) -> str:
     """One line: what could not be written and why, with the space that there is."""
-    folder = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
+    folder = next(folder for folder in (path, *path.absolute().parents) if os.path.isdir(folder))
     free = shutil.disk_usage(folder).free
     needed = "" if size is None else f"{_megabytes(size)} are needed and "
     return (

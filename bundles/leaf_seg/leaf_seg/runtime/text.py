@@ -28,6 +28,15 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
+def is_unicode(text: object) -> bool:
+    """Whether it can be written as UTF-8, which file names that are other bytes cannot."""
+    try:
+        str(text).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def one_line(thing: object, limit: int = 300) -> str:
     """The text of a thing that somebody else has made, as one printable line of so many characters at most."""
     text = " ".join(str(thing)[: 4 * limit].split()) or type(thing).__name__
