@@ -33,7 +33,8 @@ def check_effect(run_id: str = "training", argv: Sequence[str] | None = None) ->
     """Refuse settings on the command line that the config files in use make nothing of.
 
     An overlay that trains another network than LEAF's replaces the parts that use LEAF's settings, an evaluation takes
-    the model's own, and a value for one would be ignored without a word. Does nothing in a process that was not started as ``python -m monai.bundle run``.
+    the model's own, and a value for one would be ignored without a word. Does nothing in a process that was not started
+    as ``python -m monai.bundle run``.
 
     Args:
         run_id: what is run.

@@ -20,7 +20,9 @@ _SAMPLES = Bound(1, 10_000)
 
 SETTINGS: Bounds = {
     # folders and files
-    **dict.fromkeys(("bundle_root", "dataset_dir", "output_dir", "report_dir", "model_dir", "autoencoder_dir"), _FOLDER),
+    **dict.fromkeys(
+        ("bundle_root", "dataset_dir", "output_dir", "report_dir", "model_dir", "autoencoder_dir"), _FOLDER
+    ),
     **dict.fromkeys(("init_dir", "unet_dir", "cache_dir"), _FOLDER_OR_NULL),
     "datalist_file": Text("a file's path", optional=True),
     "overwrite": Switch(),
