@@ -29,6 +29,7 @@ from leaf_seg import __main__ as leaf_seg_program
 from leaf_seg.ablation import plan_tables
 from leaf_seg.runtime.config_keys import check_effect
 from leaf_seg.runtime.overrides import check_command_line, command_line_config
+from leaf_seg.runtime.setting_bounds import check_settings
 from tests.integration.markdown import Page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,8 +145,8 @@ def _check_bundle_command(arguments: Sequence[str]) -> None:
     assert config is not None, "no --config_file"
     run_id = "run" if arguments[1].startswith("-") else arguments[1]
     assert run_id in config, f"the config files have no {run_id!r}"
-    if run_id == "training":
-        check_effect(run_id, argv)
+    check_effect(run_id, argv)
+    check_settings(config)
 
 
 def _check_script(script: str, *arguments: str) -> None:

@@ -60,8 +60,8 @@ def tracked(
     Dinov2Model(
         Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
     ).save_pretrained(teacher)
-    data = ["--dataset_dir", pictures, "--num_classes", 3]
-    alignment = ["--alignment_weight", 0.5, "--teacher", teacher, "--max_epochs", 2]
+    data = ["--dataset_dir", pictures]
+    alignment = ["--num_classes", 3, "--alignment_weight", 0.5, "--teacher", teacher, "--max_epochs", 2]
     bundle_process("training", *TRAIN, *small, *data, "--output_dir", folder, *alignment, *TRACK)
     bundle_run("evaluating", *EVALUATE, *data, "--model_dir", folder, *TRACK)
     image = sorted((pictures / "images").iterdir())[0]
@@ -215,9 +215,9 @@ def _wait_for(uri: str, process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.slow
 def test_a_running_server(server: str, bundle_run: Run, small: list[str], pictures: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    data = ["--dataset_dir", pictures, "--num_classes", 3]
+    data = ["--dataset_dir", pictures]
     tracking = [*TRACK, "--tracking_uri", server, "--run_name", "first try"]
-    bundle_run("training", *TRAIN, *small, *data, "--output_dir", folder, *tracking)
+    bundle_run("training", *TRAIN, *small, *data, "--num_classes", 3, "--output_dir", folder, *tracking)
     bundle_run("evaluating", *EVALUATE, *data, "--model_dir", folder, *tracking)
     run = _only_run(server)
     assert run.info.run_name == "first try"

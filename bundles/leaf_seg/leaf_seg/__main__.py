@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 from leaf_seg.image_io.formats import format_names
 from leaf_seg.image_io.listing import list_images
-from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB, memory_limit_bytes
+from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.setting_bounds import SETTINGS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,7 +106,8 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> int:
-    memory_limit_bytes(options.memory_limit_gb)  # before anything is loaded
+    for key in ("num_samples", "batch_size", "memory_limit_gb"):
+        SETTINGS[key].check(getattr(options, key), f"--{key.replace('_', '-')}")
     sources = [case["image"] for case in list_images(options.input)]
 
     from leaf_seg.inference.faults import FaultyImages

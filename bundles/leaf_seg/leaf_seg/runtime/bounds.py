@@ -8,6 +8,7 @@ from typing import Any
 
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.text import one_line
+from leaf_seg.runtime.values import parse_bool
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,86 @@ class Flag:
             raise InputError(f"{name} is {one_line(repr(value), 80)}; expected true or false.")
 
 
-Bounds = Mapping[str, Bound | Flag]
+class Switch:
+    """True or false, also as the words and numbers that a command line has for them."""
+
+    def check(self, value: Any, name: str) -> None:
+        """Raise an InputError with the name when a value is neither."""
+        parse_bool(value, name)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text that is not empty, or a list of them.
+
+    Attributes:
+        what: it is, for the message.
+        lengths: least and greatest number of texts in a list; None for a text that stands alone.
+        optional: None is allowed, too.
+    """
+
+    what: str
+    lengths: tuple[int, int] | None = None
+    optional: bool = False
+
+    def check(self, value: Any, name: str) -> None:
+        """Raise an InputError with the name when a value is not as it has to be."""
+        if value is None and self.optional:
+            return
+        if self.lengths is None:
+            fit = self._is_fit(value)
+        else:
+            fit = isinstance(value, (list, tuple)) and self.lengths[0] <= len(value) <= self.lengths[1]
+            fit = fit and all(map(self._is_fit, value))
+        if not fit:
+            null = ", or null" if self.optional else ""
+            raise InputError(f"{name} is {one_line(repr(value), 80)}; expected {self.what}{null}.")
+
+    def _is_fit(self, value: Any) -> bool:
+        return isinstance(value, str) and bool(value.strip()) and "\0" not in value
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some words or numbers, or several.
+
+    Attributes:
+        options: to choose from.
+        several: a list of them, each once, is allowed.
+        alone: one that stands alone is.
+        optional: None is allowed, too.
+    """
+
+    options: tuple[str | int, ...]
+    several: bool = False
+    alone: bool = True
+    optional: bool = False
+
+    def check(self, value: Any, name: str) -> None:
+        """Raise an InputError with the name when a value is not as it has to be."""
+        if value is None and self.optional:
+            return
+        if self.several and isinstance(value, (list, tuple)):
+            fit = all(map(self._is_fit, value)) and len(set(value)) == len(value) and (bool(value) or not self.alone)
+        else:
+            fit = self.alone and self._is_fit(value)
+        if not fit:
+            raise InputError(f"{name} is {one_line(repr(value), 80)}; expected {self._expected()}.")
+
+    def _is_fit(self, value: Any) -> bool:
+        return isinstance(value, (str, int)) and not isinstance(value, bool) and value in self.options
+
+    def _expected(self) -> str:
+        if not self.several:
+            kind = "one of "
+        elif self.alone:
+            kind = "one or a list of several, each once, of "
+        else:
+            kind = "a list, which may be empty, of some, each once, of "
+        return f"{kind}{', '.join(map(str, self.options))}{'; or null' if self.optional else ''}"
+
+
+Bounds = Mapping[str, Bound | Flag | Switch | Text | Choice]
 
 
 def check_bounds(values: Mapping[str, Any], bounds: Bounds, where: str = "") -> None:

@@ -32,8 +32,9 @@ def unused_keys(config: Mapping[str, Any], run_id: str = "training") -> set[str]
 def check_effect(run_id: str = "training", argv: Sequence[str] | None = None) -> None:
     """Refuse settings on the command line that the config files in use make nothing of.
 
-    An overlay that trains another network than LEAF's replaces the parts that use LEAF's settings, and a value for one
-    would be ignored without a word. Does nothing in a process that was not started as ``python -m monai.bundle run``.
+    An overlay that trains another network than LEAF's replaces the parts that use LEAF's settings, an evaluation takes
+    the model's own, and a value for one would be ignored without a word. Does nothing in a process that was not started
+    as ``python -m monai.bundle run``.
 
     Args:
         run_id: what is run.
@@ -47,8 +48,13 @@ def check_effect(run_id: str = "training", argv: Sequence[str] | None = None) ->
         return
     unused = unused_keys(config, run_id)
     found = [f"{key} is {value!r}" for key, value in overridden_keys(argv).items() if root_key(key) in unused]
-    if found:
+    if found and run_id == "training":
         raise InputError(
             f"{'; '.join(found)}: what these config files train has no part that uses it. Leave the setting out, or "
             "the overlay that replaces the part."
+        )
+    if found:
+        raise InputError(
+            f"{'; '.join(found)}: {run_id} has no part that uses it. Leave the setting out: how a model was trained, "
+            "and how its images are prepared, is in its folder."
         )

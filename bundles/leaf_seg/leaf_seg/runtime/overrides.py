@@ -133,6 +133,15 @@ def overridden_keys(argv: Sequence[str] | None = None) -> dict[str, Any]:
     return {key: value for key, value in (_command_line_arguments(argv) or {}).items() if key not in own}
 
 
+def command_line_run_id(argv: Sequence[str] | None = None) -> str | None:
+    """What ``python -m monai.bundle run`` is to run; None where the command line does not say, or is another's.
+
+    Args:
+        argv: the process's arguments, the program first. ``None``: ``sys.argv``.
+    """
+    return (_command_line_arguments(argv) or {}).get("run_id")
+
+
 def _is_name(value: Any) -> bool:
     """Whether a value is a string and no expression or reference."""
     return isinstance(value, str) and _is_plain(value)

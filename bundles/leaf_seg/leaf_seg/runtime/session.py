@@ -6,34 +6,43 @@ from monai.utils import set_determinism
 
 from leaf_seg.runtime import devices
 from leaf_seg.runtime.config_keys import check_effect
-from leaf_seg.runtime.overrides import check_command_line
+from leaf_seg.runtime.overrides import check_command_line, command_line_config, command_line_run_id
+from leaf_seg.runtime.setting_bounds import check_settings
 from leaf_seg.runtime.termination import interrupt_on_sigterm
 from leaf_seg.runtime.values import parse_bool
 
 
 def begin(seed: int) -> None:
-    """Seed every random generator, and let SIGTERM end the process as Ctrl-C does."""
+    """Seed every random generator, and let SIGTERM end the process as Ctrl-C does.
+
+    The command line is checked first, since a command evaluates this before anything else.
+
+    Raises:
+        InputError: Names an option that the config files do not have, or a value that cannot be meant.
+    """
+    _check_values()
     set_determinism(seed=seed)
     interrupt_on_sigterm()
 
 
 def check_command() -> None:
-    """Refuse overrides on the command line that the config files do not have.
+    """Refuse settings on the command line that have no effect, and values that cannot be meant.
 
     Raises:
         InputError: Names them.
     """
-    check_command_line()
+    _check_values()
+    check_effect(command_line_run_id() or "run")
 
 
 def check_training_command() -> None:
-    """Refuse overrides on the command line that the config files do not have, or make nothing of.
+    """As :func:`check_command`."""
+    check_command()
 
-    Raises:
-        InputError: Names them.
-    """
+
+def _check_values() -> None:
     check_command_line()
-    check_effect()
+    check_settings(command_line_config() or {})
 
 
 def set_deterministic(deterministic: bool | str) -> None:

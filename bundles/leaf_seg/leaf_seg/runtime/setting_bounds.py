@@ -1,0 +1,124 @@
+"""What each setting at the top of the bundle's configs may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from leaf_seg.runtime.bounds import Bound, Bounds, Choice, Switch, Text, check_bounds
+from leaf_seg.runtime.errors import InputError
+
+_FOLDER = Text("a folder's path (./ before a name that is a number)")
+_FOLDER_OR_NULL = Text(_FOLDER.what, optional=True)
+_NAME_OR_NULL = Text("a name (one that is a number in two pairs of quotation marks: '\"7\"')", optional=True)
+_PROBABILITY = Bound(0, 1, whole=False)
+_PART = Bound(0, 1 - 1e-9, whole=False)  # all of it would leave nothing to learn from
+_WEIGHT = Bound(0, 1e6, whole=False)
+_EPOCHS = Bound(1, 1_000_000)
+_BATCH = Bound(1, 65536)
+_SAMPLES = Bound(1, 10_000)
+
+SETTINGS: Bounds = {
+    # folders and files
+    **dict.fromkeys(
+        ("bundle_root", "dataset_dir", "output_dir", "report_dir", "model_dir", "autoencoder_dir"), _FOLDER
+    ),
+    **dict.fromkeys(("init_dir", "unet_dir", "cache_dir"), _FOLDER_OR_NULL),
+    "datalist_file": Text("a file's path", optional=True),
+    "overwrite": Switch(),
+    "resume": Switch(),
+    # the data
+    "split": Choice(("training", "validation", "testing")),
+    "num_classes": Bound(2, 256, optional=True),
+    "class_names": Text(
+        "a list of 2 to 256 names, background first: \"['background','lesion']\"", lengths=(2, 256), optional=True
+    ),
+    "image_size": Bound(1, 8192, lengths=(2, 2)),
+    "axis": Choice(("sagittal", "coronal", "axial"), several=True, optional=True),
+    "num_slices": Choice((1, 3)),
+    "window": Bound(-1e9, 1e9, whole=False, lengths=(2, 2), optional=True),
+    "spacing": Bound(0, 1e4, whole=False, above=True, lengths=(3, 3), optional=True),
+    "mirror_axes": Choice((0, 1, 2), several=True, alone=False, optional=True),
+    "empty_slice_rate": _PROBABILITY,
+    "flip_probability": Bound(0, 1, whole=False, lengths=(2, 3)),
+    "num_phantoms": Bound(1, 10_000_000),
+    "num_workers": Bound(0, 256),
+    "memory_limit_gb": Bound(0, 1e6, whole=False, above=True),
+    # the machine
+    "device_name": Text("auto, cuda, cuda:N, mps or cpu"),
+    "precision": Choice(("fp32", "bf16", "fp16")),
+    "storage": Choice(("fp32", "fp16")),
+    "deterministic": Switch(),
+    "seed": Bound(0, 2**32 - 1),
+    # the length of the training
+    "max_epochs": _EPOCHS,
+    "schedule_epochs": Bound(_EPOCHS.low, _EPOCHS.high, optional=True),
+    "val_interval": _EPOCHS,
+    "max_minutes": Bound(0, 1e7, whole=False, above=True, optional=True),
+    "checkpoint_minutes": Bound(0, 1e7, whole=False),
+    "early_stopping": Bound(1, 1_000_000, optional=True),
+    "num_overlays": Bound(0, 1000),
+    # its steps; a learning rate of 0 leaves a model as it is, which some want to see
+    "batch_size": _BATCH,
+    "accumulation_steps": Bound(1, 65536),
+    "learning_rate": Bound(0, 1, whole=False),
+    "weight_decay": Bound(0, 1, whole=False),
+    "lr_schedule": Choice(
+        ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup")
+    ),
+    "warmup_steps": Bound(0, 10_000_000),
+    "max_grad_norm": Bound(0, 1e9, whole=False, above=True, optional=True),
+    "ema_decay": _PART,
+    "dropout": _PART,
+    # the method
+    "parameterization": Choice(("x0", "v", "eps")),
+    "noise_seed": Bound(0, 2**62),
+    "num_steps": Bound(1, 100_000),
+    "alignment_weight": _WEIGHT,
+    "alignment_layer": Text("a layer of the U-Net"),
+    "teacher": Text("a folder, a file or a name on the Hugging Face hub"),
+    "terminal_probability": _PROBABILITY,
+    "image_loss_weight": _WEIGHT,
+    "train_decoder": Switch(),
+    "squared_error_weight": _WEIGHT,
+    "kl_weight": _WEIGHT,
+    # segmenting and evaluating
+    "num_samples": _SAMPLES,
+    "num_noise_seeds": Bound(1, 10_000),
+    "uncertainty": Switch(),
+    "save_overlays": Switch(),
+    "save_probabilities": Switch(),
+    "surface_tolerance": Bound(0, 1e6, whole=False, above=True),
+    # tracking
+    "tracking_uri": Text("a folder's path or an address"),
+    "experiment_name": Text(_NAME_OR_NULL.what),
+    "run_name": _NAME_OR_NULL,
+    "parent_run": _NAME_OR_NULL,
+}
+
+
+def check_settings(config: Mapping[str, Any]) -> None:
+    """Refuse settings of a config that cannot be meant.
+
+    Expressions, references and parts that are to be built are left alone, and so are keys that are not in the table.
+
+    Args:
+        config: the values at its top, unevaluated.
+
+    Raises:
+        InputError: Names the first key with an unfit value, what was found, and what is allowed; and when
+            ``class_names`` and ``num_classes`` do not agree.
+    """
+    known = {key: value for key, value in config.items() if not _is_built_later(value)}
+    check_bounds(known, SETTINGS)
+    names, number = known.get("class_names"), known.get("num_classes")
+    if names is not None and number is not None and len(names) != number:
+        raise InputError(f"num_classes is {number}, but class_names has {len(names)} names; leave num_classes out.")
+
+
+def _is_built_later(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.startswith(("$", "@", "%"))
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_built_later, value))
+    return isinstance(value, Mapping) and "_target_" in value

@@ -1,0 +1,130 @@
+"""The table of what settings may be, and the check of a config by it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from diffusers.optimization import SchedulerType
+from monai.bundle import ConfigParser
+
+from leaf_seg.data.model_settings import CLASSES, IMAGE_SIZE
+from leaf_seg.data.slicing import SLICE_AXES
+from leaf_seg.data.splits import SPLITS
+from leaf_seg.diffusion.schedule import PARAMETERIZATIONS
+from leaf_seg.runtime.bounds import Bound, Choice
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.precision import PRECISIONS
+from leaf_seg.runtime.setting_bounds import SETTINGS, check_settings
+
+CONFIGS = Path(inspect.getfile(check_settings)).parents[2] / "configs"
+SHIPPED = sorted(file for file in CONFIGS.rglob("*.json") if file.name != "metadata.json")
+INFINITE, NAN = float("inf"), float("nan")
+# Beside those that every key refuses.
+UNFIT: dict[str, list[Any]] = {
+    "max_epochs": [0, -1, 1.5, 10**400],
+    "val_interval": [0, 0.5],
+    "batch_size": [0, -4, 65537],
+    "accumulation_steps": [0, 1.5],
+    "learning_rate": [-1e-4, 2],
+    "weight_decay": [-0.1],
+    "lr_schedule": ["piecewise_constant", "cosin"],
+    "warmup_steps": [-1, 1.5],
+    "schedule_epochs": [0],
+    "max_grad_norm": [0, -1],
+    "ema_decay": [1, -0.1],
+    "dropout": [1, -0.1],
+    "terminal_probability": [1.1],
+    "image_loss_weight": [-1],
+    "alignment_weight": [-1],
+    "empty_slice_rate": [-0.1, 1.1],
+    "flip_probability": [0.5, [0.5], [0.5, 2], [0.5, True]],
+    "num_workers": [-1, 1.5],
+    "num_overlays": [-1],
+    "num_samples": [0, 10001],
+    "num_noise_seeds": [0],
+    "seed": [-1, 2**32],
+    "noise_seed": [-1],
+    "max_minutes": [0, -1],
+    "checkpoint_minutes": [-1],
+    "early_stopping": [0],
+    "memory_limit_gb": [0],
+    "surface_tolerance": [0],
+    "precision": ["fp8"],
+    "storage": ["bf16"],
+    "num_classes": [1, 257],
+    "class_names": ["abc", ["background"], ["background", ""], ["background", 1]],
+    "image_size": [64, [64], [64, 0], [64, 64, 64]],
+    "window": [[1], ["a", "b"]],
+    "spacing": [1, [1, 1, 0]],
+    "axis": ["axail", [], ["axial", "axial"], 1],
+    "mirror_axes": ["abc", [3], [0, 0], 1, [True]],
+    "num_slices": [2],
+    "split": ["train"],
+    "parameterization": ["x1"],
+}
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_values_that_cannot_be_meant_are_refused(key: str) -> None:
+    for value in [INFINITE, NAN, "", " ", [], {}, [[]], *UNFIT.get(key, [])]:
+        if key == "mirror_axes" and value == []:
+            continue  # none
+        with pytest.raises(InputError, match=rf"\b{key} is ") as caught:
+            check_settings({key: value})
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [key for key, bound in SETTINGS.items() if isinstance(bound, (Bound, Choice))])
+def test_a_flag_and_a_word_are_no_number_and_no_choice(key: str) -> None:
+    for value in (True, "abc"):
+        with pytest.raises(InputError, match=f"^{key} is {value!r}; expected "):
+            check_settings({key: value})
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_what_the_shipped_configs_have_is_allowed(file: Path) -> None:
+    check_settings(json.loads(file.read_text()))
+
+
+def test_every_plain_value_of_the_commands_is_in_the_table() -> None:
+    parser = ConfigParser()
+    names = ("train", "train_autoencoder", "evaluate", "evaluate_autoencoder", "inference")
+    parser.read_config([str(CONFIGS / f"{name}.json") for name in names])
+    plain = {key for key, value in parser.get().items() if value is None or isinstance(value, (str, bool, int, float))}
+    assert plain - set(SETTINGS) == {"save_execute_config", "run", "data_id", "autoencoder", "network"}
+
+
+def test_expressions_references_and_parts_are_left_alone() -> None:
+    check_settings(
+        {
+            "max_epochs": "$-3",
+            "batch_size": "@other",
+            "image_size": ["@side", "@side"],
+            "tracking_uri": {"_target_": "x"},
+            "of_an_overlay": -1,
+        }
+    )
+
+
+def test_number_and_names_of_classes_have_to_agree() -> None:
+    names = ["background", "lesion"]
+    check_settings({"class_names": names, "num_classes": 2})
+    with pytest.raises(InputError, match="num_classes is 3, but class_names has 2 names"):
+        check_settings({"class_names": names, "num_classes": 3})
+
+
+def test_the_table_has_the_words_of_the_code() -> None:
+    assert SETTINGS["axis"] == Choice(tuple(SLICE_AXES), several=True, optional=True)
+    assert SETTINGS["split"] == Choice(SPLITS)
+    assert SETTINGS["parameterization"] == Choice(PARAMETERIZATIONS)
+    assert SETTINGS["precision"] == Choice(tuple(PRECISIONS))
+    schedules = {kind.value for kind in SchedulerType} - {"piecewise_constant"}  # which takes rules besides
+    assert isinstance(SETTINGS["lr_schedule"], Choice)
+    assert set(SETTINGS["lr_schedule"].options) == schedules
+    assert (IMAGE_SIZE.low, IMAGE_SIZE.high) == (1, 8192)
+    assert SETTINGS["image_size"] == IMAGE_SIZE
+    assert SETTINGS["num_classes"] == Bound(CLASSES.low, CLASSES.high, optional=True)
