@@ -149,7 +149,7 @@ def refused(file: Path) -> int:
     try:
         read_tensors(file)
     except InputError as error:
-        print(error)
+        sys.stdout.write(str(error))
         return 2
     return 0
 

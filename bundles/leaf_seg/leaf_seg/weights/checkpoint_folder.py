@@ -95,7 +95,7 @@ def _num_bytes(state: Any) -> int:
 
 
 def _load_whole(path: Path) -> dict[str, Any]:
-    """Load a checkpoint after checking its sums and calls: torch.load does not, and would take flipped bits for weights."""
+    """Load a checkpoint after checking its sums, as torch.load would take flipped bits for weights, and its calls."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
