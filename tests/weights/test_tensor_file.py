@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import re
@@ -160,6 +161,7 @@ def test_a_checkpoint_that_grows_is_damaged(tmp_path: Path) -> None:
         archive.writestr("a/version", "3\n")
 
     def load() -> int:
+        logging.getLogger().addHandler(logging.StreamHandler(sys.stderr))
         with pytest.raises(InputError, match="damaged, and there is no other"):
             CheckpointFolder(tmp_path).load()
         return 0
