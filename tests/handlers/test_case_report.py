@@ -57,6 +57,17 @@ def read_rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_an_evaluation_that_is_stopped_leaves_no_report_of_the_former(tmp_path: Path) -> None:
+    report = CaseReport(tmp_path / "out", ["background", "cell"])
+    evaluate([picture_case(tmp_path, "a.png", 0)], report)
+    (tmp_path / "out" / "reliability.png").touch()
+    (tmp_path / "out" / "a_seg.png").touch()
+    missing = {key: str(tmp_path / "none.png") for key in ("image", "label")}
+    with pytest.raises(RuntimeError, match="applying transform"):
+        evaluate([missing], report)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a_seg.png"]
+
+
 def test_report_of_pictures(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     cases = [picture_case(tmp_path, f"case_{shift}.png", shift) for shift in (0, 2, 9)]
     report = CaseReport(tmp_path / "out", ["background", "cell"], tolerance=1, split="testing")

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import csv
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +89,59 @@ def test_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "metrics_cases.csv").write_text("case,dice\nx,1\n")
     with pytest.raises(InputError, match="is no table of an evaluation"):
         compare(tmp_path, tmp_path)
+
+
+HEADER = "case,class,dice,iou,hd95,surface_dice\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        *((f"{HEADER}x,a,{cell},0.5,1,1\n".encode(), "row 2, has dice") for cell in ("abc", "7.5", "-3", "inf", "nan")),
+        (f"{HEADER}x,a,0.5,0.5,1e308,1\n".encode(), "row 2, has hd95 '1e308'"),
+        (f"{HEADER}x,a,1,1,1,1\nx,a,0,1,1,1\n".encode(), "row 3, has case x a second time"),
+        (f"{HEADER}x,a,1,1,1,1\ny,a,1\n".encode(), "row 3, has fewer or more cells"),
+        (f"{HEADER}x,a,1,1,1,1,1\n".encode(), "row 2, has fewer or more cells"),
+        (f"{HEADER}ä,a,1,1,1,1\n".encode("latin-1"), "cannot be read as a table"),
+        (f"{HEADER}x,a,1,1,1,1\n".encode("utf-16"), "cannot be read as a table"),
+        (f"{HEADER}{'x' * 200_000},a,1,1,1,1\n".encode(), "cannot be read as a table"),
+    ],
+)
+def test_a_table_that_no_evaluation_wrote(
+    content: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "metrics_cases.csv").write_bytes(content)
+    assert main(["compare", str(tmp_path), str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"leaf_seg: {tmp_path / 'metrics_cases.csv'}")
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    report = random_report(tmp_path / "a", 0)
+    file = report / "metrics_cases.csv"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert len(read_cases(file)["dice"]["a"]) == 12
+
+
+def test_other_tolerances(tmp_path: Path) -> None:
+    first, second = random_report(tmp_path / "a", 0), random_report(tmp_path / "b", 1)
+    (first / "metrics_summary.json").write_text('{"tolerance": 1.0}')
+    assert "surface_dice" in compare(first, second)  # there is nothing to compare with
+    (second / "metrics_summary.json").write_text('{"tolerance": 2.0}')
+    with pytest.raises(InputError, match=r"at the tolerance 1, that of .* at 2; expected the same"):
+        compare(first, second)
+    (second / "metrics_summary.json").write_text("[" * 10)
+    with pytest.raises(InputError, match=r"metrics_summary.json cannot be read"):
+        compare(first, second)
+
+
+def test_a_reader_that_has_enough(tmp_path: Path) -> None:
+    report = random_report(tmp_path / "a", 0)
+    to_read, to_write = os.pipe()
+    os.close(to_read)
+    command = [sys.executable, "-m", "leaf_seg", "compare", str(report), str(report)]
+    result = subprocess.run(command, stdout=to_write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(to_write)
+    assert (result.returncode, result.stderr) == (0, "")

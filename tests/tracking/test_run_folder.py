@@ -164,3 +164,44 @@ def test_what_a_killed_training_left_half_written_is_removed(stopped: Path) -> N
         (unfinished / "model.pt").write_text("half")
     prepare_run_folder(stopped, resume=True)
     assert not list(stopped.rglob(".unfinished_*"))
+
+
+OWN_FILES = (
+    *(".lock", ".writer.json", "train.log", "losses.csv", "metrics.csv", "executed_config.json", "manifest.json"),
+    *("curves.png", "mlruns.db", "model.pt", "config.json", "checkpoints/last.pt", "checkpoints/previous.pt"),
+)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize("name", OWN_FILES)
+def test_something_else_in_the_place_of_an_own_file(name: str, make: Callable[[Path], None], tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    make(tmp_path / name)
+    kind = "a pipe" if make is os.mkfifo else "a folder"
+    before = sorted(tmp_path.rglob("*"))
+    for prepare in (
+        lambda: prepare_run_folder(tmp_path, resume=True),
+        lambda: prepare_run_folder(tmp_path, overwrite=True),
+        lambda: prepare_empty_folder(tmp_path, overwrite=True),
+    ):
+        with pytest.raises(InputError, match=rf"{name} is {kind}.*; expected a file"):
+            prepare()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "overlays"])
+def test_a_file_in_the_place_of_an_own_folder(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=rf"{name} is a file; expected a folder"):
+        prepare_run_folder(tmp_path, resume=True)
+
+
+def test_overwrite_removes_the_tables_of_the_former_model(stopped: Path, caplog: pytest.LogCaptureFixture) -> None:
+    report = stopped / "evaluation" / "testing"
+    report.mkdir(parents=True)
+    for name in ("metrics_cases.csv", "metrics_summary.json", "reliability.png", "case_seg.png", "notes.txt"):
+        (report / name).touch()
+    prepare_run_folder(stopped, overwrite=True)
+    clear_run_folder(stopped)
+    assert sorted(file.name for file in report.iterdir()) == ["case_seg.png", "notes.txt"]
+    assert "label maps there are the former model's" in caplog.text

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+import re
 import sys
 import types
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,9 @@ import torch
 from safetensors.torch import save_file
 
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.weights import CheckpointFolder
 from leaf_seg.weights.tensor_file import read_tensors
+from tests.faults.limited import MB, run_limited
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.zeros(2)}
 
@@ -101,3 +106,66 @@ def test_what_is_no_state_dictionary(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     with pytest.raises(InputError, match=r"file of the kind '.png'"):
         read_tensors(tmp_path / "a.png")
+
+
+def pickled(*calls: bytes) -> bytes:
+    """A pickle of protocol 2 that calls one function after the other; the values are in a list."""
+    return b"\x80\x02]" + b"".join(call + b"a" for call in calls) + b"."
+
+
+def legacy(content: bytes) -> bytes:
+    parts = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+    return b"".join(pickle.dumps(part, 2) for part in parts) + content + pickle.dumps([], 2)
+
+
+BYTES = b"cbuiltins\nbytearray\nJ\x00\x00\x00\x30\x85R"  # bytearray(768 MB)
+CODEC = b"c_codecs\nencode\nX\x02\x00\x00\x0061X\x09\x00\x00\x00hex_codec\x86R"
+COPIES = b"ccollections\nOrderedDict\n}X\x01\x00\x00\x00aK\x01s\x85R"
+SHAPE = b"(" + b"K\x01" * 3000 + b"t"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (BYTES, r"more than weights \(builtins.bytearray\)"),
+        (CODEC, r"more than weights \(_codecs.encode\)"),
+        (COPIES, "dictionaries that are copied"),
+        (b"ccollections\nOrderedDict\nq\x00)R" + b"ah\x00}\x85R", "dictionaries that are copied"),
+        (SHAPE, "a tuple of 3000 items"),
+    ],
+)
+def test_pickles_that_grow_are_refused_before_they_are_loaded(call: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "old.ckpt").write_bytes(legacy(pickled(call)))
+    with zipfile.ZipFile(tmp_path / "new.pt", "w") as archive:
+        archive.writestr("a/data.pkl", pickled(call))
+        archive.writestr("a/version", "3\n")
+    for file in tmp_path.iterdir():
+        outcome = run_limited(lambda file=file: refused(file), memory=256 * MB)
+        assert outcome.code == 2, outcome.err
+        assert re.search(message, outcome.out), outcome.out
+        assert outcome.peak < 200 * MB
+
+
+def refused(file: Path) -> int:
+    try:
+        read_tensors(file)
+    except InputError as error:
+        sys.stdout.write(str(error))
+        return 2
+    return 0
+
+
+def test_a_checkpoint_that_grows_is_damaged(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "last.pt", "w") as archive:
+        archive.writestr("a/data.pkl", pickled(BYTES))
+        archive.writestr("a/version", "3\n")
+
+    def load() -> int:
+        logging.getLogger().addHandler(logging.StreamHandler(sys.stderr))
+        with pytest.raises(InputError, match="damaged, and there is no other"):
+            CheckpointFolder(tmp_path).load()
+        return 0
+
+    outcome = run_limited(load, memory=256 * MB)
+    assert outcome.code == 0, outcome.err
+    assert "builtins.bytearray" in outcome.err

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -94,7 +95,11 @@ def _parser() -> argparse.ArgumentParser:
 def _compare(options: argparse.Namespace) -> None:
     from leaf_seg.metrics.comparison import compare
 
-    print(compare(options.first, options.second))  # noqa: T201
+    text = compare(options.first, options.second)
+    try:
+        print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:  # as of "| head", which has read enough; Python would flush again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _convert(options: argparse.Namespace) -> None:

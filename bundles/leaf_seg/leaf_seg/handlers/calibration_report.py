@@ -12,14 +12,12 @@ from typing import Any, cast
 import numpy as np
 from ignite.engine import Engine, Events
 
-from leaf_seg.handlers.case_report import SUMMARY_NAME
+from leaf_seg.handlers.case_report import RELIABILITY_NAME, SUMMARY_NAME
 from leaf_seg.metrics import brier_scores, reliability_bins, summarize_calibration
 from leaf_seg.runtime.files import replacing
 from leaf_seg.visual.reliability import save_reliability
 
 logger = logging.getLogger(__name__)
-
-RELIABILITY_NAME = "reliability.png"
 
 
 class CalibrationReport:

@@ -9,6 +9,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -17,17 +18,34 @@ from monai.data import MetaTensor
 
 from leaf_seg.image_io.listing import case_name
 from leaf_seg.metrics import CONVENTIONS, METRICS, case_metrics, summarize
-from leaf_seg.runtime.files import ensure_writable_folder, replacing
+from leaf_seg.runtime.files import ensure_writable_folder, replacing, writing
 from leaf_seg.runtime.text import aligned
 
 logger = logging.getLogger(__name__)
 
 CASES_NAME = "metrics_cases.csv"
 SUMMARY_NAME = "metrics_summary.json"
+RELIABILITY_NAME = "reliability.png"
+
+
+def remove_report(folder: str | os.PathLike[str]) -> bool:
+    """Remove the tables and figures of an evaluation, not its label maps; whether there were any.
+
+    Raises:
+        InputError: When they cannot be removed.
+    """
+    files = [Path(folder) / name for name in (SUMMARY_NAME, CASES_NAME, RELIABILITY_NAME)]
+    found = [file for file in files if file.is_file()]
+    for file in found:
+        with writing(file):
+            file.unlink(missing_ok=True)
+    return bool(found)
 
 
 class CaseReport:
     """Ignite handler that writes ``metrics_cases.csv`` and ``metrics_summary.json`` and logs the summary.
+
+    What a former evaluation left of them, and its figure of the calibration, is removed when one starts.
 
     For an evaluator that decollates. Every item of ``engine.state.output`` holds "pred" and "label" as class indices
     [1, *spatial] in one grid, and every item of ``engine.state.batch`` "image", a MetaTensor that knows its file.
@@ -68,6 +86,7 @@ class CaseReport:
 
     def _reset(self) -> None:
         self._cases = {}
+        remove_report(self.output_dir)  # of another model, perhaps: killed midway, this evaluation has none
 
     def _measure(self, engine: Engine) -> None:
         batch, output = cast(list[Any], engine.state.batch), cast(list[Any], engine.state.output)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import math
 import os
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import numpy as np
 from leaf_seg.metrics.conventions import METRICS
 from leaf_seg.metrics.summary import Interval, bootstrap_interval, mean_defined
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.text import aligned
+from leaf_seg.runtime.paths import FILE, kind_of
+from leaf_seg.runtime.text import aligned, one_line
 
 MEAN_FOREGROUND = "mean foreground"
+MAX_DISTANCE = 1e6  # of a Hausdorff distance, in millimetres or pixels
 Table = dict[str, dict[str, dict[str, float]]]  # by metric, class and case
 
 
@@ -26,18 +30,22 @@ def read_cases(file: str | os.PathLike[str]) -> Table:
         InputError: When the file is missing or is no such table.
     """
     path = Path(file)
-    if not path.is_file():
+    if kind_of(path) != FILE:
         raise InputError(f"No file {path}; expected metrics_cases.csv of an evaluation. Evaluate the model first.")
-    with path.open(newline="") as text:
-        rows = list(csv.DictReader(text))
+    rows = _read_rows(path)
     if not rows or not {"case", "class", *METRICS} <= set(rows[0]):
         raise InputError(
             f"{path} is no table of an evaluation; expected the columns case, class, {', '.join(METRICS)}."
         )
     table: Table = {metric: {} for metric in METRICS}
-    for row in rows:
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise _unfit(path, number, "fewer or more cells than the first row has columns")
         for metric in METRICS:
-            table[metric].setdefault(row["class"], {})[row["case"]] = float(row[metric] or "nan")
+            values = table[metric].setdefault(row["class"], {})
+            if row["case"] in values:
+                raise _unfit(path, number, f"case {one_line(row['case'], 80)} a second time")
+            values[row["case"]] = _metric(row[metric], metric, path, number)
     for classes in table.values():
         cases = {case for values in classes.values() for case in values}
         means = {
@@ -45,6 +53,52 @@ def read_cases(file: str | os.PathLike[str]) -> Table:
         }
         classes[MEAN_FOREGROUND] = means
     return table
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as text:
+            return list(csv.DictReader(text))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path} cannot be read as a table ({one_line(str(error))}); expected the CSV file in UTF-8 that an "
+            "evaluation wrote. Evaluate the model again."
+        ) from error
+
+
+def _metric(cell: str, name: str, path: Path, row: int) -> float:
+    """Value of a cell; nan where it is empty."""
+    if not cell:
+        return math.nan
+    most = MAX_DISTANCE if name == "hd95" else 1.0
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= most:
+        raise _unfit(path, row, f"{name} {one_line(cell, 80)!r}, which is no number from 0 to {most:g}")
+    return value
+
+
+def _unfit(path: Path, row: int, what: str) -> InputError:
+    return InputError(
+        f"{path}, row {row}, has {what}; expected the table as an evaluation wrote it. Evaluate the model again."
+    )
+
+
+def _tolerance(folder: Path) -> float | None:
+    """Tolerance of the surface Dice that the summary beside the table names, if there is one."""
+    path = folder / "metrics_summary.json"
+    if kind_of(path) != FILE:
+        return None
+    try:
+        tolerance = json.loads(path.read_text(encoding="utf-8")).get("tolerance")
+        return None if tolerance is None else float(tolerance)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path} cannot be read ({one_line(str(error))}); expected the summary that an evaluation wrote. Evaluate "
+            "the model again, or remove the file."
+        ) from error
 
 
 def paired_difference(first: dict[str, float], second: dict[str, float], seed: int = 0) -> Interval:
@@ -75,9 +129,15 @@ def compare(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> st
         second: another one, of the same cases and classes.
 
     Raises:
-        InputError: When a file is missing, or cases or classes differ.
+        InputError: When a file is missing or unfit, or cases, classes or the tolerance differ.
     """
     tables = [read_cases(Path(folder) / "metrics_cases.csv") for folder in (first, second)]
+    tolerances = [_tolerance(Path(folder)) for folder in (first, second)]
+    if None not in tolerances and tolerances[0] != tolerances[1]:
+        raise InputError(
+            f"The surface Dice of {first} is at the tolerance {tolerances[0]:g}, that of {second} at "
+            f"{tolerances[1]:g}; expected the same. Evaluate one of them again with the other's --surface_tolerance."
+        )
     names = [list(table[METRICS[0]]) for table in tables]
     if names[0] != names[1]:
         raise InputError(f"The two evaluations have the classes {names[0]} and {names[1]}; expected the same.")

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _LOCK_NAME = ".lock"  # the system lets go of it when the process ends, however it ends
 _WRITER_NAME = ".writer.json"  # who holds it
+CLAIM_NAMES = (_LOCK_NAME, _WRITER_NAME)  # the files of a claim
 _SECONDS = 1.0  # to wait for it: a process that was killed may just be ending
 
 _claims: dict[tuple[int, Path], FileLock] = {}  # by process, since a forked one has a copy

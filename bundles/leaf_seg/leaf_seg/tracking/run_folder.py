@@ -10,10 +10,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from leaf_seg.runtime.claim import claim_folder, release_folder
+from leaf_seg.handlers.case_report import remove_report
+from leaf_seg.runtime.claim import CLAIM_NAMES, claim_folder, release_folder
 from leaf_seg.runtime.distributed import is_rank_zero
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, remove_unfinished, writing
+from leaf_seg.runtime.paths import FILE, FOLDER, kind_of
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.weights import CheckpointFolder
 from leaf_seg.weights.checkpoint_folder import LAST_NAME, PREVIOUS_NAME
@@ -30,6 +32,7 @@ MANIFEST_NAME = "manifest.json"
 METRICS_NAME = "metrics.csv"
 OVERLAYS_NAME = "overlays"
 STORE_NAME = "mlruns.db"
+_EVALUATION_NAME = "evaluation"
 _RECORDS = (
     EXECUTED_CONFIG_NAME,
     CURVES_NAME,
@@ -76,6 +79,7 @@ def prepare_run_folder(
 
 def _check_may_train(path: Path, resume: bool, overwrite: bool) -> None:
     """Refuse to harm a training, and to resume where there is only a model."""
+    _check_kinds(path)
     if resume and not checkpoints_of(path).exist():
         if (path / MODEL_WEIGHTS_NAME).exists():
             raise InputError(
@@ -85,6 +89,22 @@ def _check_may_train(path: Path, resume: bool, overwrite: bool) -> None:
         logger.warning("There is nothing to resume in %s: training begins at the beginning.", path.resolve())
     if not (resume or overwrite):
         check_unoccupied(path)
+
+
+def _check_kinds(path: Path) -> None:
+    """Refuse something else in the place of a file or folder of a training: to open a pipe would wait for ever."""
+    checkpoints = (f"{CHECKPOINTS_NAME}/{LAST_NAME}", f"{CHECKPOINTS_NAME}/{PREVIOUS_NAME}")
+    model = (MODEL_WEIGHTS_NAME, MODEL_CONFIG_NAME)
+    expected = dict.fromkeys((CHECKPOINTS_NAME, OVERLAYS_NAME), FOLDER)
+    expected |= dict.fromkeys((*CLAIM_NAMES, LOG_NAME, STORE_NAME, *_RECORDS, *model, *checkpoints), FILE)
+    for name, kind in expected.items():
+        found = kind_of(path / name)
+        if found not in (kind, "does not exist"):
+            found = f"is {found}" if found in (FILE, FOLDER) else found
+            raise InputError(
+                f"{path.resolve() / name} {found}; expected {kind} of a training there, or nothing. Move it away, or "
+                "choose another --output_dir."
+            )
 
 
 def prepare_empty_folder(folder: str | os.PathLike[str], overwrite: bool | str = False) -> Path:
@@ -100,6 +120,7 @@ def prepare_empty_folder(folder: str | os.PathLike[str], overwrite: bool | str =
     """
     may_replace = parse_bool(overwrite, "overwrite")
     path = ensure_writable_folder(folder)
+    _check_kinds(path)
     if not may_replace:
         check_unoccupied(path)
     claim_folder(path)
@@ -136,7 +157,9 @@ def check_unoccupied(folder: str | os.PathLike[str]) -> None:
 
 
 def clear_run_folder(folder: str | os.PathLike[str]) -> None:
-    """Remove what a former training recorded; its model and log stay until the new ones take their place.
+    """Remove what a former training recorded and the tables of its evaluations.
+
+    Its model and log stay until the new ones take their place.
 
     For right before the new training: until then the command may yet turn out to be wrong.
     """
@@ -147,6 +170,13 @@ def clear_run_folder(folder: str | os.PathLike[str]) -> None:
     for former in (*(path / name for name in _RECORDS), *(path / OVERLAYS_NAME).glob("*_epoch_*.png")):
         with writing(former):
             former.unlink(missing_ok=True)
+    for report in sorted((path / _EVALUATION_NAME).glob("*/")):
+        if remove_report(report):
+            logger.warning(
+                "Removed the tables of the former model's evaluation in %s; label maps there are the former model's, "
+                "too.",
+                report,
+            )
 
 
 def _remove_unfinished_store(file: Path) -> None:

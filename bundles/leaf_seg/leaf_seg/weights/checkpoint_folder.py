@@ -13,6 +13,7 @@ import torch
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, replacing
 from leaf_seg.runtime.text import first_line
+from leaf_seg.weights.pickle_check import check_pickles
 
 logger = logging.getLogger(__name__)
 
@@ -94,9 +95,10 @@ def _num_bytes(state: Any) -> int:
 
 
 def _load_whole(path: Path) -> dict[str, Any]:
-    """Load a checkpoint after checking its sums: torch.load does not, and would take flipped bits for weights."""
+    """Load a checkpoint after checking its sums, as torch.load would take flipped bits for weights, and its calls."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+    check_pickles(path, is_zip=True)
     return torch.load(path, map_location="cpu", weights_only=True)

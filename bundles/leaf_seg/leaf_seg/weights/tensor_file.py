@@ -18,6 +18,7 @@ from torch import nn
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.text import one_line
 from leaf_seg.weights.assembly import State
+from leaf_seg.weights.pickle_check import check_pickles
 
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
 SAFE_SUFFIX = ".safetensors"
@@ -83,6 +84,7 @@ def _read_pickle(path: Path) -> State:
         warnings.simplefilter("ignore")  # of kinds of tensors that are refused below
         try:
             is_zip = _check_archive(path)
+            check_pickles(path, is_zip, frozenset(name for _, name in _KNOWN_GLOBALS))
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
         except pickle.UnpicklingError as error:
             if "global" not in str(error).lower():
