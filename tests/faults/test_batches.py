@@ -181,12 +181,13 @@ def test_memory_limit_is_checked_before_the_model_is_loaded(
     assert "memory_limit_gb is" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_names_that_results_cannot_have(command: str, images: Path, model: Path, tmp_path: Path) -> None:
     """Such images are listed; those after them are segmented."""
     bad = [b"a\xff.png", b"b" * 251 + b".png"]
     for name in bad:
-        shutil.copy(images / GOOD[0], os.path.join(os.fsencode(images), name))
+        shutil.copy(images / GOOD[0], images / os.fsdecode(name))
     options = ["--num-samples", "2"] if command == "segment" else ["--num_samples", "2"]
     outcome = run_command_limited(*words(command, images, tmp_path / "out", model), *options)
     told = outcome.out + outcome.err

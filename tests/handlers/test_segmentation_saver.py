@@ -127,7 +127,7 @@ def test_cases_of_the_same_name_are_refused_before_anything_is_written(tmp_path:
 def test_images_are_not_overwritten(tmp_path: Path):
     image = Path(picture(tmp_path / "images" / "a.png"))
     before = image.read_bytes()
-    with pytest.raises(InputError, match="is the input image itself"):
+    with pytest.raises(InputError, match="where results would be written"):
         segment([str(image)], SegmentationSaver(tmp_path / "images", CLASSES))
     assert image.read_bytes() == before
 

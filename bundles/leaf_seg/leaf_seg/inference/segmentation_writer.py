@@ -187,9 +187,9 @@ class SegmentationWriter:
         for place in (absolute(os.path.dirname(source)), absolute(source).parent):  # of a link, and of its file
             if place in self._folders:
                 raise InputError(
-                    f"{printable(source)} lies in {printable(self._folders[place])}, where results would be written and could "
-                    "replace images; expected an output folder other than the folder of the images: choose another "
-                    "with --output_dir."
+                    f"{printable(source)} lies in {printable(self._folders[place])}, where results would be written "
+                    "and could replace images; expected an output folder other than the folder of the images: choose "
+                    "another with --output_dir."
                 )
 
     def _claim(self, source: str) -> None:
