@@ -10,7 +10,7 @@ import io
 import pickle
 import pickletools
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 import torch
 
@@ -23,8 +23,13 @@ _MEMORY_FREE = (
     *("_rebuild_meta_tensor_no_storage", "_rebuild_wrapper_subclass"),
 )  # they put tensors around numbers that are there
 _ORDERED_DICT = "collections.OrderedDict"
+_SIZE = "torch.Size"  # of sparse and nested tensors; with whole numbers that stand there, not a list again and again
+_IN_SIZE = ("BININT", "BININT1", "BININT2", "MARK", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE", "REDUCE")
+_UNTYPED = "torch.storage.UntypedStorage"  # named before the key of a storage; called, it takes memory
 _ALLOWED = {
     _ORDERED_DICT,
+    _SIZE,
+    _UNTYPED,
     "torch.device",
     "torch.nn.parameter.Parameter",
     "torch.serialization._get_layout",
@@ -61,14 +66,17 @@ def _check_pickle(file: IO[bytes], allowed: set[str]) -> None:
     pushed: str | None = None  # the name on top of the stack, if there is one
     expected: tuple[str, ...] = ()  # next operations
     marks: list[int] = []  # items since each mark
-    num_calls = 0
-    for operation, argument, _ in pickletools.genops(file):
-        name = operation.name
+    num_calls, in_size = 0, False
+    for operation, found, _ in pickletools.genops(file):
+        name, argument = operation.name, cast(Any, found)
         if name in ("BINPUT", "LONG_BINPUT"):
             names[argument] = pushed
             continue
         if expected and name != expected[0]:
             raise ValueError("dictionaries that are copied")
+        if in_size and name not in _IN_SIZE:
+            raise ValueError("shapes that are copied")
+        in_size = in_size and name != "REDUCE"
         expected = expected[1:]
         pushed = None
         if name == "GLOBAL":
@@ -81,6 +89,9 @@ def _check_pickle(file: IO[bytes], allowed: set[str]) -> None:
             num_calls += 1
         if pushed == _ORDERED_DICT:
             expected = ("EMPTY_TUPLE", "REDUCE")
+        if pushed == _UNTYPED:
+            expected = ("BINUNICODE",)
+        in_size = in_size or pushed == _SIZE
         _count(name, marks)
         if num_calls > _MAX_CALLS:
             raise ValueError(f"more than {_MAX_CALLS} calls of functions")
