@@ -56,12 +56,12 @@ def test_check_properties(
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_cases_that_monai_label_hands_over(bundle: Path, pictures: Path, number: int) -> None:
+def test_cases_that_monai_label_hands_over(bundle: Path, pictures: Path, number: int, tmp_path: Path) -> None:
     """Its generic app sets the two lists; without cases for validation, those trained on are validated on."""
     images = sorted((pictures / "images").iterdir())[:3]
     cases = [{"image": str(image), "label": str(pictures / "labels" / image.name)} for image in images]
     overrides: dict[str, Any] = {"num_classes": 3, "train#dataset#data": cases[1:]}
-    overrides["validate#dataset#data"] = cases[:number]
+    overrides |= {"validate#dataset#data": cases[:number], "cache_dir": str(tmp_path)}
     files = ["configs/train.json", "configs/profiles/monailabel_train.json"]
     workflow = ConfigWorkflow(files, logging_file=False, workflow_type="train", **overrides)
     workflow.initialize()

@@ -7,6 +7,7 @@ import re
 import sys
 import types
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def test_pickles_that_grow_are_refused_before_they_are_loaded(call: bytes, messa
         archive.writestr("a/data.pkl", pickled(call))
         archive.writestr("a/version", "3\n")
     for file in tmp_path.iterdir():
-        outcome = run_limited(lambda file=file: refused(file), memory=256 * MB)
+        outcome = run_limited(partial(refused, file), memory=256 * MB)
         assert outcome.code == 2, outcome.err
         assert re.search(message, outcome.out), outcome.out
         assert outcome.peak < 200 * MB
