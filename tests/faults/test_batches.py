@@ -178,7 +178,7 @@ def test_memory_limit_is_checked_before_the_model_is_loaded(
 ) -> None:
     options = ["--model", str(tmp_path / "nowhere"), "--memory-limit-gb", limit]
     assert main(["segment", str(images), str(tmp_path / "out"), *options]) == 2
-    assert "memory_limit_gb is" in capsys.readouterr().err
+    assert "--memory-limit-gb is" in capsys.readouterr().err
 
 
 @pytest.mark.slow

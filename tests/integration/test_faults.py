@@ -196,8 +196,8 @@ def test_a_decoration_that_fails_costs_no_training(
     bundle_run: Run, words: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     output = tmp_path / "output"
-    output.mkdir()
-    (output / "overlays").write_text("a file in the way of the folder")
+    for number in range(12):  # folders in the way of the files
+        (output / "overlays" / f"phantom_{number:04d}_epoch_0001.png").mkdir(parents=True)
     result = bundle_run("training", *words(output), check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     assert (output / "model.pt").is_file()

@@ -229,7 +229,7 @@ def test_a_running_server(server: str, bundle_run: Run, small: list[str], pictur
 
 
 def test_a_failed_training_is_marked_so(bundle_run: Run, small: list[str], pictures: Path, tmp_path: Path) -> None:
-    arguments = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path, "--learning_rate", 1e30]
+    arguments = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path, "--optimizer#lr", 1e30]
     result = bundle_run("training", *TRAIN, *small, *arguments, "--warmup_steps", 0, *TRACK, check=False)
     assert result.returncode
     assert "The loss is" in result.stderr
