@@ -147,6 +147,20 @@ def test_a_lost_model_is_made_again(name: str, bundle_run: Run, words: Callable[
     assert load_settings(stopped).num_classes == 3
 
 
+def test_a_model_of_another_training_is_not_taken_for_the_best(
+    bundle_run: Run, words: Callable[..., list[str]], stopped: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    bundle_run("training", *words(other, "--seed", 7))
+    for name in ("model.pt", "config.json"):
+        shutil.copy(other / name, stopped / name)
+    before = (stopped / "model.pt").read_bytes()
+    result = bundle_run("training", *words(stopped, "--resume", "true"))
+    assert "is not the one in" in result.stdout
+    assert (stopped / "model.pt").read_bytes() != before
+    load_network(stopped)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
