@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -184,6 +185,17 @@ def test_a_damaged_table_is_repaired(
     if content:
         assert (stopped / "losses.csv.damaged").read_bytes() == content
     assert "Traceback" not in result.stderr
+
+
+def test_changed_files_are_told(
+    bundle_run: Run, words: Callable[..., list[str]], pictures: Path, stopped: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(pictures, tmp_path / "data"))
+    for label in (data / "labels").iterdir():
+        os.utime(label)
+    result = resume(bundle_run, words, stopped, "--dataset_dir", data)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "files of the training data were written after the checkpoint" in result.stdout
 
 
 def test_a_spoilt_manifest_is_refused(bundle_run: Run, words: Callable[..., list[str]], stopped: Path) -> None:
