@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from leaf_seg.data.layouts import read_layout
+from leaf_seg.data.splits import check_unique
 from leaf_seg.runtime.errors import InputError
 
 
@@ -228,3 +229,12 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=r"^[^\n]*no data set there, but [^\n]*$"):
             read_layout(str(path))
+
+
+def test_a_link_to_an_image_of_another_split_is_the_same_image(tmp_path: Path) -> None:
+    image = tmp_path / "a.png"
+    image.write_text("an image")
+    (tmp_path / "b.png").symlink_to(image)
+    case, linked = ({"image": str(tmp_path / name), "label": "label.png"} for name in ("a.png", "b.png"))
+    with pytest.raises(InputError, match="1 images are listed more than once"):
+        check_unique({"training": [case], "testing": [linked]}, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -147,6 +148,20 @@ def test_a_lost_model_is_made_again(name: str, bundle_run: Run, words: Callable[
     assert load_settings(stopped).num_classes == 3
 
 
+def test_a_model_of_another_training_is_not_taken_for_the_best(
+    bundle_run: Run, words: Callable[..., list[str]], stopped: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    bundle_run("training", *words(other, "--seed", 7))
+    for name in ("model.pt", "config.json"):
+        shutil.copy(other / name, stopped / name)
+    before = (stopped / "model.pt").read_bytes()
+    result = bundle_run("training", *words(stopped, "--resume", "true"))
+    assert "is not the one in" in result.stdout
+    assert (stopped / "model.pt").read_bytes() != before
+    load_network(stopped)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -170,6 +185,17 @@ def test_a_damaged_table_is_repaired(
     if content:
         assert (stopped / "losses.csv.damaged").read_bytes() == content
     assert "Traceback" not in result.stderr
+
+
+def test_changed_files_are_told(
+    bundle_run: Run, words: Callable[..., list[str]], pictures: Path, stopped: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(pictures, tmp_path / "data"))
+    for label in (data / "labels").iterdir():
+        os.utime(label)
+    result = resume(bundle_run, words, stopped, "--dataset_dir", data)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "files of the training data were written after the checkpoint" in result.stdout
 
 
 def test_a_spoilt_manifest_is_refused(bundle_run: Run, words: Callable[..., list[str]], stopped: Path) -> None:

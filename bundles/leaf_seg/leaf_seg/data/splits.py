@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -70,7 +71,7 @@ def check_unique(splits: Mapping[str, Sequence[Case]], path: Path) -> None:
     Raises:
         InputError: Names the first few such images.
     """
-    counts = Counter(case["image"] for cases in splits.values() for case in cases)
+    counts = Counter(os.path.realpath(case["image"]) for cases in splits.values() for case in cases)
     twice = [image for image, count in counts.items() if count > 1]
     if twice:
         raise InputError(

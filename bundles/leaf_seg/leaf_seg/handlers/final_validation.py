@@ -9,7 +9,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
-from leaf_seg.weights.model_folder import model_is_whole
+from leaf_seg.weights.model_folder import model_id, model_is_whole
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +22,8 @@ class FinalValidation:
 
     Args:
         validator: evaluator that validates, and saves the best model.
-        folder: where it saves the model. Where a resumed training finds no whole one there, it takes the next model for
-            the best so far, and says so. None does not look.
+        folder: where it saves the model. Where a resumed training finds no whole one there, or another than that of its
+            checkpoint, it takes the next model for the best so far, and says so. None does not look.
     """
 
     def __init__(self, validator: Evaluator, folder: str | os.PathLike[str] | None = None) -> None:
@@ -45,19 +45,34 @@ class FinalValidation:
             self.validator.run(engine.state.epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Best metric so far and step of the last validation."""
+        """Best metric so far, step of the last validation, and which model is the best."""
         state: Any = self.validator.state  # MONAI adds the best metric to Ignite's state
         best = float(state.best_metric)
-        return {"best_metric": best, "best_metric_epoch": state.best_metric_epoch, "validated": self._validated}
+        kept = {"best_metric": best, "best_metric_epoch": state.best_metric_epoch, "validated": self._validated}
+        return kept if self.folder is None else kept | {"model": model_id(self.folder)}
+
+    def _fault_of_model(self, state: dict[str, Any]) -> str | None:
+        """What is wrong with the model that a resumed training finds; None where it is the one of the checkpoint.
+
+        One that was saved between the checkpoint and a kill is another, too: its validation is done again, and was the
+        best.
+        """
+        if self.folder is None or state["validated"] is None:
+            return None
+        if not model_is_whole(self.folder):
+            return "is missing or damaged"
+        expected = state.get("model")  # not in checkpoints of version 0.2.0 and before
+        return None if expected in (None, model_id(self.folder)) else "is not the one"
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state of a checkpoint."""
-        if self.folder is not None and state["validated"] is not None and not model_is_whole(self.folder):
+        fault = self._fault_of_model(state)
+        if fault is not None:
             logger.warning(
-                "The best model so far (epoch %s, %.4f) is missing or damaged in %s: the best from here on takes its "
-                "place.",
+                "The best model so far (epoch %s, %.4f) %s in %s: the best from here on takes its place.",
                 state["best_metric_epoch"],
                 state["best_metric"],
+                fault,
                 self.folder,
             )
             return

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from leaf_seg.engines import BundleTrainer
 from leaf_seg.runtime.claim import release_folder
+from leaf_seg.runtime.text import shortened
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.tracking.run_folder import clear_run_folder
 from leaf_seg.weights import CheckpointFolder
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -29,7 +33,24 @@ def train(
     try:
         if parse_bool(overwrite, "overwrite"):
             clear_run_folder(folder)
-        trainer.restore(checkpoints.load())
+        state = checkpoints.load()
+        trainer.restore(state)
+        if state is not None:
+            _tell_changed_files(trainer, checkpoints.folder)
         trainer.run()
     finally:
         release_folder(Path(folder))
+
+
+def _tell_changed_files(trainer: BundleTrainer, folder: Path) -> None:
+    """Warn of files of the training data that have been written since the checkpoint: the hash is of their names."""
+    saved = max(file.stat().st_mtime for file in folder.glob("*.pt"))
+    cases = getattr(getattr(trainer.data_loader, "dataset", None), "data", ())
+    files = [str(file) for case in cases for file in case.values()]
+    changed = [file for file in files if os.path.exists(file) and os.path.getmtime(file) > saved]
+    if changed:
+        logger.warning(
+            "%d files of the training data were written after the checkpoint (%s): the training goes on with them.",
+            len(changed),
+            shortened(changed, 3),
+        )

@@ -91,6 +91,15 @@ def model_is_whole(folder: str | os.PathLike[str]) -> bool:
     return _whole_model(Path(folder)) is not None
 
 
+def model_id(folder: str | os.PathLike[str]) -> str | None:
+    """Checksum of the weights that a model folder's configuration names; None without a model or a checksum."""
+    try:
+        config = read_configuration(Path(folder))
+    except InputError:
+        return None
+    return config.get("weights", {}).get("sha256")
+
+
 def _whole_model(folder: Path) -> Model | None:
     try:
         model = read_model(folder)
