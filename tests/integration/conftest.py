@@ -3,7 +3,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,10 @@ def _train(run: Run, dataset: Path, num_classes: int, output: Path, *arguments: 
     data = ["--dataset_dir", dataset, "--num_classes", num_classes, "--output_dir", output]
     run("training", *config, *data, *_overrides(SMALL_RUN | SMALL_NETWORK), *arguments)
     return output
+
+
+@pytest.fixture
+def short_temporary() -> Iterator[Path]:
+    """A folder for temporary files whose path leaves room for that of a socket: 108 letters hold both."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)

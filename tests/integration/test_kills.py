@@ -68,7 +68,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def training(
-    kind: Kind, pictures: Path, small: list[str], small_run: list[str], tmp_path: Path
+    kind: Kind, pictures: Path, small: list[str], small_run: list[str], tmp_path: Path, short_temporary: Path
 ) -> Callable[..., Killable]:
     """A training of one kind, into a folder of this name."""
     settings = SETTINGS | {"max_epochs": kind.max_epochs}
@@ -81,7 +81,7 @@ def training(
         words = ["-m", "monai.bundle", "run", "training", "--config_file", f"{BUNDLE}/configs/train.json"]
         words += ["--bundle_root", BUNDLE, *small, "--dataset_dir", str(pictures), "--output_dir", str(tmp_path / name)]
         words += [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-        return Killable([*words, *kind.arguments, *arguments], tmp_path / f"{name}.log", tmp_path / f"{name}_tmp")
+        return Killable([*words, *kind.arguments, *arguments], tmp_path / f"{name}.log", short_temporary / name)
 
     return make
 
@@ -110,7 +110,11 @@ def moments(output: Path, last_step: int, choice: random.Random) -> dict[str, tu
 
 @pytest.mark.slow
 def test_trainings_end_as_if_nothing_had_happened(
-    kind: Kind, training: Callable[..., Killable], record_property: Callable[[str, object], None], tmp_path: Path
+    kind: Kind,
+    training: Callable[..., Killable],
+    record_property: Callable[[str, object], None],
+    tmp_path: Path,
+    short_temporary: Path,
 ) -> None:
     training("whole").run()
     killed = training("killed", "--resume", "true")
@@ -129,4 +133,4 @@ def test_trainings_end_as_if_nothing_had_happened(
     sys.stderr.write(f"killed {counts}\n")
     assert len(killed_in) >= kind.num_kills // 2
     assert_same_training(tmp_path / "whole", output, tracked=kind.is_tracked)
-    assert not litter(output, tmp_path / "killed_tmp")
+    assert not litter(output, short_temporary)

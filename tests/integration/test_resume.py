@@ -6,9 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +77,6 @@ def test_a_stopped_training_is_refused_or_resumed(
     again = train("--resume", "true")
     assert "All 12 epochs are trained" in again.stdout
     assert num_steps(tmp_path) == STEPS_PER_EPOCH * MAX_EPOCHS
-
-
-@pytest.fixture
-def short_temporary() -> Iterator[Path]:
-    """A folder for temporary files whose path leaves room for that of a socket: 108 letters hold both."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
 
 
 @pytest.mark.slow
