@@ -227,7 +227,9 @@ def test_loss_goes_down(make_segmenter: Make) -> None:
     network = make_segmenter()
     trainer = make_trainer(network, 8, max_grad_norm=1.0, max_epochs=40)
     losses = []
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output[0]["loss"]))
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output["loss"].item())
+    )
     trainer.run()
     assert losses[-1] < 0.6 * losses[0]
 

@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 from leaf_seg.engines.ema import WeightAverage, trainable_parameters
 from leaf_seg.engines.evaluator import BundleEvaluator
+from leaf_seg.engines.events import TrainingEvents
 from leaf_seg.engines.prepare_batch import PrepareDenoisingBatch, PrepareImageBatch, PrepareSegmentationBatch
 from leaf_seg.engines.random_state import random_state, set_random_state
+from leaf_seg.engines.step_losses import StepLosses, StepRecord
 from leaf_seg.engines.tolerant_evaluator import TolerantEvaluator
-from leaf_seg.engines.trainer import BundleTrainer, TrainingEvents
+from leaf_seg.engines.trainer import BundleTrainer
 from leaf_seg.engines.training_state import Stateful, training_state
 from leaf_seg.moved import names_of
 
@@ -21,6 +23,8 @@ __all__ = [
     "PrepareImageBatch",
     "PrepareSegmentationBatch",
     "Stateful",
+    "StepLosses",
+    "StepRecord",
     "TolerantEvaluator",
     "TrainingEvents",
     "WeightAverage",

@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from ignite.engine.events import EventEnum
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.utils import ensure_tuple
 from torch.optim.lr_scheduler import LRScheduler
 
 from leaf_seg.engines.ema import WeightAverage
+from leaf_seg.engines.events import TrainingEvents
+from leaf_seg.engines.step_losses import StepLosses, StepRecord, is_far
 from leaf_seg.engines.training_state import restore_training_state
 from leaf_seg.runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 
-class TrainingEvents(EventEnum):
-    """Events of :class:`BundleTrainer` besides Ignite's and MONAI's.
-
-    ``CHECKPOINT_STARTED`` is fired before a checkpoint is collected, for what must not be behind it.
-    """
-
-    CHECKPOINT_STARTED = "checkpoint_started"
-
-
 class BundleTrainer(SupervisedTrainer):
     """MONAI's SupervisedTrainer with gradient clipping, learning-rate schedule and EMA.
 
     They hang on the optimiser's own step hooks, so that with gradient accumulation, or a step that fp16 scaling skips,
-    they advance when the weights do and not before; GradScaler has unscaled the gradients by then. A loss that is not
-    finite is an error.
+    they advance when the weights do and not before; GradScaler has unscaled the gradients by then.
+
+    A loss that is not finite is an error: on a CPU before the weights are changed by it; on a GPU, which would have to
+    be waited for, some steps later, but before anything is validated or saved (:class:`~leaf_seg.engines.StepLosses`).
+
+    Unlike MONAI's it does not take batches apart after each step unless ``decollate`` is set, and forgets gradients
+    instead of setting them to 0 (``optim_set_to_none``): both would only take time.
 
     Args:
         max_grad_norm: clip the norm of all gradients to this; None does not clip.
@@ -69,6 +66,8 @@ class BundleTrainer(SupervisedTrainer):
         **kwargs: Any,
     ) -> None:
         self.train_handlers = ensure_tuple(kwargs.get("train_handlers") or ())
+        kwargs = {"decollate": False, "optim_set_to_none": True} | kwargs
+        kwargs["train_handlers"] = [StepLosses(_check_losses, after_error=False), *self.train_handlers]
         super().__init__(amp=precision == "fp16", event_names=[IterationEvents, TrainingEvents], **kwargs)
         if self.amp and self.state.device.type != "cuda":
             raise InputError(f"precision fp16 needs a CUDA device, found {self.state.device}; use bf16 or fp32.")
@@ -85,7 +84,8 @@ class BundleTrainer(SupervisedTrainer):
             if getattr(lr_scheduler, "keywords", {}).get("num_warmup_steps", 0) >= num_steps:
                 self.logger.warning("The warm-up takes all %d steps: lower warmup_steps.", num_steps)
             self.lr_scheduler = lr_scheduler(optimizer=self.optimizer, num_training_steps=num_steps)
-        self.add_event_handler(IterationEvents.LOSS_COMPLETED, _check_loss)
+        self.add_event_handler(IterationEvents.LOSS_COMPLETED, _check_near_loss)
+        self.add_event_handler(IterationEvents.MODEL_COMPLETED, _forget_graph)
         self.add_event_handler(Events.EXCEPTION_RAISED, _reraise)  # after the handlers', of which Ignite expects it
         self.optimizer.register_step_pre_hook(self._before_step)
         self.optimizer.register_step_post_hook(self._after_step)
@@ -132,14 +132,32 @@ class BundleTrainer(SupervisedTrainer):
             self.ema.step()
 
 
-def _check_loss(engine: Engine) -> None:
+def _check_near_loss(engine: Engine) -> None:
     output: Any = engine.state.output
-    loss = output["loss"].item()
+    if not is_far(output["loss"]):
+        _check_loss(output["loss"].item(), engine.state.iteration, engine.state.epoch)
+
+
+def _check_losses(engine: Engine, records: Sequence[StepRecord]) -> None:
+    for record in records:
+        _check_loss(record.losses["loss"], record.step, record.epoch)
+
+
+def _check_loss(loss: float, step: int, epoch: int) -> None:
     if not math.isfinite(loss):
         raise InputError(
-            f"The loss is {loss} at step {engine.state.iteration}, epoch {engine.state.epoch}; expected a finite "
-            "number. Lower learning_rate, or set precision to bf16 or fp32. The best model so far is kept."
+            f"The loss is {loss} at step {step}, epoch {epoch}; expected a finite number. Lower learning_rate, or set "
+            "precision to bf16 or fp32. The best model so far is kept."
         )
+
+
+def _forget_graph(engine: Engine) -> None:
+    """So that what the step has computed is freed before the next one."""
+    output: Any = engine.state.output
+    if isinstance(output, dict):
+        engine.state.output = {  # type: ignore[assignment]  # Ignite's type leaves out dictionaries
+            key: value.detach() if isinstance(value, torch.Tensor) else value for key, value in output.items()
+        }
 
 
 def _reraise(engine: Engine, error: BaseException) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from tqdm import tqdm
 
+from leaf_seg.engines import StepLosses, StepRecord
 from leaf_seg.runtime.distributed import is_rank_zero
 
 _LOSSES = {"loss": "loss", "loss_prediction": "prediction", "loss_alignment": "alignment"}
@@ -33,7 +35,7 @@ class TrainingProgress:
         """Attach to a trainer."""
         if is_rank_zero():
             engine.add_event_handler(Events.STARTED, self._open)
-            engine.add_event_handler(Events.ITERATION_COMPLETED, self._update)
+            StepLosses(self._update).attach(engine)
             engine.add_event_handler(Events.COMPLETED | Events.EXCEPTION_RAISED, self._close)
 
     def _open(self, engine: Engine) -> None:
@@ -41,16 +43,14 @@ class TrainingProgress:
         self._means = {}
         self._bar = tqdm(total=total, initial=engine.state.iteration, desc=self.description, unit="step", mininterval=1)
 
-    def _update(self, engine: Engine) -> None:
-        output: Any = engine.state.output
-        first = output[0] if isinstance(output, list) else output
-        for key, name in _LOSSES.items():
-            if key in first:
-                value = float(first[key])
+    def _update(self, engine: Engine, records: Sequence[StepRecord]) -> None:
+        for record in records:
+            for key, value in record.losses.items():
+                name = _LOSSES[key]
                 self._means[name] = value + (1 - self.smoothing) * (self._means.get(name, value) - value)
         bar = cast(tqdm, self._bar)
         bar.set_postfix({"epoch": engine.state.epoch} | {k: f"{v:.4f}" for k, v in self._means.items()}, refresh=False)
-        bar.update()
+        bar.update(len(records))
 
     def _close(self, engine: Engine, error: BaseException | None = None) -> None:
         if self._bar is not None:

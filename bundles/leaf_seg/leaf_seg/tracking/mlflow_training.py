@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from monai.engines import Evaluator
 from monai.handlers import MLFlowHandler
 from PIL import Image
 
-from leaf_seg.engines import BundleEvaluator, BundleTrainer, TrainingEvents
+from leaf_seg.engines import BundleEvaluator, BundleTrainer, StepLosses, StepRecord, TrainingEvents
 from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import scratch_beside
@@ -82,7 +82,7 @@ class MlflowTraining:
         if mlflow_handler(lists[0]) is None:
             return
         engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._log_step)
+        StepLosses(self._log_steps).attach(engine)
         engine.add_event_handler(TrainingEvents.CHECKPOINT_STARTED, self._flush)
         engine.add_event_handler(Events.COMPLETED, self._complete)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
@@ -111,9 +111,10 @@ class MlflowTraining:
         run.log_tags({f"version.{key}": value for key, value in session["versions"].items()})
         run.log_files([self.folder / name for name in (EXECUTED_CONFIG_NAME, MANIFEST_NAME)])
 
-    def _log_step(self, engine: Engine) -> None:
-        row = {f"train_{name}" if name.startswith("loss") else name: value for name, value in step_row(engine).items()}
-        self._rows.append((engine.state.iteration, row | {"epoch": engine.state.epoch}))
+    def _log_steps(self, engine: Engine, records: Sequence[StepRecord]) -> None:
+        for record in records:
+            row = {f"train_{n}" if n.startswith("loss") else n: value for n, value in step_row(record).items()}
+            self._rows.append((record.step, row | {"epoch": record.epoch}))
         if time.monotonic() - self._flushed_at >= _FLUSH_SECONDS:
             self._flush()
 

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ignite.engine import Engine
 from monai.utils import is_scalar
 
-_LOSSES = ("loss", "loss_prediction", "loss_alignment")
+from leaf_seg.engines import StepRecord
 
 
-def step_row(trainer: Engine) -> dict[str, float]:
-    """Losses and learning rate of the step that a BundleTrainer has just done.
-
-    "loss_prediction" and "loss_alignment" are there when features are distilled.
-    """
-    output: Any = trainer.state.output
-    first = output[0] if isinstance(output, list) else output
-    losses = {name: float(first[name]) for name in _LOSSES if name in first}
-    optimizer: Any = trainer.optimizer  # type: ignore[attr-defined]  # of every MONAI trainer
-    return losses | {"learning_rate": float(optimizer.param_groups[0]["lr"])}
+def step_row(record: StepRecord) -> dict[str, float]:
+    """Losses and learning rate of a step of a BundleTrainer."""
+    return record.losses | {"learning_rate": record.learning_rate}
 
 
 def validation_row(validator: Engine) -> dict[str, float]:

@@ -8,12 +8,14 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
+from leaf_seg.engines import StepLosses, StepRecord
 from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.distributed import is_rank_zero
 from leaf_seg.runtime.files import ensure_writable_folder, replacing, writing
@@ -51,7 +53,7 @@ class TrainingLog:
         if not is_rank_zero():
             return
         engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._log_step)
+        StepLosses(self._log_steps).attach(engine)
         self.validator.add_event_handler(Events.COMPLETED, self._log_validation, engine)
         engine.add_event_handler(Events.COMPLETED, self._draw)
 
@@ -65,16 +67,18 @@ class TrainingLog:
         if missing > 0:
             logger.warning("%s lacks %d of the %d steps so far.", self._losses.file, missing, engine.state.iteration)
 
-    def _log_step(self, engine: Engine) -> None:
-        self._losses.append(self._place(engine) | step_row(engine))
+    def _log_steps(self, engine: Engine, records: Sequence[StepRecord]) -> None:
+        for record in records:
+            self._losses.append(self._place(record.step, record.epoch, record.time) | step_row(record))
 
     def _log_validation(self, validator: Engine, trainer: Engine) -> None:
         self._metrics.keep_until(trainer.state.iteration - 1)  # a resumed training may repeat its last validation
-        self._metrics.append(self._place(trainer) | validation_row(validator))
+        place = self._place(trainer.state.iteration, trainer.state.epoch, time.monotonic())
+        self._metrics.append(place | validation_row(validator))
         self._draw()
 
-    def _place(self, trainer: Engine) -> Row:
-        return {"step": trainer.state.iteration, "epoch": trainer.state.epoch, "seconds": round(self.seconds, 2)}
+    def _place(self, step: int, epoch: int, now: float) -> Row:
+        return {"step": step, "epoch": epoch, "seconds": round(self._seconds + now - self._started, 2)}
 
     @property
     def seconds(self) -> float:
