@@ -214,7 +214,11 @@ def _unet(what: str, source: State, options: Options) -> Converted:
             "that was trained to segment, and needs its image encoder. Convert the whole folder of LEAF or checkpoint "
             "of SDSeg."
         )
-    return Converted(what, unet, "start training from it: --unet_dir {folder}, with profiles/ldm_kl8.json")
+    return Converted(
+        what,
+        unet,
+        "start training from it: --unet_dir {folder}, with methods/leaf_paper.json and profiles/ldm_kl8.json",
+    )
 
 
 def _segmenter(what: str, model: PublishedModel) -> Converted:
