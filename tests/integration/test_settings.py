@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -78,6 +79,41 @@ def test_the_option_is_named(
 ) -> None:
     given = ["--dataset_dir", tmp_path, "--model_dir", picture_model, f"--{option}", value]
     check_refused(bundle_run(run_id, *config, *given, check=False), message)
+
+
+@pytest.mark.parametrize(
+    ("run_id", "config", "folder"),
+    [("evaluating", EVALUATE, "--report_dir"), ("inference", INFER, "--output_dir")],
+)
+def test_pictures_have_no_third_axis_to_be_mirrored_along(
+    bundle_run: Run,
+    pictures: Path,
+    picture_model: Path,
+    tmp_path: Path,
+    run_id: str,
+    config: list[str],
+    folder: str,
+) -> None:
+    dataset = pictures / "images" if run_id == "inference" else pictures
+    given = ["--dataset_dir", dataset, folder, tmp_path, "--model_dir", picture_model, "--mirror_axes", "[2]"]
+    result = bundle_run(run_id, *config, *given, check=False)
+    check_refused(result, "mirror_axes is [2]; the images are pictures")
+    assert not any(tmp_path.iterdir())
+
+
+def test_segment_with_a_model_that_mirrors_volumes(
+    run_python: Run, pictures: Path, picture_model: Path, tmp_path: Path
+) -> None:
+    file = Path(shutil.copytree(picture_model, tmp_path / "model")) / "config.json"
+    config = json.loads(file.read_text())
+    config["settings"]["mirror_axes"] = [2]
+    del config["sha256"]
+    file.write_text(json.dumps(config))
+    command = ["segment", pictures / "images", tmp_path / "out", "--model", tmp_path / "model"]
+    result = run_python("-m", "leaf_seg", *command, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("leaf_seg: mirror_axes is [2]; the images are pictures")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
