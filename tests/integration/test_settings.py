@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from leaf_seg.runtime import workers
+
 CONFIGS = "bundles/leaf_seg/configs"
 TRAIN = ["--config_file", f"{CONFIGS}/train.json"]
 AUTOENCODER = ["--config_file", f"{CONFIGS}/train_autoencoder.json"]
@@ -99,6 +101,35 @@ def test_pictures_have_no_third_axis_to_be_mirrored_along(
     result = bundle_run(run_id, *config, *given, check=False)
     check_refused(result, "mirror_axes is [2]; the images are pictures")
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("run_id", "config", "key", "folder"),
+    [
+        ("training", TRAIN, "num_workers", "--output_dir"),
+        ("training", AUTOENCODER, "num_workers", "--output_dir"),
+        ("training", TRAIN, "validate#dataloader#num_workers", "--output_dir"),
+        ("evaluating", EVALUATE, "validate#dataloader#num_workers", "--report_dir"),
+        ("inference", INFER, "dataloader#num_workers", "--output_dir"),
+    ],
+)
+def test_workers_whose_sockets_would_have_no_room(
+    bundle_run: Run,
+    pictures: Path,
+    picture_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_id: str,
+    config: list[str],
+    key: str,
+    folder: str,
+) -> None:
+    monkeypatch.setattr(workers, "_MOST_BYTES", 30)
+    given = ["--dataset_dir", pictures / "images" if run_id == "inference" else pictures, folder, tmp_path / "out"]
+    given += ["--num_classes", 3, "--num_workers", 0] if run_id == "training" else ["--model_dir", picture_model]
+    result = bundle_run(run_id, *config, *given, f"--{key}", 1, check=False)
+    check_refused(result, "The path of the temporary folder")
+    assert not list((tmp_path / "out").glob("*.json"))
 
 
 def test_segment_with_a_model_that_mirrors_volumes(
