@@ -58,7 +58,7 @@ def test_no_table_is_beside_the_records_of_another_evaluation(
 
             return changed
 
-        os.replace, Path.unlink = kill_after(os.replace), kill_after(Path.unlink)  # type: ignore[assignment]
+        os.replace, Path.unlink = kill_after(os.replace), kill_after(Path.unlink)  # type: ignore[method-assign]
         return evaluate(report, 2)
 
     assert run_limited(killed, memory=2048 * MB).code == -signal.SIGKILL
