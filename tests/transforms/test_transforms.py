@@ -108,7 +108,7 @@ class TestLoadCased:
         damaged[damaged.rindex(b"IEND") - 5] ^= 1
         png.write_bytes(damaged)
         with Image.open(tiff) as picture:
-            start = picture.tag_v2[273][0]  # of its only strip
+            start = picture.tag_v2[273][0]  # type: ignore[attr-defined]  # of its only strip
         tiff.write_bytes(tiff.read_bytes().replace(start.to_bytes(4, "little"), (10**6).to_bytes(4, "little")))
         damaged = bytearray(volume.read_bytes())
         damaged[-8] ^= 1

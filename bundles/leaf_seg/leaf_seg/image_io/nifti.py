@@ -67,9 +67,8 @@ class Nifti(ImageFormat):
     def check_content(self, path: PathLike) -> None:
         """Unpack a compressed file to its end, which proves its checksum."""
         with _opened(path) as (header, stream):
-            stream.seek(
-                header.get_data_offset() + header.get_data_dtype().itemsize * math.prod(header.get_data_shape())
-            )
+            size = header.get_data_dtype().itemsize * math.prod(header.get_data_shape())
+            stream.seek(header.get_data_offset() + size)
             _read_to_the_end(stream)
 
     def read(self, path: PathLike, is_label: bool) -> MetaTensor:
