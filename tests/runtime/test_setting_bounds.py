@@ -11,7 +11,6 @@ import pytest
 from diffusers.optimization import SchedulerType
 from monai.bundle import ConfigParser
 
-from leaf_seg.data.model_settings import CLASSES, IMAGE_SIZE
 from leaf_seg.data.slicing import SLICE_AXES
 from leaf_seg.data.splits import SPLITS
 from leaf_seg.diffusion.schedule import PARAMETERIZATIONS
@@ -125,6 +124,3 @@ def test_the_table_has_the_words_of_the_code() -> None:
     schedules = {kind.value for kind in SchedulerType} - {"piecewise_constant"}  # which takes rules besides
     assert isinstance(SETTINGS["lr_schedule"], Choice)
     assert set(SETTINGS["lr_schedule"].options) == schedules
-    assert (IMAGE_SIZE.low, IMAGE_SIZE.high) == (1, 8192)
-    assert SETTINGS["image_size"] == IMAGE_SIZE
-    assert SETTINGS["num_classes"] == Bound(CLASSES.low, CLASSES.high, optional=True)

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from leaf_seg.engines.ema import WeightAverage
 from leaf_seg.engines.training_state import restore_training_state
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.workers import check_workers
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +53,8 @@ class BundleTrainer(SupervisedTrainer):
         **kwargs: as for ``monai.engines.SupervisedTrainer``.
 
     Raises:
-        InputError: When fp16 is asked of a device other than CUDA, or the schedule ends before the training; while
-            training, when the loss is not finite.
+        InputError: When fp16 is asked of a device other than CUDA, the schedule ends before the training, or workers
+            of the loader could not hand on what they load; while training, when the loss is not finite.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class BundleTrainer(SupervisedTrainer):
         **kwargs: Any,
     ) -> None:
         self.train_handlers = ensure_tuple(kwargs.get("train_handlers") or ())
+        check_workers(getattr(kwargs.get("train_data_loader"), "num_workers", 0))
         super().__init__(amp=precision == "fp16", event_names=[IterationEvents, TrainingEvents], **kwargs)
         if self.amp and self.state.device.type != "cuda":
             raise InputError(f"precision fp16 needs a CUDA device, found {self.state.device}; use bf16 or fp32.")

@@ -10,7 +10,6 @@ from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 
 if TYPE_CHECKING:
-    from monai.data import MetaTensor
     from PIL.Image import Image
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -38,11 +37,10 @@ class Tiff(Picture):
                     "a TIFF of 32 bits per value; expected 8 or 16. Save it with 16 bits, or as a NIfTI volume."
                 )
 
-    def read(self, path: PathLike, is_label: bool) -> MetaTensor:
-        """Read as other pictures, where strips or tiles cover the picture: Pillow fills what is missing with zeros."""
+    def check_content(self, path: PathLike) -> None:
+        """Refuse strips or tiles that do not cover the picture: Pillow fills what is missing with zeros."""
         with self._open(path) as picture:
             _check_parts(picture.tag_v2, picture.width, picture.height, os.path.getsize(path))  # type: ignore[attr-defined]
-        return super().read(path, is_label)
 
     def _has_pages(self, picture: Image) -> bool:
         """Look for a second page; counting pages would go through all of them, of which a file can have millions."""

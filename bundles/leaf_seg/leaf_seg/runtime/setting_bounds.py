@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from leaf_seg.runtime.bounds import Bound, Bounds, Choice, Switch, Text, check_bounds
@@ -17,6 +18,12 @@ _WEIGHT = Bound(0, 1e6, whole=False)
 _EPOCHS = Bound(1, 1_000_000)
 _BATCH = Bound(1, 65536)
 _SAMPLES = Bound(1, 10_000)
+CLASSES = Bound(2, 256)  # number of them, background included: label maps are of bytes
+IMAGE_SIZE = Bound(1, 8192, lengths=(2, 2))
+WINDOW = Bound(-1e9, 1e9, whole=False, lengths=(2, 2), optional=True)
+SPACING = Bound(0, 1e4, whole=False, above=True, lengths=(3, 3), optional=True)
+MIRROR_AXES = Choice((0, 1, 2), several=True, alone=False)
+NUM_SLICES = Choice((1, 3))
 
 SETTINGS: Bounds = {
     # folders and files
@@ -29,16 +36,18 @@ SETTINGS: Bounds = {
     "resume": Switch(),
     # the data
     "split": Choice(("training", "validation", "testing")),
-    "num_classes": Bound(2, 256, optional=True),
+    "num_classes": replace(CLASSES, optional=True),
     "class_names": Text(
-        "a list of 2 to 256 names, background first: \"['background','lesion']\"", lengths=(2, 256), optional=True
+        "a list of 2 to 256 names, background first: \"['background','lesion']\"",
+        lengths=(2, 256),
+        optional=True,
     ),
-    "image_size": Bound(1, 8192, lengths=(2, 2)),
+    "image_size": IMAGE_SIZE,
     "axis": Choice(("sagittal", "coronal", "axial"), several=True, optional=True),
-    "num_slices": Choice((1, 3)),
-    "window": Bound(-1e9, 1e9, whole=False, lengths=(2, 2), optional=True),
-    "spacing": Bound(0, 1e4, whole=False, above=True, lengths=(3, 3), optional=True),
-    "mirror_axes": Choice((0, 1, 2), several=True, alone=False, optional=True),
+    "num_slices": NUM_SLICES,
+    "window": WINDOW,
+    "spacing": SPACING,
+    "mirror_axes": replace(MIRROR_AXES, optional=True),
     "empty_slice_rate": _PROBABILITY,
     "flip_probability": Bound(0, 1, whole=False, lengths=(2, 3)),
     "num_phantoms": Bound(1, 10_000_000),

@@ -180,14 +180,12 @@ def load_settings(
         mirror_axes: mirror images to use instead of the model's.
 
     Raises:
-        InputError: When the folder has no readable ``config.json``, or it holds no settings of a model.
+        InputError: When the folder has no readable ``config.json``, or it holds no settings of a model; when what is to
+            be used instead is unfit.
     """
-    config = read_configuration(Path(folder))
-    try:
-        chosen = {key: value for key, value in (("axis", axis), ("mirror_axes", mirror_axes)) if value is not None}
-        return ModelSettings(**(config["settings"] | chosen))
-    except (TypeError, ValueError) as error:
-        raise InputError(_unfit_config(Path(folder), error)) from error
+    settings = read_configuration(Path(folder))["settings"]
+    chosen = {key: value for key, value in (("axis", axis), ("mirror_axes", mirror_axes)) if value is not None}
+    return ModelSettings(**(settings | chosen))
 
 
 def training_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
