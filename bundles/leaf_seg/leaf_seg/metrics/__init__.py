@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     )
     from leaf_seg.metrics.comparison import compare, paired_difference
     from leaf_seg.metrics.conventions import CONVENTIONS, METRICS
+    from leaf_seg.metrics.foreground import ForegroundCounts, ForegroundDice, count_foreground, has_classes
     from leaf_seg.metrics.hypotheses import Agreement, agreement
     from leaf_seg.metrics.segmentation import case_metrics
     from leaf_seg.metrics.stability import class_dice, noise_stability
@@ -25,6 +26,7 @@ else:
             "calibration": ("brier_scores", "expected_calibration_error", "reliability_bins", "summarize_calibration"),
             "comparison": ("compare", "paired_difference"),
             "conventions": ("CONVENTIONS", "METRICS"),
+            "foreground": ("ForegroundCounts", "ForegroundDice", "count_foreground", "has_classes"),
             "hypotheses": ("Agreement", "agreement"),
             "segmentation": ("case_metrics",),
             "stability": ("class_dice", "noise_stability"),
@@ -37,6 +39,8 @@ __all__ = [
     "CONVENTIONS",
     "METRICS",
     "Agreement",
+    "ForegroundCounts",
+    "ForegroundDice",
     "Interval",
     "Structure",
     "agreement",
@@ -45,8 +49,10 @@ __all__ = [
     "case_metrics",
     "class_dice",
     "compare",
+    "count_foreground",
     "describe_structures",
     "expected_calibration_error",
+    "has_classes",
     "noise_stability",
     "paired_difference",
     "reliability_bins",
