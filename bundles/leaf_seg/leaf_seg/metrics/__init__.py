@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from leaf_seg.metrics.conventions import CONVENTIONS, METRICS
     from leaf_seg.metrics.foreground import ForegroundCounts, ForegroundDice, count_foreground, has_classes
     from leaf_seg.metrics.hypotheses import Agreement, agreement
-    from leaf_seg.metrics.segmentation import case_metrics
+    from leaf_seg.metrics.segmentation import case_metrics, diagonal
     from leaf_seg.metrics.stability import class_dice, noise_stability
     from leaf_seg.metrics.structures import Structure, describe_structures
     from leaf_seg.metrics.summary import Interval, bootstrap_interval, summarize
@@ -28,7 +28,7 @@ else:
             "conventions": ("CONVENTIONS", "METRICS"),
             "foreground": ("ForegroundCounts", "ForegroundDice", "count_foreground", "has_classes"),
             "hypotheses": ("Agreement", "agreement"),
-            "segmentation": ("case_metrics",),
+            "segmentation": ("case_metrics", "diagonal"),
             "stability": ("class_dice", "noise_stability"),
             "structures": ("Structure", "describe_structures"),
             "summary": ("Interval", "bootstrap_interval", "summarize"),
@@ -51,6 +51,7 @@ __all__ = [
     "compare",
     "count_foreground",
     "describe_structures",
+    "diagonal",
     "expected_calibration_error",
     "has_classes",
     "noise_stability",
