@@ -11,7 +11,7 @@ if TYPE_CHECKING:
         reliability_bins,
         summarize_calibration,
     )
-    from leaf_seg.metrics.comparison import compare, paired_difference
+    from leaf_seg.metrics.comparison import compare, paired_comparison, paired_difference
     from leaf_seg.metrics.conventions import CONVENTIONS, METRICS
     from leaf_seg.metrics.foreground import ForegroundCounts, ForegroundDice, count_foreground, has_classes
     from leaf_seg.metrics.hypotheses import Agreement, agreement
@@ -24,7 +24,7 @@ else:
         __name__,
         {
             "calibration": ("brier_scores", "expected_calibration_error", "reliability_bins", "summarize_calibration"),
-            "comparison": ("compare", "paired_difference"),
+            "comparison": ("compare", "paired_comparison", "paired_difference"),
             "conventions": ("CONVENTIONS", "METRICS"),
             "foreground": ("ForegroundCounts", "ForegroundDice", "count_foreground", "has_classes"),
             "hypotheses": ("Agreement", "agreement"),
@@ -55,6 +55,7 @@ __all__ = [
     "expected_calibration_error",
     "has_classes",
     "noise_stability",
+    "paired_comparison",
     "paired_difference",
     "reliability_bins",
     "summarize",
