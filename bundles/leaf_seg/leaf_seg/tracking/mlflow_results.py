@@ -101,13 +101,10 @@ def _means(summary: Mapping[str, Any], name: str) -> dict[str, float]:
     stability = summary.get("noise_stability")
     spread = {f"{name}_dice_std_noise_seeds": stability["mean_foreground"]["dice"]["std"]} if stability else {}
     numbers = {f"{name}_{key}": summary[key]["n"] for key in ("predicted_empty", "false_positives") if key in summary}
-    return (
-        spread
-        | numbers
-        | {
-            f"{name}_{metric}_{group}": interval["mean"]
-            for group, metrics in groups.items()
-            for metric, interval in metrics.items()
-            if interval["mean"] is not None
-        }
-    )
+    means = {
+        f"{name}_{metric}_{group}": interval["mean"]
+        for group, metrics in groups.items()
+        for metric, interval in metrics.items()
+        if interval["mean"] is not None
+    }
+    return spread | numbers | means
