@@ -63,6 +63,7 @@ def test_training_with_a_value_that_cannot_be_meant_leaves_the_former_one_whole(
         ("evaluating", EVALUATE, "axis", "1", "axis is 1; expected "),
         ("evaluating", EVALUATE, "mirror_axes", "abc", "mirror_axes is 'abc'; expected "),
         ("evaluating", EVALUATE, "surface_tolerance", "-1", "surface_tolerance is -1; expected "),
+        ("evaluating", EVALUATE, "surface_tolerance_share", "2", "surface_tolerance_share is 2; expected "),
         ("evaluating", EVALUATE, "window", "[0,1]", "window is [0, 1]: evaluating has no part that uses it"),
         ("evaluating", EVALUATE, "learning_rate", "0.1", "learning_rate is 0.1: evaluating has no part"),
         ("inference", INFER, "batch_size", "1.5", "batch_size is 1.5; expected "),

@@ -52,6 +52,7 @@ UNFIT: dict[str, list[Any]] = {
     "early_stopping": [0],
     "memory_limit_gb": [0],
     "surface_tolerance": [0],
+    "surface_tolerance_share": [0, 1.5],
     "precision": ["fp8"],
     "storage": ["bf16"],
     "num_classes": [1, 257],

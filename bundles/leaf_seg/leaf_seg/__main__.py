@@ -84,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser(
         "compare",
         help="compare two evaluations case by case",
-        description="Differences of two evaluations of the same cases, with paired bootstrap intervals.",
+        description="Differences of two evaluations on their common cases: mean with a paired bootstrap interval, "
+        "median, cases won, Wilcoxon's signed-rank test.",
     )
     compare.add_argument("first", help="folder of an evaluation, with metrics_cases.csv")
     compare.add_argument("second", help="folder of the other evaluation")

@@ -98,6 +98,7 @@ SETTINGS: Bounds = {
     "save_overlays": Switch(),
     "save_probabilities": Switch(),
     "surface_tolerance": Bound(0, 1e6, whole=False, above=True),
+    "surface_tolerance_share": Bound(0, 1, whole=False, above=True, optional=True),
     # tracking
     "tracking_uri": Text("a folder's path or an address"),
     "experiment_name": Text(_NAME_OR_NULL.what),

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.bundle import ConfigWorkflow
 from monailabel.interfaces.tasks.train import TrainTask
@@ -21,7 +20,7 @@ from monailabel.utils.others.generic import device_list
 from leaf_seg import Segmenter, load
 from leaf_seg.handlers import TrainingCheckpoint
 from leaf_seg.image_io import case_name
-from leaf_seg.metrics import class_dice
+from leaf_seg.metrics import ForegroundDice
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder
 from leaf_seg.runtime.plain import plain_message
@@ -213,8 +212,8 @@ class TrainingTask(TrainTask):
         served = self.versions.served()
         new_dice = former_dice = None
         if compared:
-            new_dice = _mean_dice(load(work, chosen.device), compared)
-            former_dice = _mean_dice(self.versions.segmenter(served, chosen.device), compared) if served else None
+            new_dice = _foreground_dice(load(work, chosen.device), compared)
+            former_dice = _foreground_dice(self.versions.segmenter(served, chosen.device), compared) if served else None
         is_better = served is None or (new_dice is not None and former_dice is not None and new_dice >= former_dice)
         return {
             "dice": new_dice,
@@ -243,11 +242,11 @@ def _note(served: str | None, compared: int, predictions: int, is_better: bool) 
     return f"Compared with {served} on {compared} labels{left_out}: {outcome}."
 
 
-def _mean_dice(segmenter: Segmenter, cases: list[dict[str, str]]) -> float:
-    """Mean over cases and structures."""
-    dice = []
+def _foreground_dice(segmenter: Segmenter, cases: list[dict[str, str]]) -> float:
+    """The score that training chooses its best model by; 0 for a model that finds nothing."""
+    score = ForegroundDice(len(segmenter.settings.class_names))
     for case in cases:
         truth = LoadCase("label")({"label": case["label"]})["label"][0]
         pred = torch.from_numpy(segmenter(case["image"]).label)
-        dice.append(class_dice(pred, truth, len(segmenter.settings.class_names)))
-    return float(np.mean(dice))
+        score(pred[None, None], truth[None, None])
+    return float(score.aggregate())
