@@ -20,7 +20,7 @@ def slice_axis(name: str) -> int:
     Raises:
         InputError: When the name is not one of :data:`SLICE_AXES`.
     """
-    if name not in SLICE_AXES:
+    if not isinstance(name, str) or name not in SLICE_AXES:
         raise InputError(f"axis is {name!r}; expected one of {', '.join(SLICE_AXES)}.")
     return SLICE_AXES[name]
 

@@ -52,7 +52,7 @@ def shipped_autoencoder(init_dir: str | os.PathLike[str] | None, models: str | o
     name = LIGHT_AUTOENCODER_NAME
     if init_dir is not None:
         _check_is_there(init_dir)
-        network = updated(as_mapping(read_configuration(Path(init_dir)).get("network")))
+        network = updated(dict(as_mapping(read_configuration(Path(init_dir)).get("network"))))
         decoder = as_mapping(network.get("mask_decoder", {}))
         if as_mapping(decoder.get("autoencoder", {})).get(CLASS_KEY) == AutoencoderKL.__name__:
             name = AUTOENCODER_NAME
