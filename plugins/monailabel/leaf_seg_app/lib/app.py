@@ -37,7 +37,7 @@ from lib.predictions import content_of
 from lib.random_image import RandomImage
 from lib.scoring import SCORES, AgreementScoring, unscored
 from lib.segmentation import DIGEST, ConfidenceTask, SegmentationTask
-from lib.sessions import remove_old_sessions
+from lib.sessions import remove_old_sessions, whole_or_none
 from lib.training import TrainingTask
 from lib.versions import ModelVersions
 
@@ -100,6 +100,8 @@ class LeafSegApp(MONAILabelApp):
 
         protect(monailabel.app.app, self.hosts)
         guard_endpoints(self, self.viewer)
+        if self.sessions() is not None:
+            whole_or_none(self.sessions())
         monailabel.app.clear_cache = self.reload  # of POST /reload: a second app in this process would be half a one
         logger.info("Answers requests for %s; --conf allowed_hosts names more", ", ".join(self.hosts))
         super().on_init_complete()
