@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,26 @@ def test_results_lie_where_their_image_does(volume: str, extension: str) -> None
     assert np.allclose(itk.array_from_matrix(result.GetDirection()), itk.array_from_matrix(image.GetDirection()))
     assert np.array_equal(read_label(file, volume), label)
     os.unlink(file)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_axes_that_are_not_at_right_angles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """ITK refuses them; NIfTI holds them, and a failed answer leaves no file."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    sheared = OBLIQUE @ np.array([[1, 0.2, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    source = tmp_path / f"sheared{suffix}"
+    nib.save(nib.Nifti1Image(np.zeros((5, 6, 7), np.int16), sheared), source)
+    label = np.random.default_rng(0).integers(0, 3, (5, 6, 7), dtype=np.uint8)
+    with pytest.raises(InputError, match="not at right angles"):
+        write_result(label, str(source), ".nrrd")
+    assert not list((tmp_path / "temporary").iterdir())
+    for extension in (".nii", ".nii.gz"):
+        file = write_result(label, str(source), extension)
+        result: Any = nib.load(file)
+        assert np.allclose(result.affine, sheared, atol=1e-5)
+        assert np.array_equal(read_label(file, str(source)), label)
+        os.unlink(file)
 
 
 @pytest.mark.parametrize("extension", [".nii.gz", ".nrrd"])
