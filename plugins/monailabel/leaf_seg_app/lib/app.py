@@ -95,6 +95,8 @@ class LeafSegApp(MONAILabelApp):
 
     def on_init_complete(self) -> None:
         """The server starts: nothing gets past the checks from now on."""
+        for trainer in self._trainers.values():
+            trainer.remove_killed()
         # Where the server's own module is, and not imported by the processes for training and scoring.
         import monailabel.app
 
