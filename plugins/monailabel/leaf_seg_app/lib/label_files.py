@@ -36,7 +36,6 @@ def write_result(array: np.ndarray, source: str, extension: str = ".nii.gz") -> 
         A new temporary file, which the caller removes; there is none where this fails.
 
     Raises:
-        InputError: When the file is NRRD and the image's axes are not at right angles.
         OSError: When it cannot be written.
     """
     handle, name = tempfile.mkstemp(suffix=extension)
@@ -129,13 +128,14 @@ def _write_nifti(array: np.ndarray, source: str, folder: str) -> Path:
 
 
 def _convert_to_nrrd(nifti: Path, name: str) -> None:
-    try:
-        image = itk.imread(str(nifti))
-    except RuntimeError as error:  # ITK knows directions at right angles only
-        raise InputError(
-            "The axes of the image are not at right angles, or its place or voxel sizes are beyond what NRRD files are "
-            "written with. Ask for the result_extension .nii.gz, or resample the image."
-        ) from error
+    """Axes need not be at right angles, which ITK's own reader of NIfTI would ask for."""
+    volume: Any = nib.load(nifti)
+    affine = np.diag([-1, -1, 1, 1]) @ volume.affine  # RAS+ to LPS+
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image = itk.image_from_array(np.ascontiguousarray(np.asarray(volume.dataobj).T))
+    image.SetOrigin(affine[:3, 3].tolist())
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection(itk.matrix_from_array(affine[:3, :3] / spacing))
     try:
         itk.imwrite(image, name, compression=True)
     except RuntimeError as error:  # which says nothing of a full disk
