@@ -68,6 +68,17 @@ def test_a_served_version_of_other_structures(tmp_path: Path) -> None:
     assert ModelVersions(tmp_path, MODEL, ["tumour"]).served() is None
 
 
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", "\xff", '{"version": "../../etc"}', '{"version": 5}', '{"version": ".."}']
+)
+def test_what_is_served_cannot_be_read(tmp_path: Path, text: str) -> None:
+    versions = ModelVersions(tmp_path / "store", MODEL)
+    versions.publish(finished_training(versions.store), {})
+    (versions.store / "served.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"served\.json (cannot be read|names the version)"):
+        versions.served()
+
+
 def test_validation_is_first_of_all_on_what_the_served_model_has_not_seen(
     make_studies: Callable[[Path], Path], tmp_path: Path
 ) -> None:
