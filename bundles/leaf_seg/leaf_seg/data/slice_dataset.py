@@ -78,7 +78,7 @@ class SliceDataset(Dataset):
         logger.info("%d training slices of %d cases, %d empty.", len(self.index), len(self.data), sum(self.is_empty))
         if all(self.is_empty):
             logger.warning(
-                "No training slice has any structure, so that none can be learnt: check that these are the labels meant."
+                "No training slice has any structure, so that none can be learnt: check that the labels are right."
             )
 
     def _prepare(self, case: dict[str, Any]) -> None:
