@@ -36,7 +36,7 @@ def convert(source: Path, target: Path, by: signal.Signals | None = None) -> Out
             if by is not None:
                 os.kill(os.getpid(), by)
 
-        conversion._save = save_and_be_told
+        conversion._save = save_and_be_told  # type: ignore[assignment]
         result = run_in_process("-m", "leaf_seg", "convert", source, "--to", target)
         os.write(2, result.stderr.encode())
         return result.returncode
