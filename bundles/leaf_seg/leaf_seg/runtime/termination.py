@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 _GRACE_SECONDS = 30.0  # to end by a Ctrl-C that has reached it, before it is told once more
-_BY_SIGTERM = ("SIGTERM",)  # arguments of the KeyboardInterrupt
+BY_SIGTERM = ("SIGTERM",)  # arguments of the KeyboardInterrupt
 
 
 def interrupt_on_sigterm() -> None:
@@ -43,7 +43,7 @@ def run_python(words: Sequence[str], **kwargs: Any) -> int:
     try:
         return process.wait()
     except KeyboardInterrupt as interruption:
-        _let_end(process, knows=interruption.args != _BY_SIGTERM)
+        _let_end(process, knows=interruption.args != BY_SIGTERM)
         raise
 
 
@@ -61,7 +61,7 @@ def _interrupt(*_: Any) -> None:
     # Schedulers end the loader's workers, too, of which PyTorch's handler would make an error in place of this one.
     signal.signal(signal.SIGCHLD, _pass)
     signal.signal(signal.SIGTERM, _pass)  # a second one does not break the tidying up after the first
-    raise KeyboardInterrupt(*_BY_SIGTERM)
+    raise KeyboardInterrupt(*BY_SIGTERM)
 
 
 def _pass(*_: Any) -> None:

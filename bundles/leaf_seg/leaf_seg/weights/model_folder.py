@@ -230,7 +230,7 @@ def _built(config: dict[str, Any], folder: Path) -> SavedNetwork:
             network = build(updated(config["network"]), NETWORKS)
     except Exception as error:  # each part of the network has its own kinds
         raise InputError(_unfit_config(folder, error)) from error
-    names, size = config["settings"]["class_names"], tuple(config["settings"]["image_size"])
+    names, size = config["settings"]["class_names"], tuple(config["settings"].get("image_size", ()))
     if network.num_classes != len(names) or network.image_size != size:
         raise InputError(
             f"{folder / MODEL_CONFIG_NAME} has a network of {network.num_classes} classes and image_size "
