@@ -16,6 +16,7 @@ from leaf_seg.image_io.listing import list_images
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.setting_bounds import SETTINGS
+from leaf_seg.runtime.termination import RESTING_THREADS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     The exit code is 0, 2 for bad input found at the door, 1 where some images could not be segmented, 130 for Ctrl-C.
     """
+    for name, value in RESTING_THREADS.items():  # before PyTorch is imported
+        os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = _parser().parse_args(arguments)
     try:

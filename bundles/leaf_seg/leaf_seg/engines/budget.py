@@ -10,7 +10,7 @@ from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.overrides import command_line_run_id
 from leaf_seg.runtime.values import check_number
 
-_CLOSING_SECONDS = 2.0  # for the last checkpoint, the figures and the end of the process
+_END_SHARE = 0.3  # the end of a process takes so much of what its start took, as Python tidies up what it imported
 _MOST_RESERVED = 0.5  # of all: something has to be trained, however long the validation takes
 _NEWEST = 0.05  # weight of the newest step in the running mean
 _KEPT = ("steps", "step_seconds", "validation_seconds", "trained", "_validated")
@@ -21,13 +21,13 @@ Clock = Callable[[], float]
 class Budget:
     """Minutes that a command may use for all of a training: imports, data, steps, validations, the end.
 
-    :attr:`progress` is the share of the training that is done, by its time: the time of the steps so far, of that and
-    what is left for steps. Left is what remains when the validations to come and the end are taken off, by what they
-    have taken so far. So the progress is 0 at the first step and 1 when the last validation has to begin, whatever the
-    preparation took. What is measured here is read once a step.
+    :attr:`progress` is the share of the training that is done, by its time: that of the steps so far, of this and what
+    is left for steps. Left is what remains when the validations to come and the end are taken off, by what they have
+    taken so far. So the progress is 0 at the first step and 1 when the last validation has to begin, whatever the
+    preparation took. The clock is read once a step.
 
     A resumed training goes on with what the checkpoint says was used. The clock runs from the start of the process
-    where that is a command of the bundle, else from when the budget is made.
+    where that is a command of the bundle, else from when the budget is made: early, therefore.
 
     Args:
         max_minutes: wall time, above 0.
@@ -59,9 +59,12 @@ class Budget:
         self.steps = 0  # optimiser steps of all sessions
         self.step_seconds = 0.0  # running mean of an optimiser step's time; 0: not known yet
         self.validation_seconds: float | None = None  # of the last one, or expected of the first; None: not known
+        self.saving_seconds = 0.0  # of the last checkpoint
         self._clock = clock or (WallClock() if max_cpu_minutes is None else CpuClock())
         self._before = 0.0 if clock or command_line_run_id() else -self._clock()  # seconds of former sessions
         self._used = self.read()
+        self.start_seconds = self._used  # of this session, until now
+        self.end_share = _END_SHARE  # of these, for what comes behind the last checkpoint
         self._began = self._used  # when the step or validation under way did
         self._has_stepped = False  # in this session
         self.trained = 0.0  # seconds of steps
@@ -90,8 +93,8 @@ class Budget:
         """Seconds that are left for steps."""
         one = self.validation_seconds or 0.0
         to_come = max(0, self.planned_validations - 1 - self._validated)
-        reserved = min(one + _CLOSING_SECONDS, _MOST_RESERVED * self.seconds)
-        return max(0.0, self.seconds - self.used - reserved - to_come * one)
+        end = one + self.saving_seconds + self.end_share * self.start_seconds
+        return max(0.0, self.seconds - self.used - min(end, _MOST_RESERVED * self.seconds) - to_come * one)
 
     @property
     def progress(self) -> float:

@@ -34,10 +34,12 @@ _NO_LIMIT = 1_000_000  # epochs
 class TrainingEvents(EventEnum):
     """Events of :class:`BundleTrainer` besides Ignite's and MONAI's.
 
-    ``CHECKPOINT_STARTED`` is fired before a checkpoint is collected, for what must not be behind it.
+    ``CHECKPOINT_STARTED`` is fired before a checkpoint is collected, for what must not be behind it, and
+    ``CHECKPOINT_COMPLETED`` when it is written.
     """
 
     CHECKPOINT_STARTED = "checkpoint_started"
+    CHECKPOINT_COMPLETED = "checkpoint_completed"
 
 
 class BundleTrainer(SupervisedTrainer):

@@ -9,15 +9,17 @@ from typing import cast
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
+from monai.handlers import MLFlowHandler
 from monai.networks.utils import eval_mode
 from torch.utils.data import DataLoader
 
-from leaf_seg.engines import BundleTrainer
+from leaf_seg.engines import BundleTrainer, TrainingEvents
 from leaf_seg.engines.budget import Budget
 
 logger = logging.getLogger(__name__)
 
 _PLAN_SHARE, _PLAN_SECONDS = 0.02, 5.0  # of the budget, at most: when there is enough to tell the plan from
+_MLFLOW_SHARE = 0.8  # of the time of the process's start: what MLflow takes at the end, for its record of the model
 _LONG_SHARE = 0.4  # of the budget: a validation that leaves too little to training
 
 
@@ -39,6 +41,7 @@ class TimeBudget:
         if interval is not None:
             budget.num_validations = 1  # of its own: the last one
         self._has_begun = self._is_told = False  # in this session
+        self._saving_since = 0.0
 
     def attach(self, engine: Engine) -> None:
         """Attach to a BundleTrainer, before a TrainingCheckpoint."""
@@ -47,11 +50,24 @@ class TimeBudget:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_step)
         self.validator.add_event_handler(Events.STARTED, self.budget.begin)
         self.validator.add_event_handler(Events.COMPLETED, self.budget.end_validation)
+        engine.add_event_handler(TrainingEvents.CHECKPOINT_STARTED, self._begin_saving)
+        engine.add_event_handler(TrainingEvents.CHECKPOINT_COMPLETED, self._end_saving)
+        if any(isinstance(handler, MLFlowHandler) for handler in cast(BundleTrainer, engine).train_handlers):
+            self.budget.end_share += _MLFLOW_SHARE
 
     def _begin(self) -> None:
         if not self._has_begun:
             self._has_begun = True
             self.budget.begin()
+            if not self.budget.left:
+                key, minutes = self.budget.key, self.budget.minutes
+                logger.warning("The %g minutes are used before the first step (%s): one step is done.", minutes, key)
+
+    def _begin_saving(self) -> None:
+        self._saving_since = self.budget.read()
+
+    def _end_saving(self) -> None:
+        self.budget.saving_seconds = self.budget.read() - self._saving_since
 
     def _after_step(self, engine: Engine) -> None:
         trainer, budget = cast(BundleTrainer, engine), self.budget

@@ -16,16 +16,18 @@ def plain_message(error: BaseException) -> str | None:
 
 
 def show_errors_plainly() -> None:
-    """Let bad input or a full disk that ends the process show its message alone.
+    """Let bad input, a full disk or an interruption that ends the process show its message alone.
 
     MONAI wraps what goes wrong in a config, so that the message would stand in the middle of a long traceback. Other
-    errors are shown as ever.
+    errors are shown as ever, and the exit code is what it would be.
     """
     sys.excepthook = _show
 
 
 def _show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     message = plain_message(error)
+    if isinstance(error, KeyboardInterrupt):
+        message = f"ended by {error.args[0] if error.args else 'Ctrl-C'}."
     if message is None:
         sys.__excepthook__(kind, error, traceback)
     else:
