@@ -48,6 +48,7 @@ UNFIT: dict[str, list[Any]] = {
     "seed": [-1, 2**32],
     "noise_seed": [-1],
     "max_minutes": [0, -1],
+    "max_cpu_minutes": [0, -1],
     "checkpoint_minutes": [-1],
     "early_stopping": [0],
     "memory_limit_gb": [0],
@@ -115,6 +116,12 @@ def test_number_and_names_of_classes_have_to_agree() -> None:
     check_settings({"class_names": names, "num_classes": 2})
     with pytest.raises(InputError, match="num_classes is 3, but class_names has 2 names"):
         check_settings({"class_names": names, "num_classes": 3})
+
+
+def test_one_limit_of_time() -> None:
+    check_settings({"max_minutes": 2, "max_cpu_minutes": None})
+    with pytest.raises(InputError, match=r"max_minutes is 2 and max_cpu_minutes is 0\.5; expected one of them"):
+        check_settings({"max_minutes": 2, "max_cpu_minutes": 0.5})
 
 
 def test_the_table_has_the_words_of_the_code() -> None:

@@ -208,7 +208,7 @@ def test_a_trained_model_needs_a_shorter_warm_up(init_dir: str | None, steps: in
     config = ConfigParser()
     config.read_config(TRAIN_CONFIG)
     config["init_dir"] = init_dir
-    assert config.get_parsed_content("warmup_steps") == steps
+    assert config.get_parsed_content("warmup_steps").at_most == steps
 
 
 def test_a_model_of_another_kind_is_refused(start: Callable[..., LatentSegmenter], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.plain import plain_message
 from leaf_seg.runtime.setting_bounds import SETTINGS
-from leaf_seg.runtime.termination import BY_SIGTERM, interrupt_on_sigterm
+from leaf_seg.runtime.termination import BY_SIGTERM, RESTING_THREADS, interrupt_on_sigterm
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The exit code is 0, 2 for bad input found at the door, 1 where some images could not be segmented, and that of a
     shell's command for Ctrl-C (130) and for SIGTERM (143), where :func:`interrupt_on_sigterm` was called.
     """
+    for name, value in RESTING_THREADS.items():  # before PyTorch is imported
+        os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = _parser().parse_args(arguments)
     try:

@@ -11,6 +11,7 @@ from monai.utils import ensure_tuple
 from monai.utils.enums import CommonKeys as Keys
 
 from leaf_seg.engines.ema import WeightAverage
+from leaf_seg.engines.resumption_log import hide_resumption
 from leaf_seg.inference.inferers import HypothesisMaps
 from leaf_seg.runtime.workers import check_workers
 
@@ -34,6 +35,7 @@ class BundleEvaluator(SupervisedEvaluator):
         check_workers(getattr(kwargs.get("val_data_loader"), "num_workers", 0))
         super().__init__(**kwargs)
         self.ema = ema
+        hide_resumption(self)
         self.add_event_handler(IterationEvents.FORWARD_COMPLETED, _unpack_maps)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's Evaluator

@@ -31,16 +31,18 @@ def _denied(error: BaseException) -> InputError | None:
 
 
 def show_errors_plainly() -> None:
-    """Let bad input, a full disk or a lack of permissions that ends the process show its message alone.
+    """Let bad input, a full disk, missing permissions or an interruption that ends the process show its message alone.
 
     MONAI wraps what goes wrong in a config, so that the message would stand in the middle of a long traceback. Other
-    errors are shown as ever.
+    errors are shown as ever, and the exit code is what it would be.
     """
     sys.excepthook = _show
 
 
 def _show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     message = plain_message(error)
+    if isinstance(error, KeyboardInterrupt):
+        message = f"ended by {error.args[0] if error.args else 'Ctrl-C'}."
     if message is None:
         sys.__excepthook__(kind, error, traceback)
     else:

@@ -63,7 +63,7 @@ SETTINGS: Bounds = {
     "max_epochs": _EPOCHS,
     "schedule_epochs": Bound(_EPOCHS.low, _EPOCHS.high, optional=True),
     "val_interval": _EPOCHS,
-    "max_minutes": Bound(0, 1e7, whole=False, above=True, optional=True),
+    **dict.fromkeys(("max_minutes", "max_cpu_minutes"), Bound(0, 1e7, whole=False, above=True, optional=True)),
     "checkpoint_minutes": Bound(0, 1e7, whole=False),
     "early_stopping": Bound(1, 1_000_000, optional=True),
     "num_overlays": Bound(0, 1000),
@@ -117,13 +117,18 @@ def check_settings(config: Mapping[str, Any]) -> None:
 
     Raises:
         InputError: Names the first key with an unfit value, what was found, and what is allowed; and when
-            ``class_names`` and ``num_classes`` do not agree.
+            ``class_names`` and ``num_classes`` do not agree, or both limits of time are given.
     """
     known = {key: value for key, value in config.items() if not _is_built_later(value)}
     check_bounds(known, SETTINGS)
     names, number = known.get("class_names"), known.get("num_classes")
     if names is not None and number is not None and len(names) != number:
         raise InputError(f"num_classes is {number}, but class_names has {len(names)} names; leave num_classes out.")
+    wall, cpu = known.get("max_minutes"), known.get("max_cpu_minutes")
+    if wall is not None and cpu is not None:
+        raise InputError(
+            f"max_minutes is {wall:g} and max_cpu_minutes is {cpu:g}; expected one of them: leave one out."
+        )
 
 
 def _is_built_later(value: Any) -> bool:
