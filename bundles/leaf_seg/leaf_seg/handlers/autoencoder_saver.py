@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from leaf_seg.handlers.best_saver import BestSaver
-from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, Autoencoder, encode_mode
+from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, Autoencoder, autoencoder_config, encode_mode
 from leaf_seg.runtime.files import ensure_writable_folder, replacing
 
 logger = logging.getLogger(__name__)
@@ -57,5 +58,5 @@ class AutoencoderSaver(BestSaver):
             replacing(self.folder / "config.json") as config,
         ):
             save_file(self.autoencoder.state_dict(), weights, metadata={"format": "pt"})
-            self.autoencoder.to_json_file(config)
+            config.write_text(json.dumps(autoencoder_config(self.autoencoder), indent=2) + "\n")
         logger.info("Saved the autoencoder to %s, scaling_factor %.4f.", self.folder, scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -36,7 +37,8 @@ def autoencoder_from_config(config: dict[str, Any]) -> Autoencoder:
 
 def autoencoder_config(autoencoder: Autoencoder) -> dict[str, Any]:
     """The configuration from which :func:`autoencoder_from_config` builds the same, without folders of this machine."""
-    config = {key: value for key, value in autoencoder.config.items() if not key.startswith("_")}
+    arguments = inspect.signature(type(autoencoder)).parameters  # AutoencoderTiny's has a key that is none
+    config = {key: value for key, value in autoencoder.config.items() if key in arguments}
     return config | {"_class_name": type(autoencoder).__name__}
 
 
