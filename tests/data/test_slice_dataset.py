@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader
 from leaf_seg.data import SliceDataset, SliceSampler, load_datalist, make_phantoms
 from leaf_seg.data.slicing import resize_image, resize_label
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.transforms import BatchAffine, BatchAugmentation, BatchMirror, BatchNoise
+from leaf_seg.transforms.batch_augmentation import BatchTransform, SliceBatch
 from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.load_case import LoadCase
 from leaf_seg.transforms.mirror import RandMirror
@@ -251,6 +253,39 @@ def test_augmentation_does_not_depend_on_the_workers(volumes: Cases) -> None:
     for num_workers in (1, 2):
         for mine, theirs in zip(alone, _augmented(dataset, num_workers), strict=True):
             assert torch.equal(mine, theirs)
+
+
+def test_a_batch_is_augmented_as_its_items_are(volumes: Cases) -> None:
+    """Whatever the batches and the workers are."""
+    augmentation = BatchAugmentation([BatchMirror([0.5, 0.5]), BatchAffine(0.7, 0.3, 0.1, 2), BatchNoise(1.0, 0.1)])
+    dataset = make_dataset(volumes, augmentation=augmentation)
+    pairs = list(SliceSampler(dataset))
+    expected = [dataset[pair] for pair in pairs]
+    others = [dataset[item, 0] for item, _ in pairs]
+    assert not any(torch.equal(a["image"], b["image"]) for a, b in zip(expected[:4], others[:4], strict=True))
+    for batch_size, num_workers in ((4, 0), (5, 2)):
+        loader: DataLoader = DataLoader(dataset, batch_size, sampler=SliceSampler(dataset), num_workers=num_workers)
+        batches = list(loader)
+        for key in ("image", "label"):
+            found = torch.cat([batch[key] for batch in batches])
+            assert torch.equal(found, torch.stack([sample[key] for sample in expected]))
+    assert expected[0]["label"].dtype == torch.uint8
+    assert not torch.equal(dataset[0]["image"], dataset[0]["image"])  # without a seed it goes on drawing
+
+
+def test_a_batch_knows_across_which_axis_its_slices_lie(volumes: Cases, pictures: Cases) -> None:
+    told: list[int] = []
+
+    class Note(BatchTransform):
+        def apply(self, batch: SliceBatch, *_: Any) -> None:
+            told.extend(batch.slice_axes)
+
+    dataset = make_dataset(
+        [volumes[0], pictures[0]], axis=["axial", "sagittal"], augmentation=BatchAugmentation([Note(1)])
+    )
+    told.clear()
+    dataset.__getitems__(list(range(len(dataset))))
+    assert told == [2] * 16 + [0] * (len(dataset) - 17) + [-1]
 
 
 def test_augmentation_without_a_seed_goes_on_drawing(volumes: Cases) -> None:

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,16 @@ logger = logging.getLogger(__name__)
 _PREFIX = "slices_"
 
 
+@runtime_checkable
+class BatchAugmentation(Protocol):
+    """Augments a whole batch at a time; :class:`leaf_seg.transforms.BatchAugmentation` says what it gets."""
+
+    def augment_batch(
+        self, image: torch.Tensor, label: torch.Tensor, seeds: Sequence[int], slice_axes: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image [B, 3, H, W] and label [B, 1, H, W], augmented."""
+
+
 class SliceDataset(Dataset):
     """Slices of every case at the network's size; a picture is one slice.
 
@@ -40,8 +50,9 @@ class SliceDataset(Dataset):
         image_size: (H, W) of the slices.
         axis: slicing direction of volumes: "sagittal", "coronal" or "axial"; or several: volumes are cut along each.
         num_slices: 1, or 3 for neighbouring slices as channels (2.5D).
-        augmentation: transform of {"image": [3, H, W], "label": [1, H, W], "slice_axis": int}; a MONAI
-            ``Randomizable``, such as Compose, is seeded for each item that comes with a seed.
+        augmentation: :class:`BatchAugmentation` of whole batches; or a transform of single items {"image": [3, H, W],
+            "label": [1, H, W], "slice_axis": int}, the last of volumes only. A MONAI ``Randomizable``, such as Compose,
+            is seeded for each item that comes with a seed.
         cache_dir: where the folder of slices, ``slices_*``, is made; made where needed. The folder is removed with the
             data set; one that a process which was killed has left there is removed by the next. None is the system's
             temporary folder.
@@ -57,7 +68,7 @@ class SliceDataset(Dataset):
         image_size: Sequence[int],
         axis: str | Sequence[str] = "axial",
         num_slices: int = 1,
-        augmentation: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        augmentation: BatchAugmentation | Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         cache_dir: str | None = None,
     ) -> None:
         if not data:
@@ -110,26 +121,49 @@ class SliceDataset(Dataset):
     def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
         """Slice ``item``, or slice and augmentation seed: "image" [3, H, W] float32 in [0, 1], "label" [1, H, W] uint8.
 
-        The augmentation is also told across which axis of its volume a slice lies, "slice_axis", 0 to 2 (RAS).
-        With a seed the augmentation depends on nothing else: not on which worker does it, nor on what was done before.
+        With a seed the augmentation depends on nothing else: not on the other slices of the batch, nor on which worker
+        does it, nor on what was done before.
         """
-        item, seed = item if isinstance(item, tuple) else (item, None)
-        if seed is not None and isinstance(self.augmentation, Randomizable):
-            self.augmentation.set_random_state(seed=seed)
+        return self.__getitems__([item])[0]
+
+    def __getitems__(self, items: Sequence[int | tuple[int, int]]) -> list[dict[str, Any]]:
+        """Slices of a batch, each as of :meth:`__getitem__`; PyTorch's DataLoader calls this."""
+        pairs = [item if isinstance(item, tuple) else (item, None) for item in items]
+        samples = [self._read(item) for item, _ in pairs]
+        if isinstance(self.augmentation, BatchAugmentation):
+            return self._augmented_together(samples, [seed for _, seed in pairs])
+        return [self._augmented(sample, seed) for sample, (_, seed) in zip(samples, pairs, strict=True)]
+
+    def _read(self, item: int) -> dict[str, Any]:
         number, index = self.index[item]
         images = np.load(self._path(number, "image"), mmap_mode="r")
         labels = np.load(self._path(number, "label"), mmap_mode="r")
         first = max(index - 1, 0)  # only the slice and its neighbours leave the disk
         nearby = torch.from_numpy(np.array(images[first : index + 2])).float()
-        sample: dict[str, Any] = {
+        axis = self.stacks[number]
+        return {
             "image": slice_channels(nearby, [index - first], self.num_slices)[0].contiguous(),
             "label": torch.from_numpy(np.array(labels[index])),
-        }
+        } | ({} if axis is None else {"slice_axis": slice_axis(axis)})
+
+    def _augmented(self, sample: dict[str, Any], seed: int | None) -> dict[str, Any]:
+        """A slice of its own; the augmentation is also told across which axis of its volume (RAS) it lies."""
         if self.augmentation is not None:
-            axis = self.stacks[number]
-            sample = self.augmentation(sample if axis is None else sample | {"slice_axis": slice_axis(axis)})
-            sample.pop("slice_axis", None)
+            if seed is not None and isinstance(self.augmentation, Randomizable):
+                self.augmentation.set_random_state(seed=seed)
+            sample = cast(Callable[..., dict[str, Any]], self.augmentation)(sample)
+        sample.pop("slice_axis", None)
         return sample
+
+    def _augmented_together(self, samples: list[dict[str, Any]], seeds: Sequence[int | None]) -> list[dict[str, Any]]:
+        augmentation = cast(BatchAugmentation, self.augmentation)
+        image, label = augmentation.augment_batch(
+            torch.stack([sample["image"] for sample in samples]),
+            torch.stack([sample["label"] for sample in samples]),
+            [int(torch.randint(2**32, ())) if seed is None else seed for seed in seeds],
+            [sample.get("slice_axis", -1) for sample in samples],
+        )
+        return [{"image": pair[0], "label": pair[1]} for pair in zip(image, label, strict=True)]
 
 
 def _scratch_folder(owner: object, parent: Path) -> Path:

@@ -4,6 +4,8 @@ import warnings
 from typing import TYPE_CHECKING
 
 from leaf_seg.moved import names_of
+from leaf_seg.transforms.batch_augmentation import BatchAugmentation, BatchTransform
+from leaf_seg.transforms.batch_transforms import BatchAffine, BatchGamma, BatchIntensity, BatchMirror, BatchNoise
 from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.label_map import ToLabelMap
 from leaf_seg.transforms.load_case import LoadCase
@@ -17,4 +19,19 @@ warnings.filterwarnings("ignore", message="axcodes .* length is smaller than num
 if not TYPE_CHECKING:
     __getattr__ = names_of(__name__)
 
-__all__ = ["CheckPair", "LoadCase", "RandMirror", "ScaleImage", "ToLabelMap", "postprocessing", "preprocessing"]
+__all__ = [
+    "BatchAffine",
+    "BatchAugmentation",
+    "BatchGamma",
+    "BatchIntensity",
+    "BatchMirror",
+    "BatchNoise",
+    "BatchTransform",
+    "CheckPair",
+    "LoadCase",
+    "RandMirror",
+    "ScaleImage",
+    "ToLabelMap",
+    "postprocessing",
+    "preprocessing",
+]
