@@ -42,8 +42,6 @@ _MAX_EPOCHS, _VAL_SPLIT, _LEARNING_RATE = 20, 0.2, 0.0002  # unless the client s
 _TRACKING = ("mlflow", "None")
 
 _RECIPE: dict[str, Any] = {"empty_slice_rate": 0.2, "batch_size": 16}
-# Those of the shipped model; a model to start from goes on with its own.
-_LOSSES: dict[str, Any] = {"terminal_probability": 1.0, "image_loss_weight": 5.0, "train_decoder": True}
 
 
 @dataclass(frozen=True)
@@ -201,7 +199,6 @@ class TrainingTask(TrainTask):
             warmup_steps=10,
             **{key: settings[key] for key in keys},
             **_RECIPE,
-            **(_LOSSES if chosen.start_from == _SCRATCH else {}),
             **tracked,
         )
         # Of an error it says how the command could be resumed, and there is no command.
