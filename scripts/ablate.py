@@ -98,7 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--seeds", nargs="+", type=int, default=[0], help="training seeds of each row")
     how.add_argument("--noise_seeds", type=_at_least_one, default=10, help="noise seeds to evaluate each model with")
     how.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="config keys of training, for all rows")
-    how.add_argument("--max_minutes", type=float, help="the same time of training for each row")
+    how.add_argument("--max_minutes", type=float, help="the same time for each row")
+    how.add_argument("--max_cpu_minutes", type=float, help="the same CPU time for each row")
     how.add_argument("--teacher", help="folder, file or name of the vision transformer, for rows with alignment")
     how.add_argument("--tracking_uri", help="MLflow store; mlruns.db in the output folder unless given")
     return parser
@@ -128,7 +129,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         if not separator:
             raise InputError(f"--set got {pair!r}; expected KEY=VALUE, such as image_size=[96,96].")
         settings[key.removeprefix("--")] = DefaultParseValue(value)  # as the training command reads it
-    for key in ("max_minutes", "teacher"):
+    for key in ("max_minutes", "max_cpu_minutes", "teacher"):
         if getattr(options, key) is not None:
             settings[key] = getattr(options, key)
     return settings

@@ -198,7 +198,7 @@ def _settings(pairs: Sequence[str], config: ConfigParser) -> dict[str, Any]:
         key, separator, value = pair.partition("=")
         if not separator:
             raise InputError(f"--set got {pair!r}; expected KEY=VALUE, such as ema_decay=0.99.")
-        if root_key(key) in config.config:
+        if root_key(key) in config:
             settings[key] = DefaultParseValue(value)  # as the training command reads it
     return settings
 

@@ -40,7 +40,7 @@ def main() -> int:
     train, evaluate = CONFIGS / "train.json", CONFIGS / "evaluate.json"
     common = ["--bundle_root", BUNDLE, "--dataset_dir", dataset_dir, "--output_dir", model_dir]
     common += ["--batch_size", 16]
-    training = ["--num_classes", 3, "--max_epochs", options.epochs, "--val_interval", 10, "--terminal_probability", 0.7]
+    training = ["--num_classes", 3, "--max_epochs", options.epochs, "--val_interval", 10]
     bundle_run("training", "--config_file", train, *common, *training)
     bundle_run("evaluating", "--config_file", f"['{train}','{evaluate}']", *common)
     image = dataset_dir / "images" / "phantom_0002.png"

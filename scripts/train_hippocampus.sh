@@ -19,6 +19,7 @@ absolute() { "$python" -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' 
 dataset=$(absolute "$1")
 output=$(absolute "${2:-$root/runs/hippocampus_model}")
 cd "$root"
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}  # threads that spin while they wait slow down each other
 bundle=bundles/leaf_seg
 recipe="'$bundle/configs/train.json','$bundle/configs/profiles/hippocampus.json'"
 

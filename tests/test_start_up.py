@@ -51,6 +51,24 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert not packages(modules_of(RUN, *words)) & HEAVY
 
 
+def test_threads_rest_before_pytorch_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads the variable when it is loaded."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    program = """
+import builtins, os, sys
+def look(name, *arguments, whole=builtins.__import__, **options):
+    if name == "torch":
+        sys.exit(f"policy {os.environ.get('OMP_WAIT_POLICY')}")
+    return whole(name, *arguments, **options)
+builtins.__import__ = look
+from leaf_seg.__main__ import main
+main(["segment", sys.argv[1], "nowhere", "--model", "nowhere"])
+"""
+    image = str(Path(__file__).resolve().parents[1] / "docs" / "mlflow_run.png")
+    result = subprocess.run([sys.executable, "-c", program, image], capture_output=True, text=True, check=False)
+    assert result.stderr.strip() == "policy PASSIVE"
+
+
 def test_the_package_imports_nothing_heavy() -> None:
     program = "import json, sys, leaf_seg; print(json.dumps(dict.fromkeys(sys.modules)))"
     assert not packages(modules_of(program)) & HEAVY

@@ -32,7 +32,7 @@ class FakeCommands:
         if command == "training":
             (folder / "model.pt").touch()
             (folder / "losses.csv").write_text("step,epoch,seconds,loss\n11,2,70,0.5\n12,2,80,0.4\n")
-            (folder / "metrics.csv").write_text("step,epoch,seconds,val_mean_dice\n12,2,90,0.4\n")
+            (folder / "metrics.csv").write_text("step,epoch,seconds,val_foreground_dice\n12,2,90,0.4\n")
         if (command, folder.parent.name) in self.failing:
             raise CommandFailed(f"The command failed, see {log}")
         if command == "training":

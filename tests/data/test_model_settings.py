@@ -38,8 +38,8 @@ def test_several_directions_and_mirror_axes_through_json() -> None:
 
 NAN, INFINITE = float("nan"), float("inf")
 UNFIT: dict[str, list[Any]] = {
-    "axis": [2, ["axial", "z"]],
-    "mirror_axes": [0],
+    "axis": [2, "z", "", [], ["axial", "z"], ["axial", "axial"]],
+    "mirror_axes": [0, [3], [True], [1.0], [[0]], [0, 0], None],
     "spacing": [0, 1, [1, 1], [1, 1, 1, 1], [1, 1, 0], [1, -1, 1], [1, 1, NAN], [1, INFINITE, 1], "1, 1, 1", ["1"] * 3],
     "window": [3, [], [1], [1, 2, 3], [1, 1], [2, 1], [NAN, 1], [0, NAN], [0, INFINITE], "01", ["0", "1"], [True, 2]],
     "image_size": [64, None, [], [64], [64, 64, 64], [0, 64], [64, -1], [64.0, 64], [64, 10**9], ["64", "64"], "64"],

@@ -100,6 +100,15 @@ def test_a_case_depends_on_seed_and_number_only(tmp_path: Path) -> None:
         assert file.read_bytes() != (other / "images" / file.name).read_bytes()
 
 
+def test_share_of_the_foreground(tmp_path: Path) -> None:
+    make_phantoms(tmp_path, num_cases=30, num_classes=2, size=(64, 64), target_share=(0.02, 0.1))
+    shares = [(label > 0).mean() for label in _labels(tmp_path).values()]
+    assert shares.count(0) == 3  # the empty ones
+    assert all(share == 0 or 0.02 <= share <= 0.1 for share in shares)
+    with pytest.raises(InputError, match=r"target_share is \[0.9, 1.0\], and none of 1000 normal phantoms"):
+        make_phantoms(tmp_path, num_cases=3, size=(16, 16), target_share=(0.9, 1.0))
+
+
 def test_volumes_have_spacings_and_orientations(tmp_path: Path) -> None:
     root = make_phantoms(tmp_path, dimension=3, num_cases=3, size=(24, 20, 16))
     codes, oblique = [], []

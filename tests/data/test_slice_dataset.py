@@ -354,3 +354,10 @@ def test_augmentation_that_does_not_fit_is_an_error_at_once(pictures: Cases) -> 
     with pytest.raises(RuntimeError) as error:  # MONAI's, around ours
         make_dataset(pictures, augmentation=Compose([RandMirror("image", [0.5, 0, 0])]))
     assert isinstance(error.value.__cause__, InputError)
+
+
+def test_labels_without_any_structure_are_told(pictures: Cases, caplog: pytest.LogCaptureFixture) -> None:
+    SliceDataset(pictures, PREPROCESSING, (16, 16))
+    assert "No training slice has any structure" not in caplog.text
+    SliceDataset(pictures[5:], PREPROCESSING, (16, 16))
+    assert "No training slice has any structure" in caplog.text

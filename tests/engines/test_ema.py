@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from leaf_seg.engines import WeightAverage, trainable_parameters
+from leaf_seg.engines import ShareOfSteps, WeightAverage, trainable_parameters
 from leaf_seg.networks import LatentSegmenter
 
 
@@ -103,3 +103,25 @@ def test_state_restores_average_and_step_count() -> None:
     resumed.load_state_dict(torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
     run(3, 6, other, resumed)
     assert averaged(resumed, other) == averaged(average, network)
+
+
+@pytest.mark.parametrize(("steps", "decay"), [(None, 0.998), (100_000, 0.998), (1000, 1 - 1 / 50), (10, 0)])
+def test_looks_back_on_a_share_of_the_steps(steps: int | None, decay: float) -> None:
+    average = WeightAverage(nn.Linear(2, 2), ShareOfSteps(500, 0.05))
+    if steps is not None:
+        average.plan(steps)
+    assert average.state_dict()["decay"] == pytest.approx(decay)
+
+
+def test_a_decay_that_was_given_stays() -> None:
+    average = WeightAverage(nn.Linear(2, 2), 0.998)
+    average.plan(10)
+    assert average.state_dict()["decay"] == 0.998
+
+
+def test_a_resumed_average_looks_back_as_it_did() -> None:
+    kept = WeightAverage(nn.Linear(2, 2), 0.998).state_dict()
+    resumed = WeightAverage(nn.Linear(2, 2), ShareOfSteps(500, 0.05))
+    resumed.plan(10)
+    resumed.load_state_dict(kept)
+    assert resumed.state_dict()["decay"] == 0.998

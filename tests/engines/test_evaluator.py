@@ -109,7 +109,9 @@ def test_saved_model_holds_the_averaged_weights(
         ema=average,
         decollate=True,
         postprocessing=AsDiscreted("pred", argmax=True),
-        key_val_metric={"val_mean_dice": MeanDice(output_transform=from_engine(["pred", "label"]), num_classes=3)},
+        key_val_metric={
+            "val_foreground_dice": MeanDice(output_transform=from_engine(["pred", "label"]), num_classes=3)
+        },
         val_handlers=[ModelSaver(network, ModelSettings(["background", "a", "b"], [16, 16]), str(tmp_path))],
     )
     evaluator.run(global_epoch=3)

@@ -130,6 +130,16 @@ def test_a_loss_that_is_not_finite_is_an_error_before_anything_is_validated(bad_
 
 
 @pytest.mark.usefixtures("far")
+def test_a_validation_between_steps_has_every_step_before_it() -> None:
+    notes = Notes()
+    trainer = make_trainer(None, notes.losses)
+    validate = trainer.fire_event
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=4), lambda: validate(TrainingEvents.VALIDATION_STARTED))
+    trainer.run()
+    assert notes.reads == [[1, 2, 3], [4], [5, 6, 7], [8]]
+
+
+@pytest.mark.usefixtures("far")
 @pytest.mark.parametrize("bad_step", [1, 2])
 def test_spoilt_weights_are_not_in_a_checkpoint(bad_step: int, tmp_path: Path) -> None:
     checkpoints = CheckpointFolder(tmp_path)

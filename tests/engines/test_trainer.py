@@ -14,7 +14,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from leaf_seg.diffusion import TimestepSampler
-from leaf_seg.engines import BundleTrainer, PrepareDenoisingBatch, WeightAverage, trainable_parameters
+from leaf_seg.engines import (
+    BundleTrainer,
+    PrepareDenoisingBatch,
+    ShareOfSteps,
+    WeightAverage,
+    trainable_parameters,
+)
 from leaf_seg.inference.inferers import AutocastInferer
 from leaf_seg.networks import LatentSegmenter, MaskCodec, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
@@ -266,3 +272,23 @@ def test_warm_up_as_long_as_the_training(
 ) -> None:
     make_trainer(make_segmenter(), lr_scheduler=partial(get_scheduler, "constant_with_warmup", num_warmup_steps=steps))
     assert ("The warm-up takes all 6 steps" in caplog.text) == warns
+
+
+@pytest.mark.parametrize(("share", "steps"), [(0.5, 3), (1.0, 4)])  # of 6 steps; at most 4
+def test_warm_up_and_average_fit_the_steps_there_are(share: float, steps: int, make_segmenter: Make) -> None:
+    network = make_segmenter()
+    average = WeightAverage(network.double(), ShareOfSteps(500, share))
+    warm = partial(get_scheduler, "constant_with_warmup", num_warmup_steps=ShareOfSteps(4, share))
+    trainer = make_trainer(network, lr_scheduler=warm, ema=average)
+    rates: list[float] = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: rates.append(trainer.optimizer.param_groups[0]["lr"]))
+    trainer.run()
+    assert rates == pytest.approx([0.01 * min(1, (step + 1) / steps) for step in range(6)])
+    assert average.state_dict()["decay"] == pytest.approx(1 - 1 / (6 * share))
+
+
+def test_a_new_training_is_not_said_to_be_resumed(make_segmenter: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    make_trainer(make_segmenter(), max_epochs=1).run()
+    assert "Engine run finished" in caplog.text
+    assert "resuming" not in caplog.text

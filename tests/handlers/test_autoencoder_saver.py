@@ -38,8 +38,11 @@ def make_evaluator(autoencoder: Autoencoder, saver: AutoencoderSaver) -> Supervi
     )
 
 
-def test_saves_with_latents_of_unit_variance(make_autoencoder: Callable[..., Autoencoder], tmp_path: Path) -> None:
-    autoencoder = make_autoencoder()
+@pytest.mark.parametrize("kind", ["kl", "tiny"])
+def test_saves_with_latents_of_unit_variance(
+    kind: str, make_autoencoder: Callable[..., Autoencoder], tmp_path: Path
+) -> None:
+    autoencoder = make_autoencoder(kind)
     make_evaluator(autoencoder, AutoencoderSaver(autoencoder, BATCHES, tmp_path / "new", num_batches=2)).run()
     loaded = load_autoencoder(tmp_path / "new")
     assert all(map(torch.equal, loaded.state_dict().values(), autoencoder.state_dict().values()))

@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -24,15 +25,19 @@ from leaf_seg.transforms.load_case import LoadCase
 class Threshold(torch.nn.Module):
     """Class scores [B, 2, *spatial] of the images [B, 1, *spatial]: class 1 where the image is bright."""
 
+    def __init__(self, threshold: float = 100) -> None:
+        super().__init__()
+        self.threshold = threshold
+
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return torch.cat([image < 100, image >= 100], dim=1).float()
+        return torch.cat([image < self.threshold, image >= self.threshold], dim=1).float()
 
 
-def evaluate(cases: list[dict[str, str]], report: CaseReport) -> None:
+def evaluate(cases: list[dict[str, str]], report: CaseReport, threshold: float = 100) -> None:
     SupervisedEvaluator(
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset(cases, LoadCase(("image", "label"))), batch_size=2),
-        network=Threshold(),
+        network=Threshold(threshold),
         postprocessing=AsDiscreted("pred", argmax=True),
         val_handlers=[report],
     ).run()
@@ -87,6 +92,52 @@ def test_report_of_pictures(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     assert summary["mean_foreground"]["dice"] == summary["classes"]["cell"]["dice"]
     assert "0.500 [0.000, 1.000]" in caplog.text
     assert "1.000 [0.000, 2.000] (n = 2)" in caplog.text
+
+
+def test_an_empty_model_is_warned_of_and_loses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cases = [picture_case(tmp_path, f"case_{shift}.png", shift) for shift in (2, 3, 9)]
+    summaries = {}
+    for name, threshold in (("poor", 100), ("empty", 256)):
+        caplog.clear()
+        report = CaseReport(tmp_path / name, ["background", "cell"])
+        evaluate(cases, report, threshold)
+        evaluate(cases, report, threshold)  # counts anew
+        summaries[name] = json.loads((tmp_path / name / "metrics_summary.json").read_text())
+        told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        warning = "Testing split: no foreground predicted in 2 of 2 cases with foreground."
+        assert told == ([warning] * 2 if name == "empty" else [])
+    poor, empty = (summaries[name]["classes"]["cell"] for name in ("poor", "empty"))
+    assert empty["dice"]["mean"] > poor["dice"]["mean"]  # for the case without a cell
+    assert (empty["dice_positive"]["mean"], empty["dice_positive"]["n"]) == (0, 2)
+    assert poor["dice_positive"]["mean"] == pytest.approx((0.5 + 0.25) / 2)
+    # Where there is no cell both of the worst cases are met: predicted, the diagonal; not predicted, 0.
+    diagonal = 20 * 2**0.5
+    assert empty["hd95_worst"]["mean"] == pytest.approx(diagonal * 2 / 3)
+    assert poor["hd95_worst"]["mean"] == pytest.approx((2 + 3 + diagonal) / 3)
+    assert poor["hd95"]["n"] == 2
+    assert empty["hd95"]["n"] == 1
+    assert summaries["empty"]["predicted_empty"] == {"n": 2, "of": 2}
+    assert summaries["empty"]["false_positives"] == {"n": 0, "of": 1}
+    assert summaries["poor"]["predicted_empty"] == {"n": 0, "of": 2}
+    assert summaries["poor"]["false_positives"] == {"n": 1, "of": 1}
+
+
+def test_tolerance_as_a_share_of_the_diagonal(tmp_path: Path) -> None:
+    case = picture_case(tmp_path, "a.png", 2)
+    values = []
+    for number, share in enumerate((1.9 / 800**0.5, 2.1 / 800**0.5)):
+        out = tmp_path / str(number)
+        evaluate([case], CaseReport(out, ["background", "cell"], tolerance=None, tolerance_share=share))
+        values.append(float(read_rows(out)[0]["surface_dice"]))
+        summary = json.loads((out / "metrics_summary.json").read_text())
+        assert (summary["tolerance"], summary["tolerance_share"]) == (None, share)
+    assert values == [pytest.approx(16 / 24, abs=1e-5), 1]  # a square 2 pixels away
+
+
+@pytest.mark.parametrize("tolerances", [{"tolerance_share": 0.01}, {"tolerance": None}])
+def test_exactly_one_tolerance(tolerances: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"surface_tolerance_share is .*; expected exactly one of them"):
+        CaseReport(tmp_path, ["background", "cell"], **tolerances)
 
 
 def test_distances_of_volumes_are_in_millimetres(tmp_path: Path):

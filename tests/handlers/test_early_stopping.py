@@ -60,6 +60,17 @@ def test_counts_on_after_a_resume() -> None:
     assert resumed.state.epoch == 1
 
 
+def test_the_count_of_another_metric_begins_anew() -> None:
+    """As of a checkpoint of version 0.2.0, which names none."""
+    trainer, handler = make_engines([0.9, 0.9, 0.9], 2)
+    trainer.run([0], max_epochs=3)
+    former = {key: value for key, value in handler.state_dict().items() if key != "key_metric"}
+    resumed, again = make_engines([0.1, 0.2, 0.2], 2)
+    again.load_state_dict(former)
+    resumed.run([0], max_epochs=3)
+    assert resumed.state.epoch == 3
+
+
 @pytest.mark.parametrize("patience", [0, 1.5, "5", False])
 def test_patience_that_is_none(patience: Any) -> None:
     with pytest.raises(InputError, match=r"early_stopping is .*; expected a whole number of validations"):

@@ -21,7 +21,7 @@ SETTINGS = ModelSettings(["background", "a", "b"], [16, 16])
 def _validate(saver: ModelSaver, epoch: int, best_epoch: int) -> None:
     engine: Any = Engine(lambda engine, batch: None)
     saver.attach(engine)
-    engine.state.key_metric_name, engine.state.best_metric = "val_mean_dice", 0.5
+    engine.state.key_metric_name, engine.state.best_metric = "val_foreground_dice", 0.5
     engine.state.best_metric_epoch = best_epoch
     engine.run([0], max_epochs=epoch)
 
@@ -37,7 +37,7 @@ def test_saves_the_best_with_its_configuration(make_segmenter: Callable[..., Lat
     loaded = load_network(tmp_path / "model")
     assert all(map(torch.equal, loaded.state_dict().values(), network.state_dict().values()))
     training = json.loads((tmp_path / "model" / "config.json").read_text())["training"]
-    assert training == {"datalist_sha256": "abc", "image_loss_weight": 5.0, "epoch": 2, "val_mean_dice": 0.5}
+    assert training == {"datalist_sha256": "abc", "image_loss_weight": 5.0, "epoch": 2, "val_foreground_dice": 0.5}
 
 
 def test_weights_that_cannot_be_written_leave_the_former_model(

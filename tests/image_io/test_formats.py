@@ -53,6 +53,29 @@ CONTENTS: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_pixels_are_as_stored_whatever_the_orientation_is(suffix: str, orientation: int, tmp_path: Path) -> None:
+    turned, plain = tmp_path / f"turned{suffix}", tmp_path / f"plain{suffix}"
+    if suffix == ".tif":
+        Image.fromarray(GREY).save(turned, tiffinfo={274: orientation})
+    else:
+        exif = Image.Exif()
+        exif[274] = orientation
+        Image.fromarray(GREY).save(turned, exif=exif)
+    Image.fromarray(GREY).save(plain)
+    np.testing.assert_array_equal(read_image(turned), read_image(plain))
+    assert read_grid(turned).shape == read_grid(plain).shape == GREY.shape
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"compression": "tiff_adobe_deflate"}])
+def test_a_tiff_with_many_rows_that_lies_on_its_side(options: dict[str, str], tmp_path: Path) -> None:
+    """Its strips are those of the pixels as they are stored."""
+    picture = RNG.integers(0, 256, (3000, 50)).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.tif", tiffinfo={274: 6}, **options)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0], picture)
+
+
 def test_every_format_is_tested() -> None:
     assert {name for _, name in CONTENTS.values()} == {form.name for form in FORMATS}
 

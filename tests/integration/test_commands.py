@@ -79,6 +79,19 @@ def test_evaluate_reports_every_test_case_at_native_size(
         assert (report / "overlays" / f"{row['case']}.png").is_file()
 
 
+def test_tolerance_as_a_share_of_the_diagonal(
+    bundle_run: Run, pictures: Path, picture_model: Path, tmp_path: Path
+) -> None:
+    given = ["--dataset_dir", pictures, "--model_dir", picture_model, "--report_dir", tmp_path / "report"]
+    bundle_run("evaluating", *EVALUATE, *given, "--surface_tolerance_share", 0.02)
+    summary = json.loads((tmp_path / "report" / "metrics_summary.json").read_text())
+    assert (summary["tolerance"], summary["tolerance_share"]) == (None, 0.02)
+    both = ["--surface_tolerance_share", 0.02, "--surface_tolerance", 2.0]
+    result = bundle_run("evaluating", *EVALUATE, *given, *both, check=False)
+    assert result.returncode
+    assert "surface_tolerance is 2.0 and surface_tolerance_share is 0.02; expected exactly one" in result.stderr
+
+
 def test_inference_keeps_the_geometry_of_volumes(
     bundle_process: Run, volumes: Path, volume_model: Path, tmp_path: Path
 ) -> None:

@@ -71,13 +71,15 @@ def test_cases_that_monai_label_hands_over(bundle: Path, pictures: Path, number:
 
 
 def test_paper_profile_is_the_paper_s_network(bundle: Path) -> None:
-    files = ["configs/train.json", "configs/profiles/ldm_kl8.json"]
+    files = ["configs/train.json", "configs/methods/leaf_paper.json", "configs/profiles/ldm_kl8.json"]
     workflow = ConfigWorkflow(files, logging_file=False, workflow_type="train")
     workflow.initialize()
     parser = workflow.parser
     unet = networks.build_conditional_unet(parser.get_parsed_content("unet_config"), num_mask_latents=1)
     assert sum(parameter.numel() for parameter in unet.parameters()) == 294_973_828
     assert parser.get_parsed_content("alignment_weight") == 0.75
+    ours = ("terminal_probability", "image_loss_weight", "train_decoder")
+    assert [parser.get_parsed_content(key) for key in ours] == [0, 0, False]
 
 
 @pytest.mark.parametrize("baseline", [None, *BASELINES])

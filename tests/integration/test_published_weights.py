@@ -20,7 +20,10 @@ from tests.weights.published_rule import rule_state
 
 CONFIGS = "bundles/leaf_seg/configs"
 TRAIN = ["--config_file", f"{CONFIGS}/train.json"]
-PROFILE = ["--config_file", f"['{CONFIGS}/train.json','{CONFIGS}/profiles/ldm_kl8.json']"]
+PROFILE = [
+    "--config_file",
+    f"['{CONFIGS}/train.json','{CONFIGS}/methods/leaf_paper.json','{CONFIGS}/profiles/ldm_kl8.json']",
+]
 INFER = ["--config_file", f"{CONFIGS}/inference.json"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -74,6 +74,7 @@ def test_a_stopped_training_is_refused_or_resumed(
     assert num_steps(tmp_path) == STEPS_PER_EPOCH * MAX_EPOCHS
     assert f"Going on after step {steps}" in resumed.stdout
     assert "max_minutes: 0.0001 before, None now" in resumed.stdout
+    assert "Engine run resuming" not in resumed.stdout  # as Ignite says, of a new training, too
     again = train("--resume", "true")
     assert "All 12 epochs are trained" in again.stdout
     assert num_steps(tmp_path) == STEPS_PER_EPOCH * MAX_EPOCHS
@@ -104,4 +105,6 @@ def test_ended_by_a_job_scheduler(command: Callable[..., list[str]], short_tempo
     finally:
         process.kill()
     assert "(KeyboardInterrupt)" in (output / "train.log").read_text()
+    assert log.read_text().rstrip().endswith("leaf_seg: ended by SIGTERM.")
+    assert "Traceback" not in log.read_text().rpartition("Training stopped")[2]
     assert not litter(output, short_temporary)

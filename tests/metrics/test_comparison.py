@@ -9,23 +9,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, wilcoxon
 
 from leaf_seg.__main__ import main
-from leaf_seg.metrics import METRICS, compare, paired_difference
+from leaf_seg.metrics import METRICS, compare, paired_comparison, paired_difference
 from leaf_seg.metrics.comparison import MEAN_FOREGROUND, read_cases
+from leaf_seg.metrics.conventions import BASIC_METRICS
 from leaf_seg.runtime.errors import InputError
 
 
-def write_report(folder: Path, dice: dict[str, dict[str, float]], hd95: float = 1.0) -> Path:
+def write_report(
+    folder: Path, dice: dict[str, dict[str, float]], hd95: float = 1.0, metrics: tuple[str, ...] = METRICS
+) -> Path:
     """A report with the Dice of each case and class; the other metrics are the same everywhere."""
     folder.mkdir()
     with (folder / "metrics_cases.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["case", "class", *METRICS])
+        writer.writerow(["case", "class", *metrics])
         for case, classes in dice.items():
             for name, value in classes.items():
-                writer.writerow([case, name, value, 0.5, "" if math.isnan(hd95) else hd95, 0.25])
+                values = {"dice": value, "hd95": "" if math.isnan(hd95) else hd95}
+                writer.writerow([case, name, *(values.get(metric, 0.25) for metric in metrics)])
     return folder
 
 
@@ -68,13 +72,63 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     second = write_report(tmp_path / "b", {"x": {"a": 0.8}, "y": {"a": 0.5}})
     assert main(["compare", str(first), str(second)]) == 0
     line = capsys.readouterr().out.splitlines()[1]
-    assert line.split() == ["a", "dice", "0.8000", "0.6500", "+0.1500", "[+0.1000,", "+0.2000]", "2"]
+    interval = ["+0.1500", "[+0.1000,", "+0.2000]"]
+    assert line.split() == ["a", "dice", "0.8000", "0.6500", *interval, "+0.1500", "2/0/0", "0.5", "2"]
+
+
+def test_median_wins_and_signed_ranks() -> None:
+    generator = np.random.default_rng(0)
+    first = {str(i): value for i, value in enumerate(generator.uniform(0, 1, 20))}
+    second = {str(i): value for i, value in enumerate(generator.uniform(0, 1, 20))} | {"7": first["7"], "8": math.nan}
+    found = paired_comparison(first, second)
+    differences = np.array([first[case] - second[case] for case in first if case != "8"])
+    assert found.median == pytest.approx(np.median(differences))
+    assert found.wins == ((differences > 0).sum(), 1, (differences < 0).sum())
+    assert found.p == pytest.approx(wilcoxon(differences).pvalue)
+    assert paired_comparison(first, second, lower_is_better=True).wins == found.wins[::-1]
+
+
+@pytest.mark.filterwarnings("error")
+def test_signed_ranks_without_differences() -> None:
+    same = paired_comparison({"a": 0.3, "b": 0.1 + 0.2}, {"a": 0.1 + 0.2, "b": 0.3})  # the same but for rounding
+    assert (same.median, same.wins, same.p) == (0, (0, 2, 0), 1)
+    none = paired_comparison({"a": math.nan}, {"a": 0.5})
+    assert none.wins == (0, 0, 0)
+    assert math.isnan(none.median)
+    assert math.isnan(none.p)
+
+
+def test_distances_are_won_by_the_lower(tmp_path: Path) -> None:
+    cases = {"x": {"a": 0.9}, "y": {"a": 0.7}}
+    text = compare(write_report(tmp_path / "a", cases, hd95=2), write_report(tmp_path / "b", cases, hd95=1))
+    (line,) = [line for line in text.splitlines() if line.startswith("a ") and " hd95 " in line]
+    assert "  0/0/2  " in line
 
 
 def test_other_cases(tmp_path: Path) -> None:
     first, second = random_report(tmp_path / "a", 0), random_report(tmp_path / "b", 0, cases=11)
-    with pytest.raises(InputError, match="1 are in one of them only, such as case_11"):
-        compare(first, second)
+    text = compare(first, second)
+    assert text.splitlines()[-1] == "Compared are the 11 common cases; 1 only in the first, such as case_11."
+    row = text.splitlines()[1].split()
+    assert row[2] == row[3]  # of the common cases
+    assert row[-1] == "11"
+    other = write_report(tmp_path / "c", {"x": {"a": 0.5, "b": 0.5}})
+    with pytest.raises(InputError, match=r"have no case in common: case_0, case_1, .* and x; expected"):
+        compare(first, other)
+
+
+def test_an_evaluation_of_version_0_2(tmp_path: Path) -> None:
+    """Its table has no dice_positive and no hd95_worst."""
+    cases = {"x": {"a": 0.9}, "y": {"a": 0.7}}
+    former = [write_report(tmp_path / name, cases, metrics=BASIC_METRICS) for name in "ab"]
+    new = write_report(tmp_path / "c", cases)
+    assert "hd95_worst" in compare(new, new)
+    assert "worst" not in compare(*former)
+    table, note = compare(former[0], new).rsplit("\n", 1)
+    assert "worst" not in table
+    assert note == (
+        "Not compared: dice_positive, hd95_worst, which only the second has; evaluate the other model again."
+    )
 
 
 def test_other_classes(tmp_path: Path) -> None:
@@ -132,6 +186,11 @@ def test_other_tolerances(tmp_path: Path) -> None:
     (second / "metrics_summary.json").write_text('{"tolerance": 2.0}')
     with pytest.raises(InputError, match=r"at the tolerance 1, that of .* at 2; expected the same"):
         compare(first, second)
+    (first / "metrics_summary.json").write_text('{"tolerance": null, "tolerance_share": 0.01}')
+    with pytest.raises(InputError, match=r"at the tolerance 0.01 of the diagonal, that of .* at 2; expected the same"):
+        compare(first, second)
+    (second / "metrics_summary.json").write_text('{"tolerance": null, "tolerance_share": 0.01}')
+    assert "surface_dice" in compare(first, second)
     (second / "metrics_summary.json").write_text("[" * 10)
     with pytest.raises(InputError, match=r"metrics_summary.json cannot be read"):
         compare(first, second)

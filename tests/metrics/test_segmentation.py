@@ -62,7 +62,10 @@ def test_classes_are_told_apart():
 def test_class_absent_from_both_counts_as_right():
     empty = torch.zeros(8, 8)
     metrics = case_metrics(empty, empty, num_classes=2, spacing=(1, 1), tolerance=1)
-    assert metrics == {"dice": [1], "iou": [1], "hd95": [0], "surface_dice": [1]}
+    assert metrics == {"dice": [1], "iou": [1], "hd95": [0], "surface_dice": [1]} | {
+        "dice_positive": [pytest.approx(math.nan, nan_ok=True)],
+        "hd95_worst": [0],
+    }
 
 
 @pytest.mark.parametrize("missed", [True, False])
@@ -73,6 +76,24 @@ def test_class_absent_from_one_counts_as_wrong(missed: bool):
     metrics = case_metrics(pred, label, num_classes=2, spacing=(1, 1), tolerance=1)
     assert (metrics["dice"], metrics["iou"], metrics["surface_dice"]) == ([0], [0], [0])
     assert math.isnan(metrics["hd95"][0])
+    assert metrics["hd95_worst"] == [pytest.approx(math.hypot(8, 8))]
+    assert metrics["dice_positive"] == [pytest.approx(0 if missed else math.nan, nan_ok=True)]
+
+
+def test_the_worst_distance_is_the_diagonal_in_the_unit_of_the_spacing() -> None:
+    label = square((30, 40, 10), (2, 5), (2, 5), (2, 5))
+    metrics = case_metrics(torch.zeros_like(label), label, 2, spacing=(1.0, 0.5, 12.0), tolerance=1)
+    assert metrics["hd95_worst"] == [pytest.approx(math.sqrt(30**2 + 20**2 + 120**2))]
+    assert case_metrics(label, label, 2, (1.0, 0.5, 12.0), tolerance=1)["hd95_worst"] == [0]
+
+
+def test_an_empty_segmentation_loses_against_a_poor_one() -> None:
+    label = square((16, 16), (2, 6), (2, 6))
+    poor = square((16, 16), (5, 9), (2, 6))
+    empty, found = (case_metrics(pred, label, 2, (1, 1), 1) for pred in (torch.zeros_like(label), poor))
+    for name in ("dice_positive", "surface_dice"):
+        assert empty[name][0] < found[name][0]
+    assert empty["hd95_worst"][0] > found["hd95_worst"][0]
 
 
 def test_shapes_must_agree():

@@ -42,7 +42,8 @@ def test_too_few_values_have_no_interval():
 
 def test_summary_per_class_and_over_the_foreground():
     def row(case: str, name: str, value: float, hd95: float) -> dict:
-        return {"case": case, "class": name, "dice": value, "iou": value, "hd95": hd95, "surface_dice": value}
+        scores = dict.fromkeys(("dice", "iou", "surface_dice", "dice_positive"), value)
+        return {"case": case, "class": name, **scores, "hd95": hd95, "hd95_worst": 9 if math.isnan(hd95) else hd95}
 
     rows = [row("a", "x", 0.5, 2), row("a", "y", 1.0, math.nan), row("b", "x", 0.7, math.nan), row("b", "y", 0.0, 4)]
 
@@ -56,6 +57,7 @@ def test_summary_per_class_and_over_the_foreground():
         "n": 2,
     }
     assert summary["classes"]["x"]["hd95"] == {"mean": 2, "low": None, "high": None, "n": 1}
+    assert summary["classes"]["x"]["hd95_worst"]["mean"] == pytest.approx((2 + 9) / 2)
     # Case means 0.75 and 0.35: n is the number of cases, not of classes.
     assert summary["mean_foreground"]["dice"]["mean"] == pytest.approx(0.55)
     assert summary["mean_foreground"]["dice"]["n"] == 2

@@ -24,10 +24,23 @@ def test_posterior_is_sampled_in_training_only(make_autoencoder: Callable[..., A
     torch.testing.assert_close(output["reconstruction"], network.autoencoder.decode(output["mean"]).sample)
 
 
-def test_every_part_learns(make_autoencoder: Callable[..., Autoencoder]) -> None:
-    network = ReconstructionNetwork(make_autoencoder()).train()
+def test_one_without_posterior_has_unit_variance(make_autoencoder: Callable[..., Autoencoder]) -> None:
+    network = ReconstructionNetwork(make_autoencoder("tiny")).train()
+    image = torch.rand(2, 3, 16, 16) * 2 - 1
+    output = network(image)
+    torch.testing.assert_close(output["mean"], network.autoencoder.encode(image).latents)
+    torch.testing.assert_close(output["reconstruction"], network.autoencoder.decode(output["mean"]).sample)
+    assert torch.equal(output["logvar"], torch.zeros_like(output["mean"]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [("kl", ["encoder", "quant_conv", "post_quant_conv", "decoder"]), ("tiny", ["encoder", "decoder"])],
+)
+def test_every_part_learns(kind: str, parts: list[str], make_autoencoder: Callable[..., Autoencoder]) -> None:
+    network = ReconstructionNetwork(make_autoencoder(kind)).train()
     network(torch.rand(2, 3, 16, 16))["reconstruction"].square().mean().backward()
-    for part in ("encoder", "quant_conv", "post_quant_conv", "decoder"):
+    for part in parts:
         gradients = [parameter.grad for parameter in network.autoencoder.get_submodule(part).parameters()]
         assert any(gradient is not None and gradient.abs().max() > 0 for gradient in gradients), part
 

@@ -68,6 +68,12 @@ def test_settings_of_tracking_are_used(files: list[str]) -> None:
     check(files, "--tracking", "mlflow", "--run_name", "first")
 
 
+@pytest.mark.parametrize("key", ["tracking_uri", "experiment_name", "run_name", "parent_run"])
+def test_settings_of_tracking_without_tracking(files: list[str], key: str) -> None:
+    with pytest.raises(InputError, match=f"^{key} is 'first': nothing is tracked without --tracking mlflow"):
+        check(files, f"--{key}", "first")
+
+
 def test_other_processes_are_left_alone(files: list[str]) -> None:
     check_effect(argv=["/usr/bin/pytest", "run", "training", "--config_file", files[0], "--rate", "1"])
     check_effect(argv=[PROGRAM])

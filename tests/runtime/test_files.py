@@ -133,3 +133,28 @@ def test_what_is_only_looked_at_costs_nothing(caplog: pytest.LogCaptureFixture) 
     assert "The overlay of case 7 failed (InputError: no space and more); the run goes on without it." in caplog.text
     with pytest.raises(KeyboardInterrupt), decoration("The overlay"):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("folder", ["~", "~/runs", Path("~") / "a" / "b"])
+def test_a_home_folder_that_no_shell_has_put_in(
+    folder: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="whose ~ the shell has not replaced"):
+        ensure_writable_folder(folder)
+    assert not list(tmp_path.iterdir()), "no folder of that name"
+    ensure_writable_folder("~a")
+    ensure_writable_folder(tmp_path / "~")
+
+
+def test_permissions_are_found_behind_other_errors() -> None:
+    try:
+        try:
+            raise PermissionError(errno.EACCES, "Permission denied", "/data/losses.csv")
+        except OSError as error:
+            raise RuntimeError("Failed to evaluate '$...'") from error
+    except RuntimeError as error:
+        message = plain_message(error)
+    assert message is not None
+    assert message.startswith("/data/losses.csv: cannot be read or written (Permission denied); expected ")
+    assert plain_message(PermissionError("of no file")) is None

@@ -11,7 +11,6 @@ import pytest
 from diffusers.optimization import SchedulerType
 from monai.bundle import ConfigParser
 
-from leaf_seg.data.model_settings import CLASSES, IMAGE_SIZE
 from leaf_seg.data.slicing import SLICE_AXES
 from leaf_seg.data.splits import SPLITS
 from leaf_seg.diffusion.schedule import PARAMETERIZATIONS
@@ -49,10 +48,12 @@ UNFIT: dict[str, list[Any]] = {
     "seed": [-1, 2**32],
     "noise_seed": [-1],
     "max_minutes": [0, -1],
+    "max_cpu_minutes": [0, -1],
     "checkpoint_minutes": [-1],
     "early_stopping": [0],
     "memory_limit_gb": [0],
     "surface_tolerance": [0],
+    "surface_tolerance_share": [0, 1.5],
     "precision": ["fp8"],
     "storage": ["bf16"],
     "num_classes": [1, 257],
@@ -117,6 +118,12 @@ def test_number_and_names_of_classes_have_to_agree() -> None:
         check_settings({"class_names": names, "num_classes": 3})
 
 
+def test_one_limit_of_time() -> None:
+    check_settings({"max_minutes": 2, "max_cpu_minutes": None})
+    with pytest.raises(InputError, match=r"max_minutes is 2 and max_cpu_minutes is 0\.5; expected one of them"):
+        check_settings({"max_minutes": 2, "max_cpu_minutes": 0.5})
+
+
 def test_the_table_has_the_words_of_the_code() -> None:
     assert SETTINGS["axis"] == Choice(tuple(SLICE_AXES), several=True, optional=True)
     assert SETTINGS["split"] == Choice(SPLITS)
@@ -125,6 +132,3 @@ def test_the_table_has_the_words_of_the_code() -> None:
     schedules = {kind.value for kind in SchedulerType} - {"piecewise_constant"}  # which takes rules besides
     assert isinstance(SETTINGS["lr_schedule"], Choice)
     assert set(SETTINGS["lr_schedule"].options) == schedules
-    assert (IMAGE_SIZE.low, IMAGE_SIZE.high) == (1, 8192)
-    assert SETTINGS["image_size"] == IMAGE_SIZE
-    assert SETTINGS["num_classes"] == Bound(CLASSES.low, CLASSES.high, optional=True)

@@ -129,3 +129,33 @@ def test_a_process_may_end_before_the_one_that_runs_it(
 
 def test_exit_code_of_a_process() -> None:
     assert run_python(["-c", "import sys; sys.exit(3)"]) == 3
+
+
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
+def test_an_interrupted_command_says_so_in_one_line(number: signal.Signals, name: str) -> None:
+    program = (
+        "import time; from leaf_seg.runtime.plain import show_errors_plainly; "
+        "from leaf_seg.runtime.termination import interrupt_on_sigterm; "
+        "interrupt_on_sigterm(); show_errors_plainly(); print(flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(number)
+    _, shown = process.communicate(timeout=60)
+    assert shown.strip() == f"leaf_seg: ended by {name}."
+    assert process.returncode == -signal.SIGINT  # as of any program that Ctrl-C ends
+
+
+@pytest.mark.parametrize(("given", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_of_a_started_process_rest(
+    given: str | None, policy: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    with (tmp_path / "said").open("w") as said:
+        assert run_python(["-c", "import os; print(os.environ['OMP_WAIT_POLICY'])"], stdout=said) == 0
+    assert (tmp_path / "said").read_text().strip() == policy

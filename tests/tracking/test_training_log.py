@@ -29,7 +29,7 @@ def make_trainer(folder: Path, aligned: bool = False) -> tuple[Any, TrainingLog]
     log.attach(trainer)
 
     def validate(engine: Engine) -> None:
-        validator.state.metrics = {"val_mean_dice": torch.tensor(0.1 * engine.state.epoch), "table": [1, 2]}
+        validator.state.metrics = {"val_foreground_dice": torch.tensor(0.1 * engine.state.epoch), "table": [1, 2]}
         validator.run([0])
 
     trainer.add_event_handler(Events.EPOCH_COMPLETED, validate)
@@ -52,9 +52,25 @@ def test_a_row_for_each_step_and_each_validation(tmp_path: Path) -> None:
     assert losses[0]["learning_rate"] == "0.25"
     metrics = read(tmp_path / "metrics.csv")
     assert [(row["step"], row["epoch"]) for row in metrics] == [("4", "1"), ("8", "2"), ("12", "3")]
-    assert [float(row["val_mean_dice"]) for row in metrics] == pytest.approx([0.1, 0.2, 0.3])
+    assert [float(row["val_foreground_dice"]) for row in metrics] == pytest.approx([0.1, 0.2, 0.3])
     assert "table" not in metrics[0]
     assert np.asarray(Image.open(tmp_path / "curves.png")).std() > 0
+
+
+def test_a_table_of_other_metrics_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As of version 0.2.0, which chose the best model by another score."""
+    former = "step,epoch,seconds,val_mean_dice\n4,1,9,0.98\n"
+    (tmp_path / "metrics.csv").write_text(former)
+    trainer = make_trainer(tmp_path)[0]
+    trainer.load_state_dict({"iteration": 4, "epoch_length": NUM_STEPS, "max_epochs": 3})
+    (tmp_path / "losses.csv").write_text("step,epoch,seconds,loss,learning_rate\n" + "4,1,9,1,0.25\n" * 4)
+    trainer.run([0] * NUM_STEPS)
+    assert [(row["step"], row["val_foreground_dice"][:3]) for row in read(tmp_path / "metrics.csv")] == [
+        ("8", "0.2"),
+        ("12", "0.3"),
+    ]
+    assert (tmp_path / "metrics.csv.former").read_text().splitlines() == former.splitlines()
+    assert caplog.text.count("was of other metrics: it is kept as metrics.csv.former") == 1
 
 
 def test_a_resumed_training_takes_back_what_came_after_its_checkpoint(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from PIL import Image
 
 from leaf_seg.data import ModelSettings
 from leaf_seg.runtime.errors import InputError
@@ -102,3 +103,20 @@ def test_what_was_done_is_undone(case: dict[str, str]) -> None:
 def test_another_word() -> None:
     with pytest.raises(InputError, match="labels is 'all'; expected native, prepared or null"):
         preprocessing(ModelSettings(NAMES, (8, 8)), labels="all")
+
+
+@pytest.mark.parametrize("spacing", [1e-9, 1e-4])
+def test_a_spacing_at_which_a_picture_does_not_fit_in_memory(spacing: float, tmp_path: Path) -> None:
+    """Nor does it take it: what pictures are resampled to counts as what volumes are."""
+    Image.fromarray(np.zeros((40, 48, 3), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(RuntimeError) as caught:
+        preprocessing(ModelSettings(NAMES, (8, 8), spacing=(spacing,) * 3))({"image": str(tmp_path / "a.png")})
+    assert "a.png: a picture, whose pixels count as 1 mm, resampled to" in str(caught.value.__cause__)
+    assert "and memory_limit_gb is 8" in str(caught.value.__cause__)
+
+
+def test_a_spacing_of_pictures(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((40, 48, 3), np.uint8)).save(tmp_path / "a.png")
+    prepared = preprocessing(ModelSettings(NAMES, (8, 8), spacing=(2, 4, 1)))({"image": str(tmp_path / "a.png")})
+    assert prepared["image"].shape[0] == 3
+    assert prepared["image"].shape[1] < 40

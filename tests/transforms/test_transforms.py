@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor, PILReader
+from monai.data import MetaTensor, NibabelReader, PILReader
 from PIL import Image
 
 from leaf_seg.runtime.errors import InputError
@@ -34,6 +34,10 @@ def _volume(path: Path, values: np.ndarray, affine: np.ndarray = AFFINE) -> str:
 
 def _load(key: str, path: str) -> MetaTensor:
     return LoadCase(key)({key: path})[key]
+
+
+def _sum(file: Path) -> torch.Tensor:
+    return _load("image", str(file)).as_tensor().sum()
 
 
 class TestLoadCased:
@@ -90,6 +94,28 @@ class TestLoadCased:
         (tmp_path / "b.png").write_bytes(Path(path).read_bytes()[:45])
         with pytest.raises(InputError, match=r"b\.png: cannot be read .* expected a complete PNG file"):
             transform({"image": str(tmp_path / "b.png")}, PILReader())
+
+    def test_a_reader_does_not_pass_by_the_checks_of_the_format(self, tmp_path: Path) -> None:
+        """What a library leaves out: sums of a PNG's pixels, strips of a TIFF, the sum of a file that is packed."""
+        png, tiff = Path(_picture(tmp_path / "a.png", RAMP)), Path(_picture(tmp_path / "b.tif", RAMP))
+        volume = Path(_volume(tmp_path / "c.nii.gz", np.arange(24, dtype=np.int16).reshape(2, 3, 4)))
+        readers = {png: PILReader(), tiff: PILReader(), volume: NibabelReader()}
+        transform = LoadCase("image")
+        for file, reader in readers.items():
+            found = transform({"image": str(file)}, reader)["image"]
+            assert found.sum() == _load("image", str(file)).sum()
+        damaged = bytearray(png.read_bytes())
+        damaged[damaged.rindex(b"IEND") - 5] ^= 1
+        png.write_bytes(damaged)
+        with Image.open(tiff) as picture:
+            start = picture.tag_v2[273][0]  # type: ignore[attr-defined]  # of its only strip
+        tiff.write_bytes(tiff.read_bytes().replace(start.to_bytes(4, "little"), (10**6).to_bytes(4, "little")))
+        damaged = bytearray(volume.read_bytes())
+        damaged[-8] ^= 1
+        volume.write_bytes(damaged)
+        for file, reader in readers.items():
+            with pytest.raises(InputError, match=rf"{file.name}: .*expected a complete|{file.name}: .*checksum"):
+                transform({"image": str(file)}, reader)
 
     def test_tiff(self, tmp_path: Path) -> None:
         colours = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
@@ -274,7 +300,7 @@ class TestScaleImaged:
 
     @pytest.mark.parametrize("window", [[100, -100], [0, 0], [1]])
     def test_window_that_is_not_ascending(self, window: list[float]) -> None:
-        with pytest.raises(InputError, match="intensity window"):
+        with pytest.raises(InputError, match=r"^window is"):
             ScaleImage("image", window=window)
 
 

@@ -262,3 +262,12 @@ def test_settings_with_other_directions(folder: Path) -> None:
     other = load_settings(folder, axis=["coronal", "axial"], mirror_axes=[0])
     assert (other.axis, other.mirror_axes) == (("coronal", "axial"), (0,))
     assert other.class_names == SETTINGS.class_names
+
+
+def test_settings_without_an_image_size(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    del config["settings"]["image_size"]
+    (folder / "config.json").write_text(json.dumps(config))
+    for load in (load_network, load_settings):
+        with pytest.raises(InputError, match=r"config\.json"):
+            load(folder)

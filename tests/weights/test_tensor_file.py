@@ -119,6 +119,30 @@ def legacy(content: bytes) -> bytes:
     return b"".join(pickle.dumps(part, 2) for part in parts) + content + pickle.dumps([], 2)
 
 
+def put(number: int) -> bytes:
+    return b"r" + number.to_bytes(4, "little")
+
+
+def get(number: int) -> bytes:
+    return b"j" + number.to_bytes(4, "little")
+
+
+def doubled(times: int, empty: bytes) -> bytes:
+    """A list or tuple that holds another one twice, which holds ...: 2 ** times values."""
+    if empty == b")":
+        return b")" + put(0) + b"".join(get(i) + b"\x86" + put(i + 1) for i in range(times))
+    return b"]" + put(0) + b"".join(b"](" + get(i) * 2 + b"e" + put(i + 1) for i in range(times))
+
+
+def doubled_from_above(times: int) -> bytes:
+    """The same, of which the outer lists are filled before the inner ones."""
+    lists = b"".join(b"]" + put(i) for i in range(times + 1))
+    return lists + b"".join(get(i) + b"(" + get(i + 1) * 2 + b"e" for i in range(times)) + get(0)
+
+
+NAMELESS = b")R"  # calls what lies on the stack, which is told in the message of the error
+STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n%sX\x03\x00\x00\x00cpuK\x01tQ"
+TEXT = b"](X\x00\x00\x08\x00" + b"x" * 2**19 + b"q\x00" + b"h\x00" * 200_000 + b"e"  # 100 GB to print
 BYTES = b"cbuiltins\nbytearray\nJ\x00\x00\x00\x30\x85R"  # bytearray(768 MB)
 CODEC = b"c_codecs\nencode\nX\x02\x00\x00\x0061X\x09\x00\x00\x00hex_codec\x86R"
 COPIES = b"ccollections\nOrderedDict\n}X\x01\x00\x00\x00aK\x01s\x85R"
@@ -133,6 +157,18 @@ SHAPE = b"(" + b"K\x01" * 3000 + b"t"
         (COPIES, "dictionaries that are copied"),
         (b"ccollections\nOrderedDict\nq\x00)R" + b"ah\x00}\x85R", "dictionaries that are copied"),
         (SHAPE, "a tuple of 3000 items"),
+        (doubled(60, b"]") + NAMELESS, "repeated without end"),
+        (doubled(60, b"]") + b")\x81", "repeated without end"),
+        (doubled_from_above(60) + NAMELESS, "changed after they were used"),
+        (TEXT + NAMELESS, "repeated without end"),
+        (b"}" + doubled(60, b")") + b"K\x01s", "repeated without end"),  # to hash it takes for ever
+        (STORAGE % doubled(60, b")"), "repeated without end"),
+        (b"X\x00\x00\x00\xf0abc", "cannot be read as weights"),  # 4 GB that are not there
+        (b"\x8a\xff" + b"\x7f" * 255 + put(2**31 - 1), "holds no state dictionary"),  # nothing grows
+        (b"h\x07", "cannot be read as weights"),
+        (b"(e", "a value is missing"),
+        (b"a", "a value is missing"),
+        (b"te", "a mark is missing"),
     ],
 )
 def test_pickles_that_grow_are_refused_before_they_are_loaded(call: bytes, message: str, tmp_path: Path) -> None:
@@ -145,6 +181,7 @@ def test_pickles_that_grow_are_refused_before_they_are_loaded(call: bytes, messa
         assert outcome.code == 2, outcome.err
         assert re.search(message, outcome.out), outcome.out
         assert outcome.peak < 200 * MB
+        assert outcome.seconds < 20
 
 
 def refused(file: Path) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -15,24 +16,34 @@ from leaf_seg.image_io.formats import format_names
 from leaf_seg.image_io.listing import list_images
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.plain import plain_message
 from leaf_seg.runtime.setting_bounds import SETTINGS
+from leaf_seg.runtime.termination import BY_SIGTERM, RESTING_THREADS, interrupt_on_sigterm
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    The exit code is 0, 2 for bad input found at the door, 1 where some images could not be segmented, 130 for Ctrl-C.
+    The exit code is 0, 2 for bad input found at the door, 1 where some images could not be segmented, and that of a
+    shell's command for Ctrl-C (130) and for SIGTERM (143), where :func:`interrupt_on_sigterm` was called.
     """
+    for name, value in RESTING_THREADS.items():  # before PyTorch is imported
+        os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = _parser().parse_args(arguments)
     try:
         return options.command(options) or 0
-    except InputError as error:
-        return _end(error, 2)
+    except (InputError, OSError) as error:
+        message = plain_message(error)
+        if message is None:
+            raise
+        return _end(message, 2)
+    except KeyboardInterrupt as interruption:
+        return 128 + (signal.SIGTERM if interruption.args == BY_SIGTERM else signal.SIGINT)
 
 
-def _end(error: InputError, code: int) -> int:
-    print(f"leaf_seg: {error}", file=sys.stderr)  # noqa: T201
+def _end(message: str, code: int) -> int:
+    print(f"leaf_seg: {message}", file=sys.stderr)  # noqa: T201
     return code
 
 
@@ -84,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser(
         "compare",
         help="compare two evaluations case by case",
-        description="Differences of two evaluations of the same cases, with paired bootstrap intervals.",
+        description="Differences of two evaluations on their common cases: mean with a paired bootstrap interval, "
+        "median, cases won, Wilcoxon's signed-rank test.",
     )
     compare.add_argument("first", help="folder of an evaluation, with metrics_cases.csv")
     compare.add_argument("second", help="folder of the other evaluation")
@@ -100,6 +112,11 @@ def _compare(options: argparse.Namespace) -> None:
         print(text, flush=True)  # noqa: T201
     except BrokenPipeError:  # as of "| head", which has read enough; Python would flush again at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise InputError(
+            f"The comparison cannot be written to standard output ({error.strerror}); send it elsewhere."
+        ) from error
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -132,11 +149,10 @@ def _segment(options: argparse.Namespace) -> int:
     try:
         segment_files(segmenter, sources, writer, options.num_samples)
     except FaultyImages as error:
-        return _end(error, 1)
-    except KeyboardInterrupt:
-        return 130  # as of a shell's command that Ctrl-C ends
+        return _end(str(error), 1)
     return 0
 
 
 if __name__ == "__main__":
+    interrupt_on_sigterm()
     sys.exit(main())

@@ -35,13 +35,14 @@ def test_killed_while_training(
     else:
         pytest.fail(server.log.read_text()[-3000:])
     server.close()  # the server and the training
+    assert list((studies / "leaf_seg_models").glob(".training_*"))
 
     server = start(studies)
+    assert not list((studies / "leaf_seg_models").glob(".training_*"))
     info = server.client.info()
     assert info["datastore"]["completed"] == 1
     assert info["models"]["leaf_seg"]["config"]["version"] == ["served", "initial"]
     assert server.client.infer("leaf_seg", "oblique", {})[1]["version"] == "initial"
-    assert list((studies / "leaf_seg_models").glob(".training_*"))  # of the killed one, until the next
     server.client.train_start("leaf_seg", {"max_epochs": 1})
     while server.client.train_status()["status"] == "SUBMITTED":
         time.sleep(0.1)
@@ -60,7 +61,7 @@ def test_killed_alone_while_training(
     server.client.train_start("leaf_seg", {"max_epochs": 1000})
     for expected in (True, False):
         for _ in range(240):
-            if any(store.glob(".training_*/train.log")) == expected:
+            if any(store.glob(".training_*/model/train.log")) == expected:
                 break
             time.sleep(0.5)
         else:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -212,6 +213,33 @@ def test_a_link_to_an_image_has_a_label_of_its_own(studies: Path, tmp_path: Path
     )
 
 
+def test_an_archive_of_old_files_and_one_that_fails(
+    studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ZIP knows no years before 1980; what could not be written holds images."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    save(studies, DurableDatastore, label(tmp_path, 1), NAMES)
+    os.utime(studies / "im05.nii.gz", (0, 0))
+    store = opened(studies)
+    with ZipFile(store.get_dataset_archive(-1)) as archive:
+        assert archive.read("image/im05.nii.gz") == (studies / "im05.nii.gz").read_bytes()
+    os.unlink(str(archive.filename))
+    (studies / "labels" / FINAL / "im05.nii.gz").unlink()
+    with pytest.raises(FileNotFoundError):
+        store.get_dataset_archive(None)
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_uploads_that_a_killed_server_was_at(studies: Path) -> None:
+    for folder in (studies, studies / "labels" / FINAL):
+        (folder / ".unfinished_x").mkdir(parents=True)
+        for name in (".lock", "im05.nii.gz"):
+            (folder / ".unfinished_x" / name).write_text("")
+    opened(studies)
+    assert not list(studies.rglob(".unfinished_*"))
+
+
 def test_a_training_that_fails_says_the_reason(studies: Path, tmp_path: Path) -> None:
     save(studies, DurableDatastore, label(tmp_path, 1), NAMES)
     image = studies / "im05.nii.gz"
@@ -219,6 +247,7 @@ def test_a_training_that_fails_says_the_reason(studies: Path, tmp_path: Path) ->
     task = TrainingTask(ModelVersions(tmp_path / "store", MODEL, CLASSES[1:]), BUNDLE)
     with pytest.raises(InputError, match=r"im05\.nii\.gz: 64 of 64 values are NaN"):
         task({"max_epochs": 1, "tracking": "None", "device": "cpu", "start_from": "scratch"}, opened(studies))
+    assert not list((tmp_path / "store").glob(".training_*"))
 
 
 def test_folders_that_are_called_as_files(studies: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ import pytest
 from PIL import Image
 
 from leaf_seg.image_io import write_image
+from leaf_seg.image_io.nrrd import read_nrrd
 from leaf_seg.runtime.errors import InputError
-from lib.label_files import class_indices, read_label, write_result
+from lib import label_files
+from lib.label_files import EXTENSIONS, class_indices, read_label, write_result
 from lib.label_meaning import label_meaning
 from lib.predictions import Predictions
 from plugins.monailabel.tests.conftest import OBLIQUE
 
 NAMES = ("background", "head", "tail")
+SHEAR = np.eye(4) + np.array([[0, 0.2, 0, 0], [0] * 4, [0] * 4, [0] * 4])
+FAR = np.eye(4) + np.array([[0, 0, 0, 1e10]] * 3 + [[0] * 4])  # further than its axes are exact
 
 
 @pytest.fixture
@@ -45,6 +50,40 @@ def test_results_lie_where_their_image_does(volume: str, extension: str) -> None
     assert np.allclose(itk.array_from_matrix(result.GetDirection()), itk.array_from_matrix(image.GetDirection()))
     assert np.array_equal(read_label(file, volume), label)
     os.unlink(file)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize("change", [np.diag([1e30, 1e30, 1e30, 1]), SHEAR, FAR])
+def test_grids_that_itk_does_not_read_from_nifti(tmp_path: Path, suffix: str, extension: str, change: Any) -> None:
+    source, affine = tmp_path / f"volume{suffix}", (OBLIQUE @ change).astype(np.float32)
+    nib.save(nib.Nifti1Image(np.zeros((5, 6, 7), np.int16), affine), source)
+    label = np.random.default_rng(0).integers(0, 3, (5, 6, 7), dtype=np.uint8)
+    for values in (label, label / np.float32(2)):
+        file = write_result(values, str(source), extension)
+        result = itk.imread(file) if extension == ".nrrd" else None
+        nifti: Any = None if result is not None else nib.load(file)
+        assert np.array_equal(nifti.dataobj if result is None else itk.array_from_image(result).T, values)
+        if extension == ".nrrd" and change is not FAR:
+            assert np.array_equal(read_nrrd(file)[0], values)
+            assert np.allclose(read_nrrd(file)[1], affine, rtol=1e-5)
+        os.unlink(file)
+
+
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz", ".nrrd"])
+def test_an_answer_that_cannot_be_written_leaves_no_file(
+    volume: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("trouble")  # as ITK has it
+
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    for module, name in ((itk, "imwrite"), (nib, "save"), (label_files, "write_label")):
+        monkeypatch.setattr(module, name, fail)
+    with pytest.raises((RuntimeError, OSError)):
+        write_result(np.zeros((5, 6, 7), np.uint8), volume, extension)
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 @pytest.mark.parametrize("extension", [".nii.gz", ".nrrd"])

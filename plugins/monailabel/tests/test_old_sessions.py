@@ -5,9 +5,10 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 from monailabel.utils.sessions import Sessions
 
-from lib.sessions import remove_old_sessions
+from lib.sessions import remove_old_sessions, whole_or_none
 
 
 def test_old_and_broken_sessions(tmp_path: Path) -> None:
@@ -28,3 +29,18 @@ def test_old_and_broken_sessions(tmp_path: Path) -> None:
             os.utime(store / name, (now - 10_000, now - 10_000))
     remove_old_sessions(Sessions(str(store)))
     assert {path.name for path in store.iterdir()} == {"new", "half", "begun"}
+
+
+def test_a_session_that_is_not_written_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = Sessions(str(tmp_path / "sessions"))
+    whole_or_none(sessions)
+    image = tmp_path / "image.png"
+    image.write_text("x")
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions, "_write_meta_info", lambda *_: (tmp_path / "nowhere" / "x").touch())
+        with pytest.raises(FileNotFoundError):
+            sessions.add_session(str(image), 5, False)
+    assert not list((tmp_path / "sessions").iterdir())
+    image.write_text("x")
+    name, _ = sessions.add_session(str(image), 5, False)
+    assert [path.name for path in (tmp_path / "sessions").iterdir()] == [name]

@@ -4,7 +4,8 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -14,7 +15,7 @@ from leaf_seg.runtime.errors import InputError
 from lib.datastore import DurableDatastore
 from lib.predictions import Predictions, label_digest
 from lib.scoring import AgreementScoring
-from lib.training import TrainingTask
+from lib.training import TrainingTask, _foreground_dice
 from lib.training_data import write_dataset
 from lib.versions import ModelVersions
 from plugins.monailabel.tests.conftest import FIRST, ROOT
@@ -67,6 +68,17 @@ def test_a_served_version_of_other_structures(tmp_path: Path) -> None:
     assert ModelVersions(tmp_path, MODEL, ["tumour"]).served() is None
 
 
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", "\xff", '{"version": "../../etc"}', '{"version": 5}', '{"version": ".."}']
+)
+def test_what_is_served_cannot_be_read(tmp_path: Path, text: str) -> None:
+    versions = ModelVersions(tmp_path / "store", MODEL)
+    versions.publish(finished_training(versions.store), {})
+    (versions.store / "served.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"served\.json (cannot be read|names the version)"):
+        versions.served()
+
+
 def test_validation_is_first_of_all_on_what_the_served_model_has_not_seen(
     make_studies: Callable[[Path], Path], tmp_path: Path
 ) -> None:
@@ -104,6 +116,30 @@ def test_untouched_answers_are_not_compared_on(
     datastore.save_label("oblique", str(tmp_path / "label.nii.gz"), "final", {})
     splits = json.loads(write_dataset(datastore, NAMES, 0.2, tmp_path / "two").datalist.read_text())
     assert {Path(case["image"]).name for case in splits["training"]} == {f"{FIRST}.nii.gz", "oblique.nii.gz"}
+
+
+def test_a_model_that_finds_nothing_is_worse_than_a_poor_one(tmp_path: Path) -> None:
+    """Most of the labels are empty, which predicting nothing meets."""
+
+    class Shifted:
+        settings = SimpleNamespace(class_names=("background", "x"))
+
+        def __init__(self, rows: int) -> None:
+            self.rows = rows
+
+        def __call__(self, image: str) -> Any:
+            found = np.asarray(nib.nifti1.load(image).dataobj)
+            return SimpleNamespace(label=np.roll(found, self.rows, 0) if self.rows else np.zeros_like(found))
+
+    cases = []
+    for number in range(4):
+        label = np.zeros((12, 12, 4), np.uint8)
+        label[1:5, 1:5] = number == 0
+        file = str(tmp_path / f"{number}.nii.gz")
+        nib.save(nib.Nifti1Image(label, np.eye(4)), file)
+        cases.append({"image": file, "label": file})
+    empty, poor = (_foreground_dice(cast(Any, Shifted(rows)), cases) for rows in (0, 3))
+    assert (empty, poor) == (0, pytest.approx(0.25))
 
 
 def test_answers_that_are_kept_are_the_latest(tmp_path: Path) -> None:

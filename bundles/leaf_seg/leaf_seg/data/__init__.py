@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from leaf_seg.data.autoencoder_images import AutoencoderImages, PhantomSlices
-from leaf_seg.data.checks import check_cases
+from leaf_seg.data.checks import check_cases, check_mirrored
 from leaf_seg.data.datalists import Datalist, class_names, given_cases, load_datalist, split_cases
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.data.phantoms import make_phantoms, phantom
@@ -23,6 +23,7 @@ __all__ = [
     "SliceDataset",
     "SliceSampler",
     "check_cases",
+    "check_mirrored",
     "class_names",
     "given_cases",
     "load_datalist",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from leaf_seg.image_io.reading import read_grid
 from leaf_seg.runtime.errors import InputError
 
 
@@ -23,4 +25,32 @@ def check_cases(dataset: Dataset, mirror_axes: Sequence[int] = ()) -> None:
     for index in tqdm(range(len(dataset)), desc="Checking validation cases", unit="case", leave=False):  # type: ignore[arg-type]
         spatial = dataset[index]["image"].ndim - 1
         if any(axis >= spatial for axis in mirror_axes):
-            raise InputError(f"mirror_axes is {list(mirror_axes)}; the images are pictures, with the axes 0 and 1.")
+            raise _no_third_axis(mirror_axes)
+
+
+def check_mirrored(images: Iterable[str], mirror_axes: Sequence[int]) -> None:
+    """Refuse what would fail with every image: mirroring along axis 2 where all of them are pictures.
+
+    Args:
+        images: files, of which only headers are read, and only where there is that axis; those without a readable one
+            do not count.
+        mirror_axes: spatial axes along which the images are to be mirrored.
+
+    Raises:
+        InputError: When there are pictures, and no volume.
+    """
+    any_picture = False
+    for image in images if 2 in mirror_axes else ():
+        with suppress(InputError):
+            if read_grid(image).is_volume:
+                return
+            any_picture = True
+    if any_picture:
+        raise _no_third_axis(mirror_axes)
+
+
+def _no_third_axis(mirror_axes: Sequence[int]) -> InputError:
+    return InputError(
+        f"mirror_axes is {list(mirror_axes)}; the images are pictures, with the axes 0 and 1. Leave 2 out of "
+        "--mirror_axes, or take a model that was trained without."
+    )

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leaf_seg.data.layouts import read_layout
-from leaf_seg.data.model_settings import CLASSES
 from leaf_seg.data.splits import Case, digest, kept_split
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.setting_bounds import CLASSES
 
 logger = logging.getLogger(__name__)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from leaf_seg.data.slicing import check_mirror_axes, slice_directions
-from leaf_seg.runtime.bounds import Bound
 from leaf_seg.runtime.errors import InputError
-
-CLASSES = Bound(2, 256)  # number of them, background included: label maps are of bytes
-IMAGE_SIZE = Bound(1, 8192, lengths=(2, 2))
+from leaf_seg.runtime.setting_bounds import CLASSES, IMAGE_SIZE, NUM_SLICES, SPACING, WINDOW
+from leaf_seg.runtime.text import one_line
 
 
 @dataclass(frozen=True)
@@ -52,13 +49,16 @@ class ModelSettings:
         mirror_axes: Sequence[int] = (),
     ) -> None:
         IMAGE_SIZE.check(image_size, "image_size")
+        NUM_SLICES.check(num_slices, "num_slices")
+        SPACING.check(spacing, "spacing")
+        directions = slice_directions(axis)
         values = {
             "class_names": check_class_names(class_names),
             "image_size": tuple(image_size),
-            "axis": axis if isinstance(axis, str) else slice_directions(axis),
-            "num_slices": _check_num_slices(num_slices),
+            "axis": axis if isinstance(axis, str) else directions,
+            "num_slices": num_slices,
             "window": check_window(window),
-            "spacing": _check_spacing(spacing),
+            "spacing": None if spacing is None else tuple(spacing),
             "mirror_axes": check_mirror_axes(mirror_axes),
         }
         for name, value in values.items():
@@ -84,14 +84,14 @@ def check_class_names(names: Any, key: str = "class_names") -> tuple[str, ...]:
     Raises:
         InputError: When they are not 2 to 256, each a text of its own without line breaks and the like.
     """
-    fit = isinstance(names, Sequence) and not isinstance(names, str) and 2 <= len(names) <= 256
+    fit = isinstance(names, Sequence) and not isinstance(names, str) and CLASSES.low <= len(names) <= CLASSES.high
     if not fit or not all(isinstance(name, str) and name.strip() and name.isprintable() for name in names):
         raise InputError(
-            f"{key} is {names!r}; expected 2 to 256 names, background first, none empty and none with line breaks or "
-            "other control characters."
+            f"{key} is {one_line(repr(names))}; expected 2 to 256 names, background first, none empty and none with "
+            "line breaks or other control characters."
         )
     if len(set(names)) < len(names):
-        raise InputError(f"{key} is {list(names)!r}; expected another name for each class.")
+        raise InputError(f"{key} is {one_line(list(names))}; expected another name for each class.")
     return tuple(names)
 
 
@@ -99,34 +99,11 @@ def check_window(window: Any) -> tuple[float, float] | None:
     """Lower and upper end of an intensity window.
 
     Raises:
-        InputError: When it is neither null nor two finite numbers, the lower one first.
+        InputError: When it is neither null nor two numbers, the lower one first.
     """
+    WINDOW.check(window, "window")
     if window is None:
         return None
-    if not _are_numbers(window, 2) or not window[0] < window[1]:
-        raise InputError(
-            f"window is {window!r}; expected the intensity window [lower, upper], finite numbers with lower < upper, "
-            "or null."
-        )
+    if window[0] >= window[1]:
+        raise InputError(f"window is {list(window)}; expected the intensity window, lower end first, or null.")
     return cast(tuple[float, float], tuple(window))
-
-
-def _check_spacing(spacing: Any) -> tuple[float, float, float] | None:
-    if spacing is None:
-        return None
-    if not _are_numbers(spacing, 3) or not min(spacing) > 0:
-        raise InputError(f"spacing is {spacing!r}; expected three numbers of millimetres above 0 (x, y, z), or null.")
-    return cast(tuple[float, float, float], tuple(spacing))
-
-
-def _check_num_slices(number: Any) -> int:
-    if isinstance(number, bool) or number not in (1, 3):
-        raise InputError(f"num_slices is {number!r}; expected 1, or 3 for neighbouring slices as channels.")
-    return int(number)
-
-
-def _are_numbers(values: Any, count: int) -> bool:
-    """Whether there are so many finite numbers."""
-    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != count:
-        return False
-    return all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values)

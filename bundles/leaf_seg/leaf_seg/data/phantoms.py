@@ -31,6 +31,7 @@ _RGB = np.array([[0.82, 0.72, 0.74], [0.62, 0.54, 0.76], [0.36, 0.20, 0.52], [0.
 _SMALL, _EMPTY = (4, 3), (9, 5)  # (period, first index)
 _SPLITS = ("training", "validation", "testing", *["training"] * 4, "testing", *["training"] * 2)
 
+_MOST_DRAWS = 1000
 _DEFAULT_SIZES = {2: (128, 128), 3: (48, 48, 32)}
 
 
@@ -42,6 +43,7 @@ def make_phantoms(
     size: Sequence[int] | None = None,
     seed: int = 0,
     channels: int = 1,
+    target_share: Sequence[float] | None = None,
 ) -> Path:
     """Write a data set of phantoms: ``images/``, ``labels/`` and ``split.json`` (70 % training, 10 %, 20 % testing).
 
@@ -56,6 +58,8 @@ def make_phantoms(
         size: (H, W) or (X, Y, Z); at least 16 each. None is (128, 128) or (48, 48, 32).
         seed: of the random numbers.
         channels: 1 (grey) or 3 (RGB, pictures only).
+        target_share: least and most share of the picture that a foreground may take where there is one; cases are drawn
+            anew until it does. None takes what comes.
 
     Returns:
         ``output_dir``.
@@ -79,7 +83,7 @@ def make_phantoms(
     split: dict[str, list[str]] = {name: [] for name in ("training", "validation", "testing")}
     for index in range(num_cases):
         rng = np.random.default_rng((seed, index))
-        image, label = phantom(shape, num_classes, rng, channels, kind=_kind(index))
+        image, label = _phantom_within(target_share, shape, num_classes, rng, channels, _kind(index))
         name = f"phantom_{index:04d}" + (".png" if dimension == 2 else ".nii.gz")
         if dimension == 2:
             _save_picture(image, label, root, name)
@@ -89,6 +93,26 @@ def make_phantoms(
     (root / "split.json").write_text(json.dumps(split, indent=1) + "\n")
     logger.info("Wrote %d phantoms of size %s to %s.", num_cases, "x".join(map(str, shape)), root)
     return root
+
+
+def _phantom_within(
+    target_share: Sequence[float] | None,
+    shape: Sequence[int],
+    num_classes: int,
+    rng: np.random.Generator,
+    channels: int,
+    kind: str,
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """A phantom whose foreground, if it has one, takes such a share of it."""
+    for _ in range(_MOST_DRAWS):
+        image, label = phantom(shape, num_classes, rng, channels, kind)
+        share = (label > 0).mean()
+        if target_share is None or share == 0 or target_share[0] <= share <= target_share[1]:
+            return image, label
+    raise InputError(
+        f"target_share is {list(target_share or ())}, and none of {_MOST_DRAWS} {kind} phantoms of {tuple(shape)} has "
+        "such a foreground; expected two shares from 0 to 1 with more between them, such as 0.01 and 0.15."
+    )
 
 
 def phantom(

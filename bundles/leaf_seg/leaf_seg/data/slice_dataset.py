@@ -87,6 +87,10 @@ class SliceDataset(Dataset):
         if augmentation is not None:
             self[0, 0]  # an augmentation that does not fit the images is an error here, not in a worker
         logger.info("%d training slices of %d cases, %d empty.", len(self.index), len(self.data), sum(self.is_empty))
+        if all(self.is_empty):
+            logger.warning(
+                "No training slice has any structure, so that none can be learnt: check that the labels are right."
+            )
 
     def _prepare(self, case: dict[str, Any]) -> None:
         image = convert_to_tensor(case["image"], track_meta=False).float()  # [C, *spatial]

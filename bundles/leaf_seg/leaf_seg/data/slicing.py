@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.setting_bounds import MIRROR_AXES
 
 # Index of the array axis that is cut, in RAS orientation.
 SLICE_AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
@@ -19,7 +20,7 @@ def slice_axis(name: str) -> int:
     Raises:
         InputError: When the name is not one of :data:`SLICE_AXES`.
     """
-    if name not in SLICE_AXES:
+    if not isinstance(name, str) or name not in SLICE_AXES:
         raise InputError(f"axis is {name!r}; expected one of {', '.join(SLICE_AXES)}.")
     return SLICE_AXES[name]
 
@@ -46,8 +47,7 @@ def check_mirror_axes(axes: Sequence[int]) -> tuple[int, ...]:
     Raises:
         InputError: When they are not among 0, 1 and 2, each once.
     """
-    if not isinstance(axes, Sequence) or any(axis not in (0, 1, 2) for axis in axes) or len(set(axes)) < len(axes):
-        raise InputError(f"mirror_axes is {axes!r}; expected some of the spatial axes 0, 1 and 2, or none: [].")
+    MIRROR_AXES.check(axes, "mirror_axes")
     return tuple(axes)
 
 

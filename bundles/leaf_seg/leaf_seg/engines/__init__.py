@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from leaf_seg.engines.budget import Budget
 from leaf_seg.engines.ema import WeightAverage, trainable_parameters
 from leaf_seg.engines.evaluator import BundleEvaluator
 from leaf_seg.engines.events import TrainingEvents
 from leaf_seg.engines.prepare_batch import PrepareDenoisingBatch, PrepareImageBatch, PrepareSegmentationBatch
 from leaf_seg.engines.random_state import random_state, set_random_state
+from leaf_seg.engines.share_of_steps import ShareOfSteps
 from leaf_seg.engines.step_losses import StepLosses, StepRecord
 from leaf_seg.engines.tolerant_evaluator import TolerantEvaluator
 from leaf_seg.engines.trainer import BundleTrainer
@@ -17,11 +19,13 @@ if not TYPE_CHECKING:
     __getattr__ = names_of(__name__)
 
 __all__ = [
+    "Budget",
     "BundleEvaluator",
     "BundleTrainer",
     "PrepareDenoisingBatch",
     "PrepareImageBatch",
     "PrepareSegmentationBatch",
+    "ShareOfSteps",
     "Stateful",
     "StepLosses",
     "StepRecord",

@@ -9,6 +9,8 @@ from typing import Any
 from diffusers.training_utils import EMAModel
 from torch import nn
 
+from leaf_seg.engines.share_of_steps import ShareOfSteps
+
 
 class WeightAverage:
     """diffusers' EMAModel over what trains: U-Net and image encoder.
@@ -17,12 +19,20 @@ class WeightAverage:
 
     Args:
         network: already on its device; only parameters that require gradients are averaged.
-        decay: upper bound of the decay; it starts lower, (1 + step) / (10 + step), so that short runs work too.
+        decay: upper bound of the decay; it starts lower, (1 + step) / (10 + step). Or how many steps the average looks
+            back, h, which depends on the steps there are: then the bound is 1 - 1 / h.
     """
 
-    def __init__(self, network: nn.Module, decay: float = 0.9999) -> None:
+    def __init__(self, network: nn.Module, decay: float | ShareOfSteps = 0.9999) -> None:
         self._parameters = trainable_parameters(network)
-        self._average = EMAModel(self._parameters, decay=decay)
+        self._horizon = decay if isinstance(decay, ShareOfSteps) else None
+        bound = 1 - 1 / decay.at_most if isinstance(decay, ShareOfSteps) else decay
+        self._average = EMAModel(self._parameters, decay=bound)
+
+    def plan(self, num_steps: float) -> None:
+        """Fit the decay to the optimiser steps that the training is to have; one that was given as such stays."""
+        if self._horizon is not None:
+            self._average.decay = 1 - 1 / max(1.0, self._horizon.of(num_steps))
 
     def step(self) -> None:
         """Take the present weights into the average; after every optimiser step."""

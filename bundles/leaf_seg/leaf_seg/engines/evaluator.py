@@ -11,7 +11,9 @@ from monai.utils import ensure_tuple
 from monai.utils.enums import CommonKeys as Keys
 
 from leaf_seg.engines.ema import WeightAverage
+from leaf_seg.engines.resumption_log import hide_resumption
 from leaf_seg.inference.inferers import HypothesisMaps
+from leaf_seg.runtime.workers import check_workers
 
 
 class BundleEvaluator(SupervisedEvaluator):
@@ -23,12 +25,17 @@ class BundleEvaluator(SupervisedEvaluator):
     Args:
         ema: average whose weights are evaluated; None evaluates the network as it is.
         **kwargs: as for ``monai.engines.SupervisedEvaluator``.
+
+    Raises:
+        InputError: When workers of the loader could not hand on what they load.
     """
 
     def __init__(self, *, ema: WeightAverage | None = None, **kwargs: Any) -> None:
         self.val_handlers = ensure_tuple(kwargs.get("val_handlers") or ())
+        check_workers(getattr(kwargs.get("val_data_loader"), "num_workers", 0))
         super().__init__(**kwargs)
         self.ema = ema
+        hide_resumption(self)
         self.add_event_handler(IterationEvents.FORWARD_COMPLETED, _unpack_maps)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's Evaluator

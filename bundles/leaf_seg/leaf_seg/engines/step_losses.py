@@ -41,7 +41,7 @@ class StepLosses:
 
     On a CPU that is at once. A GPU that is asked for a number finishes all its work first and is idle until it is given
     more; so there the losses stay where they are, and are read some steps at a time: after :data:`STEPS_PER_READ`
-    steps, before a checkpoint, at the end of an epoch, of the training, and after an error.
+    steps, before a validation or a checkpoint, at the end of an epoch, of the training, and after an error.
 
     Args:
         on_read: takes the engine and the records of the steps since it was called last.
@@ -59,8 +59,9 @@ class StepLosses:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.read)
         engine.add_event_handler(Events.COMPLETED, self.read)
-        if TrainingEvents.CHECKPOINT_STARTED in engine._allowed_events:
-            engine.add_event_handler(TrainingEvents.CHECKPOINT_STARTED, self.read)
+        for event in (TrainingEvents.VALIDATION_STARTED, TrainingEvents.CHECKPOINT_STARTED):
+            if event in engine._allowed_events:
+                engine.add_event_handler(event, self.read)
         if self._after_error:
             engine.add_event_handler(Events.EXCEPTION_RAISED, self._read_after_error)
 

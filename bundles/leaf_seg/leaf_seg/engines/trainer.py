@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,22 +13,32 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.utils import ensure_tuple
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from leaf_seg.engines.budget import Budget
 from leaf_seg.engines.ema import WeightAverage
 from leaf_seg.engines.events import TrainingEvents
+from leaf_seg.engines.resumption_log import hide_resumption
+from leaf_seg.engines.share_of_steps import ShareOfSteps
 from leaf_seg.engines.step_losses import StepLosses, StepRecord, is_far
+from leaf_seg.engines.timed_schedule import TimedSchedule
 from leaf_seg.engines.training_state import restore_training_state
+from leaf_seg.runtime.distributed import num_processes
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.workers import check_workers
 
 logger = logging.getLogger(__name__)
+
+_NO_LIMIT = 1_000_000  # epochs
 
 
 class BundleTrainer(SupervisedTrainer):
     """MONAI's SupervisedTrainer with gradient clipping, learning-rate schedule and EMA.
 
     They hang on the optimiser's own step hooks, so that with gradient accumulation, or a step that fp16 scaling skips,
-    they advance when the weights do and not before; GradScaler has unscaled the gradients by then.
+    they advance when the weights do and not before; GradScaler has unscaled the gradients by then. With a budget all of
+    these go by its progress instead of by steps.
 
     A loss that is not finite is an error: on a CPU before the weights are changed by it; on a GPU, which would have to
     be waited for, some steps later, but before anything is validated or saved (:class:`~leaf_seg.engines.StepLosses`).
@@ -38,8 +49,11 @@ class BundleTrainer(SupervisedTrainer):
     Args:
         max_grad_norm: clip the norm of all gradients to this; None does not clip.
         lr_scheduler: makes the schedule from ``optimizer`` and ``num_training_steps`` (optimiser steps of the whole
-            run); called after all parameter groups are in the optimiser. None keeps the rate.
+            run); called after all parameter groups are in the optimiser. A ``num_warmup_steps`` of its keywords may
+            depend on these (:class:`ShareOfSteps`). None keeps the rate.
         schedule_epochs: length of that schedule, for a training that ends before it does; max_epochs unless given.
+        budget: time that the training may use; TimeBudget ends it. None: there is no limit of time.
+        max_epochs: None for a budget that alone limits the training.
         ema: average to update after every step.
         precision: "fp32", "bf16" or "fp16"; fp16 scales the loss and needs CUDA. Autocast itself is the inferer's.
         data_id: what tells the training data from others, such as the hash of their split; a checkpoint of others is
@@ -49,8 +63,9 @@ class BundleTrainer(SupervisedTrainer):
         **kwargs: as for ``monai.engines.SupervisedTrainer``.
 
     Raises:
-        InputError: When fp16 is asked of a device other than CUDA, or the schedule ends before the training; while
-            training, when the loss is not finite.
+        InputError: When fp16 is asked of a device other than CUDA, the schedule ends before the training, there is
+            neither max_epochs nor a budget, or a budget for several processes, or workers of the loader could not hand
+            on what they load; while training, when the loss is not finite.
     """
 
     def __init__(
@@ -59,16 +74,22 @@ class BundleTrainer(SupervisedTrainer):
         max_grad_norm: float | None = None,
         lr_scheduler: Callable[..., LRScheduler] | None = None,
         schedule_epochs: int | None = None,
+        budget: Budget | None = None,
+        max_epochs: int | None = None,
         ema: WeightAverage | None = None,
         precision: str = "fp32",
         data_id: str | None = None,
         settings: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        _check_length(max_epochs, schedule_epochs, budget)
         self.train_handlers = ensure_tuple(kwargs.get("train_handlers") or ())
         kwargs = {"decollate": False, "optim_set_to_none": True} | kwargs
         kwargs["train_handlers"] = [StepLosses(_check_losses, after_error=False), *self.train_handlers]
-        super().__init__(amp=precision == "fp16", event_names=[IterationEvents, TrainingEvents], **kwargs)
+        check_workers(getattr(kwargs.get("train_data_loader"), "num_workers", 0))
+        self.budget = budget
+        events: list[Any] = [IterationEvents, TrainingEvents]
+        super().__init__(amp=precision == "fp16", event_names=events, max_epochs=max_epochs or _NO_LIMIT, **kwargs)
         if self.amp and self.state.device.type != "cuda":
             raise InputError(f"precision fp16 needs a CUDA device, found {self.state.device}; use bf16 or fp32.")
         self.max_grad_norm = max_grad_norm
@@ -77,23 +98,24 @@ class BundleTrainer(SupervisedTrainer):
         self.settings = None if settings is None else dict(settings)
         self.waiting_state: dict[str, Any] | None = None  # of a checkpoint, restored right before the first step
         self.is_restored = False
-        self.lr_scheduler = None
-        if lr_scheduler is not None:
-            steps_per_epoch = math.ceil(self.state.epoch_length / self.accumulation_steps)
-            num_steps = steps_per_epoch * _schedule_epochs(schedule_epochs, self.state.max_epochs)
-            if getattr(lr_scheduler, "keywords", {}).get("num_warmup_steps", 0) >= num_steps:
-                self.logger.warning("The warm-up takes all %d steps: lower warmup_steps.", num_steps)
-            self.lr_scheduler = lr_scheduler(optimizer=self.optimizer, num_training_steps=num_steps)
+        self.lr_scheduler: LRScheduler | TimedSchedule | None = None
+        steps_per_epoch = math.ceil(self.state.epoch_length / self.accumulation_steps)
+        if budget is not None:
+            budget.max_steps = max_epochs and steps_per_epoch * max_epochs
+            if lr_scheduler is not None:
+                self.lr_scheduler = TimedSchedule(lr_scheduler, self.optimizer, budget)
+        else:
+            num_steps = steps_per_epoch * (schedule_epochs or self.state.max_epochs)
+            if lr_scheduler is not None:
+                self.lr_scheduler = _schedule(lr_scheduler, self.optimizer, num_steps)
+            if ema is not None:
+                ema.plan(num_steps)
+        hide_resumption(self)
         self.add_event_handler(IterationEvents.LOSS_COMPLETED, _check_near_loss)
         self.add_event_handler(IterationEvents.MODEL_COMPLETED, _forget_graph)
         self.add_event_handler(Events.EXCEPTION_RAISED, _reraise)  # after the handlers', of which Ignite expects it
         self.optimizer.register_step_pre_hook(self._before_step)
         self.optimizer.register_step_post_hook(self._after_step)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all epochs are trained."""
-        return self._is_done(self.state)
 
     @property
     def is_between_steps(self) -> bool:
@@ -113,10 +135,13 @@ class BundleTrainer(SupervisedTrainer):
 
     def run(self) -> None:  # type: ignore[override]  # as MONAI's Trainer
         """Train; of a training that is complete already only what belongs to its end."""
-        if not self.is_done:
+        if self._is_done(self.state):
+            logger.info("All %d epochs are trained; raise max_epochs to train on.", self.state.max_epochs)
+        elif self.is_restored and self.budget is not None and self.budget.is_over:
+            logger.info("The %g minutes are used; raise %s to train on.", self.budget.minutes, self.budget.key)
+        else:
             super().run()
             return
-        logger.info("All %d epochs are trained; raise max_epochs to train on.", self.state.max_epochs)
         self.fire_event(Events.STARTED)
         self.fire_event(Events.COMPLETED)
 
@@ -126,6 +151,10 @@ class BundleTrainer(SupervisedTrainer):
             torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
 
     def _after_step(self, *_: Any) -> None:
+        if self.budget is not None:
+            self.budget.end_step()
+            if self.ema is not None:
+                self.ema.plan(self.budget.planned_steps)
         if self.lr_scheduler is not None:
             self.lr_scheduler.step()
         if self.ema is not None:
@@ -164,8 +193,29 @@ def _reraise(engine: Engine, error: BaseException) -> None:
     raise error
 
 
-def _schedule_epochs(schedule_epochs: int | None, max_epochs: int) -> int:
-    """Length of the schedule of the learning rate."""
-    if schedule_epochs is not None and schedule_epochs < max_epochs:
+def _check_length(max_epochs: int | None, schedule_epochs: int | None, budget: Budget | None) -> None:
+    """Refuse lengths of a training and of its schedule that contradict each other."""
+    if budget is None and max_epochs is None:
+        raise InputError("max_epochs is null; expected a whole number, or a limit of time (max_minutes).")
+    if budget is not None and schedule_epochs is not None:
+        raise InputError(
+            f"schedule_epochs is {schedule_epochs}, and {budget.key} is given, by which the learning rate falls; leave "
+            "one out."
+        )
+    if budget is not None and num_processes() > 1:
+        raise InputError(
+            f"{budget.key} is given, and {num_processes()} processes train; expected one. Give max_epochs."
+        )
+    if schedule_epochs is not None and max_epochs is not None and schedule_epochs < max_epochs:
         raise InputError(f"schedule_epochs is {schedule_epochs}; expected at least max_epochs, {max_epochs}, or null.")
-    return max_epochs if schedule_epochs is None else schedule_epochs
+
+
+def _schedule(make: Callable[..., LRScheduler], optimizer: Optimizer, num_steps: int) -> LRScheduler:
+    """A schedule of steps."""
+    warmup = getattr(make, "keywords", {}).get("num_warmup_steps", 0)
+    if isinstance(warmup, ShareOfSteps):
+        warmup = int(warmup.of(num_steps))
+        make = partial(make, num_warmup_steps=warmup)
+    if warmup >= num_steps:
+        logger.warning("The warm-up takes all %d steps: lower warmup_steps.", num_steps)
+    return make(optimizer=optimizer, num_training_steps=num_steps)

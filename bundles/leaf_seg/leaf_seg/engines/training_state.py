@@ -41,9 +41,9 @@ class _Resumable(Protocol):
 def training_state(trainer: BundleTrainer) -> dict[str, Any]:
     """State of a trainer between two optimiser steps, as tensors and plain values.
 
-    It holds network, optimizer, schedule, average, loss scale, random generators, the place in the data, and the state
-    of every handler that has one (:class:`Stateful`); of a trainer that was restored and has not trained since, its
-    random generators and loss scale as they were.
+    It holds network, optimizer, schedule, average, loss scale, random generators, the place in the data, what was used
+    of a budget, and the state of every handler that has one (:class:`Stateful`); of a trainer that was restored and has
+    not trained since, its random generators and loss scale as they were.
     """
     return {
         "version": leaf_seg.__version__,
@@ -52,6 +52,7 @@ def training_state(trainer: BundleTrainer) -> dict[str, Any]:
         "data_id": trainer.data_id,
         "settings": trainer.settings,
         "parts": {name: part.state_dict() for name, part in _parts(trainer).items()},
+        "budget": trainer.budget.state_dict() if trainer.budget is not None else None,
         "scaler": trainer.scaler.state_dict() if trainer.scaler is not None else None,
         "random": random_state(),
     } | (trainer.waiting_state or {})
@@ -90,6 +91,8 @@ def _restore(trainer: BundleTrainer, state: dict[str, Any]) -> None:
             "run began with, or train into another output_dir."
         )
     _check_settings(trainer.settings, state.get("settings"))
+    if trainer.budget is not None and state.get("budget") is not None:
+        trainer.budget.load_state_dict(state["budget"])
     parts = _parts(trainer)
     if state["parts"].keys() != parts.keys():
         raise InputError(

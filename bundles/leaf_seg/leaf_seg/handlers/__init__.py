@@ -8,6 +8,7 @@ from leaf_seg.handlers.case_report import CASES_NAME, SUMMARY_NAME, CaseReport
 from leaf_seg.handlers.class_dice import ClassDice
 from leaf_seg.handlers.early_stopping import EarlyStopping
 from leaf_seg.handlers.final_validation import FinalValidation
+from leaf_seg.handlers.foreground_report import ForegroundReport
 from leaf_seg.handlers.model_saver import ModelSaver
 from leaf_seg.handlers.noise_stability import NoiseStability
 from leaf_seg.handlers.progress import EvaluationProgress, TrainingProgress
@@ -31,6 +32,7 @@ __all__ = [
     "EarlyStopping",
     "EvaluationProgress",
     "FinalValidation",
+    "ForegroundReport",
     "ModelSaver",
     "NoiseStability",
     "SegmentationSaver",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterable
@@ -9,11 +10,10 @@ from itertools import islice
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
 from leaf_seg.handlers.best_saver import BestSaver
-from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME
+from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, Autoencoder, autoencoder_config, encode_mode
 from leaf_seg.runtime.files import ensure_writable_folder, replacing
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class AutoencoderSaver(BestSaver):
 
     def __init__(
         self,
-        autoencoder: AutoencoderKL,
+        autoencoder: Autoencoder,
         batches: Iterable[dict[str, torch.Tensor]],
         folder: str | os.PathLike[str],
         num_batches: int = 8,
@@ -48,8 +48,7 @@ class AutoencoderSaver(BestSaver):
         """Measure the scale and write the folder."""
         device = next(self.autoencoder.parameters()).device
         latents = [
-            self.autoencoder.encode(batch["image"].to(device)).latent_dist.mode()
-            for batch in islice(self.batches, self.num_batches)
+            encode_mode(self.autoencoder, batch["image"].to(device)) for batch in islice(self.batches, self.num_batches)
         ]
         scale = 1 / torch.cat(latents).std().item()
         self.autoencoder.register_to_config(scaling_factor=scale)
@@ -59,5 +58,5 @@ class AutoencoderSaver(BestSaver):
             replacing(self.folder / "config.json") as config,
         ):
             save_file(self.autoencoder.state_dict(), weights, metadata={"format": "pt"})
-            self.autoencoder.to_json_file(config)
+            config.write_text(json.dumps(autoencoder_config(self.autoencoder), indent=2) + "\n")
         logger.info("Saved the autoencoder to %s, scaling_factor %.4f.", self.folder, scale)

@@ -17,7 +17,17 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
 from leaf_seg.image_io.listing import case_name
-from leaf_seg.metrics import CONVENTIONS, METRICS, case_metrics, summarize
+from leaf_seg.metrics import (
+    CONVENTIONS,
+    METRICS,
+    ForegroundCounts,
+    case_metrics,
+    count_foreground,
+    diagonal,
+    has_classes,
+    summarize,
+)
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, replacing, writing
 from leaf_seg.runtime.text import aligned
 
@@ -45,7 +55,8 @@ def remove_report(folder: str | os.PathLike[str]) -> bool:
 class CaseReport:
     """Ignite handler that writes ``metrics_cases.csv`` and ``metrics_summary.json`` and logs the summary.
 
-    What a former evaluation left of them, and its figure of the calibration, is removed when one starts.
+    What a former evaluation left of them, and its figure of the calibration, is removed when one starts. Cases with
+    foreground in which none was predicted are warned of.
 
     For an evaluator that decollates. Every item of ``engine.state.output`` holds "pred" and "label" as class indices
     [1, *spatial] in one grid, and every item of ``engine.state.batch`` "image", a MetaTensor that knows its file.
@@ -53,25 +64,38 @@ class CaseReport:
     Args:
         output_dir: folder for the two files.
         class_names: K names, background first.
-        tolerance: tolerance of the surface Dice, in millimetres for volumes and pixels for pictures.
+        tolerance: tolerance of the surface Dice, in millimetres for volumes and pixels for pictures; None where it is
+            given by its share.
         split: name of the data split, stated in the summary.
         seed: seed of the bootstrap.
+        tolerance_share: the tolerance as a share of the diagonal of each picture or volume.
+
+    Raises:
+        InputError: When not exactly one of tolerance and share is given.
     """
 
     def __init__(
         self,
         output_dir: str | os.PathLike[str],
         class_names: Sequence[str],
-        tolerance: float = 1.0,
+        tolerance: float | None = 1.0,
         split: str = "testing",
         seed: int = 0,
+        tolerance_share: float | None = None,
     ) -> None:
+        if (tolerance is None) == (tolerance_share is None):
+            raise InputError(
+                f"surface_tolerance is {tolerance} and surface_tolerance_share is {tolerance_share}; expected exactly "
+                "one of them, in millimetres or pixels, or as a share of the diagonal."
+            )
         self.output_dir = output_dir
         self.class_names = list(class_names)
         self.tolerance = tolerance
+        self.tolerance_share = tolerance_share
         self.split = split
         self.seed = seed
         self._cases: dict[str, dict[str, list[float]]] = {}  # by image file
+        self._found: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}  # classes in truth and prediction, each [K - 1]
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator.
@@ -85,7 +109,7 @@ class CaseReport:
         engine.add_event_handler(Events.COMPLETED, self._report)
 
     def _reset(self) -> None:
-        self._cases = {}
+        self._cases, self._found = {}, {}
         remove_report(self.output_dir)  # of another model, perhaps: killed midway, this evaluation has none
 
     def _measure(self, engine: Engine) -> None:
@@ -93,11 +117,18 @@ class CaseReport:
         for case, item in zip(batch, output, strict=True):
             path = str(case["image"].meta["filename_or_obj"])
             pred, label = item["pred"][0], item["label"][0]
-            self._cases[path] = case_metrics(
-                pred, label, len(self.class_names), _spacing(item["label"]), self.tolerance
-            )
+            num_classes, spacing = len(self.class_names), _spacing(item["label"])
+            self._cases[path] = case_metrics(pred, label, num_classes, spacing, self._tolerance(label.shape, spacing))
+            self._found[path] = (has_classes(label, num_classes).cpu(), has_classes(pred, num_classes).cpu())
+
+    def _tolerance(self, shape: Sequence[int], spacing: Sequence[float]) -> float:
+        """Tolerance of the surface Dice in one case, in the unit of its spacing."""
+        if self.tolerance is not None:
+            return self.tolerance
+        return cast(float, self.tolerance_share) * diagonal(shape, spacing)
 
     def _report(self) -> None:
+        counts = count_foreground(*map(torch.stack, zip(*self._found.values(), strict=True)))
         names = _display_names(list(self._cases))
         rows = [
             {"case": names[path], "class": name, **{metric: values[metric][index] for metric in METRICS}}
@@ -107,7 +138,9 @@ class CaseReport:
         summary = {
             "split": self.split,
             **summarize(rows, seed=self.seed),
+            **_as_json(counts),
             "tolerance": self.tolerance,
+            "tolerance_share": self.tolerance_share,
             "interval": f"95 % percentile bootstrap of the mean over cases, seed {self.seed}",
             "conventions": CONVENTIONS,
         }
@@ -119,6 +152,16 @@ class CaseReport:
         with replacing(folder / SUMMARY_NAME) as temporary:
             temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
         logger.info("%s\nmetrics of each case and summary: %s", _as_text(summary), folder.resolve())
+        warning = counts.warning()
+        if warning is not None:
+            logger.warning("%s split: %s.", self.split.capitalize(), warning)
+
+
+def _as_json(counts: ForegroundCounts) -> dict[str, dict[str, int]]:
+    return {
+        "predicted_empty": {"n": counts.predicted_empty, "of": counts.with_foreground},
+        "false_positives": {"n": counts.false_positives, "of": counts.negatives},
+    }
 
 
 def _spacing(label: torch.Tensor) -> list[float]:
@@ -148,7 +191,9 @@ def _as_text(summary: dict[str, Any]) -> str:
     for name, metrics in {**summary["classes"], "mean foreground": summary["mean_foreground"]}.items():
         lines.append((name, *(_interval_text(metrics[metric], summary["n"]) for metric in METRICS)))
     title = f"{summary['split']} split, n = {summary['n']}, mean over cases [95 % bootstrap interval]"
-    return f"{title}\n{aligned(lines)}"
+    made_up = summary["false_positives"]
+    end = f"false positives in {made_up['n']} of {made_up['of']} pairs of case and class without the class"
+    return f"{title}\n{aligned(lines)}\n{end}"
 
 
 def _interval_text(interval: dict[str, float | int | None], num_cases: int) -> str:

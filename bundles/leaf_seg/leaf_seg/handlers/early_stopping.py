@@ -53,14 +53,19 @@ class EarlyStopping:
         return self._stopping.counter >= self.patience
 
     def state_dict(self) -> dict[str, Any]:
-        """Counter and best score."""
-        return dict(self._stopping.state_dict())
+        """Counter and best score, and of which metric."""
+        return dict(self._stopping.state_dict()) | {"key_metric": _key_metric_name(self.validator)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state of a checkpoint."""
-        self._stopping.load_state_dict(state)
+        """Restore the state of a checkpoint; that of another key metric, as of version 0.2.0, counts from 0 again."""
+        if state.get("key_metric") == _key_metric_name(self.validator):
+            self._stopping.load_state_dict(state)
 
 
 def _key_metric(engine: Engine) -> float:
-    state: Any = engine.state
-    return float(state.metrics[state.key_metric_name])
+    return float(engine.state.metrics[_key_metric_name(engine)])
+
+
+def _key_metric_name(engine: Engine) -> str:
+    state: Any = engine.state  # MONAI adds the name to Ignite's state
+    return str(state.key_metric_name)

@@ -9,6 +9,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
+from leaf_seg.runtime.distributed import is_rank_zero
 from leaf_seg.weights.model_folder import model_id, model_is_whole
 
 logger = logging.getLogger(__name__)
@@ -18,7 +19,8 @@ class FinalValidation:
     """Validates when training ends, by epochs, time or patience, unless the last step has been validated already.
 
     Without it a training shorter than the interval of MONAI's ValidationHandler would save nothing. Its state, for
-    checkpoints, is also that of the validator: the best metric so far.
+    checkpoints, is also that of the validator: the best metric so far, unless the checkpoint's key metric was another
+    one. At the end it warns again of cases that the best model leaves empty.
 
     Args:
         validator: evaluator that validates, and saves the best model.
@@ -43,12 +45,21 @@ class FinalValidation:
         """Validate, unless the last step was validated."""
         if self._validated != engine.state.iteration:
             self.validator.run(engine.state.epoch)
+        state: Any = self.validator.state
+        warning = getattr(state, "best_warning", None)  # of ForegroundReport
+        if warning is not None and is_rank_zero():
+            logger.warning("The best model (epoch %s): %s.", state.best_metric_epoch, warning)
 
     def state_dict(self) -> dict[str, Any]:
-        """Best metric so far, step of the last validation, and which model is the best."""
+        """Best metric so far, step of the last validation, what is warned of, and which model is the best."""
         state: Any = self.validator.state  # MONAI adds the best metric to Ignite's state
-        best = float(state.best_metric)
-        kept = {"best_metric": best, "best_metric_epoch": state.best_metric_epoch, "validated": self._validated}
+        kept = {
+            "key_metric": state.key_metric_name,
+            "best_metric": float(state.best_metric),
+            "best_metric_epoch": state.best_metric_epoch,
+            "best_warning": getattr(state, "best_warning", None),
+            "validated": self._validated,
+        }
         return kept if self.folder is None else kept | {"model": model_id(self.folder)}
 
     def _fault_of_model(self, state: dict[str, Any]) -> str | None:
@@ -66,6 +77,16 @@ class FinalValidation:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state of a checkpoint."""
+        validator_state: Any = self.validator.state
+        if state["validated"] is not None and state.get("key_metric", "") != validator_state.key_metric_name:
+            logger.warning(
+                "The best model so far (epoch %s) was chosen by %s, which is not compared with %s: the model of the "
+                "next validation takes its place.",
+                state["best_metric_epoch"],
+                state.get("key_metric", "another score, of version 0.2.0 or before"),
+                validator_state.key_metric_name,
+            )
+            return
         fault = self._fault_of_model(state)
         if fault is not None:
             logger.warning(
@@ -76,7 +97,7 @@ class FinalValidation:
                 self.folder,
             )
             return
-        validator_state: Any = self.validator.state
         validator_state.best_metric = state["best_metric"]
         validator_state.best_metric_epoch = state["best_metric_epoch"]
+        validator_state.best_warning = state.get("best_warning")
         self._validated = state["validated"]

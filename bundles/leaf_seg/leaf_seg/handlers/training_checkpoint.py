@@ -77,6 +77,7 @@ class TrainingCheckpoint:
         self.checkpoints.save(training_state(trainer))
         self._saved_step = trainer.state.iteration
         self._saved_at = time.monotonic()
+        trainer.fire_event(TrainingEvents.CHECKPOINT_COMPLETED)
 
     def _tell_stop(self, engine: Engine, error: BaseException) -> None:
         """The error itself is raised behind this handler."""

@@ -52,6 +52,16 @@ class ImageFormat(ABC):
         """Bytes that reading and scaling take at most, from the file's header only."""
         return FLOAT_BYTES * math.prod(self.grid(path).shape)
 
+    def check_content(self, path: PathLike) -> None:  # noqa: B027  # for most there is nothing to look for
+        """Look for damage that a library that reads such files leaves out; for a reader in place of :meth:`read`.
+
+        Args:
+            path: a file that :meth:`check_header` has passed.
+
+        Raises:
+            InputError: Where there is damage. The message need not name the file.
+        """
+
     @abstractmethod
     def read(self, path: PathLike, is_label: bool) -> MetaTensor:
         """Read the values as they are in the file, all of it, so that what checks the file's soundness is checked.

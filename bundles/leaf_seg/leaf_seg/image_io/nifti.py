@@ -64,6 +64,13 @@ class Nifti(ImageFormat):
         slab = shape[0] * shape[1] * _slab_depth(shape)
         return FLOAT_BYTES * math.prod(shape) + (stored + _FLOAT64_BYTES) * slab
 
+    def check_content(self, path: PathLike) -> None:
+        """Unpack a compressed file to its end, which proves its checksum."""
+        with _opened(path) as (header, stream):
+            size = header.get_data_dtype().itemsize * math.prod(header.get_data_shape())
+            stream.seek(header.get_data_offset() + size)
+            _read_to_the_end(stream)
+
     def read(self, path: PathLike, is_label: bool) -> MetaTensor:
         """Read the voxels in the order of the file; MONAI corrects an sform or qform that contradicts their size.
 

@@ -69,6 +69,7 @@ class Picture(ImageFormat):
         Pillow's mode of the result is in ``meta["mode"]``, the greatest value of the file under
         :data:`~leaf_seg.image_io.meta_tensor.MAXIMUM`.
         """
+        self.check_content(path)
         import numpy as np
 
         from leaf_seg.image_io.meta_tensor import as_meta_tensor

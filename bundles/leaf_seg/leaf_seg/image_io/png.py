@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from leaf_seg.image_io.picture import Picture
 from leaf_seg.image_io.png_checksums import check_png
 from leaf_seg.runtime.files import PathLike
-
-if TYPE_CHECKING:
-    from monai.data import MetaTensor
 
 
 class Png(Picture):
@@ -20,7 +15,6 @@ class Png(Picture):
     signatures = (b"\x89PNG\r\n\x1a\n",)
     plugin = "PIL.PngImagePlugin"
 
-    def read(self, path: PathLike, is_label: bool) -> MetaTensor:
-        """Read as other pictures, once every checksum is found right."""
+    def check_content(self, path: PathLike) -> None:
+        """Compare every checksum."""
         check_png(path)
-        return super().read(path, is_label)

@@ -33,7 +33,7 @@ def read_image(
     Args:
         path: file of a picture or volume.
         is_label: whether the values are class numbers, not intensities; palette pictures then keep their indices.
-        load: reads the file in place of its format, once its header has been checked.
+        load: reads the file in place of its format, once its header and its checksums have been checked.
         memory_limit_gb: gigabytes that reading and scaling may take, as the header says; None is no limit, for files
             that have been judged before.
 
@@ -51,6 +51,8 @@ def read_image(
         form.check_header(path)
         size = " x ".join(map(str, form.grid(path).shape))
         check_memory(form.memory(path), f"an image of {size}", limit)
+        if load is not None:
+            form.check_content(path)
         image = form.read(path, is_label) if load is None else load(path)
         _check_values(image)
     return image

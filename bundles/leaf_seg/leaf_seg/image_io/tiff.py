@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from leaf_seg.image_io.picture import Picture
@@ -10,7 +12,6 @@ from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 
 if TYPE_CHECKING:
-    from monai.data import MetaTensor
     from PIL.Image import Image
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _ROWS_PER_STRIP, _PLANAR = 258, 259, 262, 277, 278, 284
 _STRIPS, _TILES = (273, 279), (324, 325)  # where they begin, and how many bytes they have
 _TILE_SIZE = (322, 323)
+_ORIENTATION, _SIDEWAYS = 274, (5, 6, 7, 8)
 _UNCOMPRESSED, _YCBCR, _SEPARATE = 1, 6, 2
 
 
@@ -38,11 +40,22 @@ class Tiff(Picture):
                     "a TIFF of 32 bits per value; expected 8 or 16. Save it with 16 bits, or as a NIfTI volume."
                 )
 
-    def read(self, path: PathLike, is_label: bool) -> MetaTensor:
-        """Read as other pictures, where strips or tiles cover the picture: Pillow fills what is missing with zeros."""
+    def check_content(self, path: PathLike) -> None:
+        """Refuse strips or tiles that do not cover the picture: Pillow fills what is missing with zeros."""
         with self._open(path) as picture:
             _check_parts(picture.tag_v2, picture.width, picture.height, os.path.getsize(path))  # type: ignore[attr-defined]
-        return super().read(path, is_label)
+
+    @contextmanager
+    def _open(self, path: PathLike) -> Iterator[Image]:
+        """Open with the pixels as they are stored, as those of other formats are.
+
+        Of TIFF alone Pillow turns them as the orientation says, and gives the size that they will have then.
+        """
+        with super()._open(path) as picture:
+            if picture.tag_v2.get(_ORIENTATION) in _SIDEWAYS:  # type: ignore[attr-defined]
+                picture._size = picture.size[::-1]  # which has no setter
+            picture.getexif().pop(_ORIENTATION, None)  # by which Pillow turns
+            yield picture
 
     def _has_pages(self, picture: Image) -> bool:
         """Look for a second page; counting pages would go through all of them, of which a file can have millions."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from leaf_seg.data.checks import check_mirrored
 from leaf_seg.inference.faults import fault_of
 from leaf_seg.inference.segmentation_writer import SegmentationWriter
 from leaf_seg.inference.segmenter import Segmenter
@@ -29,6 +30,7 @@ def segment_files(
         FaultyImages: At the end, when some images could not be segmented.
     """
     segmenter.check(num_samples)
+    check_mirrored(sources, segmenter.settings.mirror_axes)
     writer.begin(sources)
     try:
         for source in tqdm(sources, desc="Segmenting", unit="image"):

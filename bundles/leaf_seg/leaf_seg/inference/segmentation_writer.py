@@ -77,7 +77,7 @@ class SegmentationWriter:
         self._sources: dict[str, str] = {}  # case name -> image file
         self._maps: dict[str, str] = {}  # name of a picture's probability map -> image file
         self._faults: dict[str, str] = {}  # image file -> why it is not segmented
-        self._written = 0
+        self._written, self._drawn = 0, 0
         if self.save_overlays:
             from leaf_seg.visual.case_overlay import CaseOverlay  # without overlays nobody waits for matplotlib
 
@@ -90,7 +90,8 @@ class SegmentationWriter:
             InputError: When two of them would be written as the same case or one lies where files are written, or the
                 output folder cannot be written to.
         """
-        self._sources, self._maps, self._faults, self._written = {}, {}, {}, 0
+        self._sources, self._maps, self._faults = {}, {}, {}
+        self._written, self._drawn = 0, 0
         for source in sources:
             self._claim(source)
         ensure_writable_folder(self.output_dir)
@@ -132,6 +133,7 @@ class SegmentationWriter:
         if self.save_overlays:
             with decoration(f"The overlay of {source}"):
                 self._draw(source, item, self.output_dir / "overlays" / f"{case_name(source)}.png")
+                self._drawn += 1
 
     def give_up(self, source: str, reason: str) -> None:
         """Note that an image cannot be segmented, and why."""
@@ -143,7 +145,7 @@ class SegmentationWriter:
         total = len(self._sources)
         number = f"{self._written}" if self._written == total else f"{self._written} of {total}"
         logger.info("%s label maps: %s", number, self.output_dir.resolve())
-        if self.save_overlays and self._written:
+        if self._drawn:
             logger.info("overlays to look at: %s", (self.output_dir / "overlays").resolve())
         if total > 1:  # one image's fault is what the command ends with
             for reason in self._faults.values():

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
         reliability_bins,
         summarize_calibration,
     )
-    from leaf_seg.metrics.comparison import compare, paired_difference
+    from leaf_seg.metrics.comparison import compare, paired_comparison, paired_difference
     from leaf_seg.metrics.conventions import CONVENTIONS, METRICS
+    from leaf_seg.metrics.foreground import ForegroundCounts, ForegroundDice, count_foreground, has_classes
     from leaf_seg.metrics.hypotheses import Agreement, agreement
-    from leaf_seg.metrics.segmentation import case_metrics
+    from leaf_seg.metrics.segmentation import case_metrics, diagonal
     from leaf_seg.metrics.stability import class_dice, noise_stability
     from leaf_seg.metrics.structures import Structure, describe_structures
     from leaf_seg.metrics.summary import Interval, bootstrap_interval, summarize
@@ -23,10 +24,11 @@ else:
         __name__,
         {
             "calibration": ("brier_scores", "expected_calibration_error", "reliability_bins", "summarize_calibration"),
-            "comparison": ("compare", "paired_difference"),
+            "comparison": ("compare", "paired_comparison", "paired_difference"),
             "conventions": ("CONVENTIONS", "METRICS"),
+            "foreground": ("ForegroundCounts", "ForegroundDice", "count_foreground", "has_classes"),
             "hypotheses": ("Agreement", "agreement"),
-            "segmentation": ("case_metrics",),
+            "segmentation": ("case_metrics", "diagonal"),
             "stability": ("class_dice", "noise_stability"),
             "structures": ("Structure", "describe_structures"),
             "summary": ("Interval", "bootstrap_interval", "summarize"),
@@ -37,6 +39,8 @@ __all__ = [
     "CONVENTIONS",
     "METRICS",
     "Agreement",
+    "ForegroundCounts",
+    "ForegroundDice",
     "Interval",
     "Structure",
     "agreement",
@@ -45,9 +49,13 @@ __all__ = [
     "case_metrics",
     "class_dice",
     "compare",
+    "count_foreground",
     "describe_structures",
+    "diagonal",
     "expected_calibration_error",
+    "has_classes",
     "noise_stability",
+    "paired_comparison",
     "paired_difference",
     "reliability_bins",
     "summarize",

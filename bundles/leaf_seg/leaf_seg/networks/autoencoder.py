@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from safetensors import safe_open
 
@@ -35,7 +37,8 @@ def autoencoder_from_config(config: dict[str, Any]) -> Autoencoder:
 
 def autoencoder_config(autoencoder: Autoencoder) -> dict[str, Any]:
     """The configuration from which :func:`autoencoder_from_config` builds the same, without folders of this machine."""
-    config = {key: value for key, value in autoencoder.config.items() if not key.startswith("_")}
+    arguments = inspect.signature(type(autoencoder)).parameters  # AutoencoderTiny's has a key that is none
+    config = {key: value for key, value in autoencoder.config.items() if key in arguments}
     return config | {"_class_name": type(autoencoder).__name__}
 
 
@@ -109,19 +112,25 @@ def initial_autoencoder(config: dict[str, Any], init_dir: str | os.PathLike[str]
     """Where the autoencoder stage starts: a trained autoencoder, or one with random weights.
 
     Args:
-        config: arguments of ``diffusers.AutoencoderKL``; without meaning when ``init_dir`` is given.
+        config: arguments of the class in diffusers that ``_class_name`` names, AutoencoderKL unless given; without
+            meaning when ``init_dir`` is given.
         init_dir: folder of a trained autoencoder to continue from.
 
     Raises:
         InputError: When a number in the configuration makes no sense, or the folder cannot be loaded.
     """
     if init_dir is None:
-        _check_autoencoder(config)
-        return AutoencoderKL(**config)
+        return autoencoder_from_config({"_class_name": AutoencoderKL.__name__, **config})
     trained = load_autoencoder(init_dir)
     autoencoder = autoencoder_from_config(autoencoder_config(trained))  # whose config names no folder of this machine
     autoencoder.load_state_dict(trained.state_dict())
     return autoencoder
+
+
+def encode_mode(autoencoder: Autoencoder, image: torch.Tensor) -> torch.Tensor:
+    """Latent [B, C, H / f, W / f] of an image [B, 3, H, W] in [-1, 1], not scaled; of a posterior its mode."""
+    encoded = autoencoder.encode(image)
+    return encoded.latent_dist.mode() if isinstance(autoencoder, AutoencoderKL) else encoded.latents
 
 
 def downsampling_factor(autoencoder: Autoencoder) -> int:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leaf_seg.data.model_settings import CLASSES, IMAGE_SIZE
 from leaf_seg.runtime.bounds import Bound, Bounds, Flag
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.setting_bounds import CLASSES, IMAGE_SIZE
 
 MAX_PARAMETERS = 10**10
 MAX_NOISE = 2**26  # numbers in the initial noise of one image, 256 MB

@@ -9,11 +9,12 @@ from monai.bundle import ConfigParser
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.overrides import config_of_files, overridden_keys, root_key
+from leaf_seg.runtime.overrides import config_of_files, is_tracked, overridden_keys, root_key
 
 # MONAI's own: of the run, of its logging, and of the handlers that --tracking adds.
 _OF_MONAI = {"imports", "initialize", "finalize", "run", ConfigParser.meta_key}
 _MLFLOW: dict[str, Any] = DEFAULT_EXP_MGMT_SETTINGS["mlflow"]
+_OF_TRACKING = ("tracking_uri", "experiment_name", "run_name", "parent_run")
 
 
 def unused_keys(config: Mapping[str, Any], run_id: str = "training") -> set[str]:
@@ -46,8 +47,14 @@ def check_effect(run_id: str = "training", argv: Sequence[str] | None = None) ->
     config = config_of_files(argv)  # an override may well replace what would use another one
     if config is None:
         return
+    overridden = {key: f"{key} is {value!r}" for key, value in overridden_keys(argv).items()}
+    untracked = [text for key, text in overridden.items() if root_key(key) in _OF_TRACKING]
+    if untracked and not is_tracked(argv):
+        raise InputError(
+            f"{'; '.join(untracked)}: nothing is tracked without --tracking mlflow. Add that, or leave the setting out."
+        )
     unused = unused_keys(config, run_id)
-    found = [f"{key} is {value!r}" for key, value in overridden_keys(argv).items() if root_key(key) in unused]
+    found = [text for key, text in overridden.items() if root_key(key) in unused]
     if found and run_id == "training":
         raise InputError(
             f"{'; '.join(found)}: what these config files train has no part that uses it. Leave the setting out, or "

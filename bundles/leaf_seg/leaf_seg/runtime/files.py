@@ -89,6 +89,7 @@ def ensure_writable_folder(folder: PathLike) -> Path:
     path = Path(folder)
     if not is_unicode(path):
         raise InputError(f"The name of the output folder {printable(path)} is not UTF-8; expected one that is.")
+    check_home(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path) as file:
@@ -101,6 +102,19 @@ def ensure_writable_folder(folder: PathLike) -> Path:
             "written to: choose another with --output_dir, or correct its permissions."
         ) from error
     return path
+
+
+def check_home(path: Path) -> None:
+    """Refuse a folder to write to whose path begins with a ``~`` that no shell has made a home folder of.
+
+    Raises:
+        InputError: For such a path, which would make a folder of that name.
+    """
+    if path.parts[:1] == ("~",):
+        raise InputError(
+            f"The output folder is {printable(path)}, whose ~ the shell has not replaced; expected the folder's whole "
+            "path. Write it without quotation marks and after a space, not a =, or give the whole path."
+        )
 
 
 def no_space_error(error: BaseException) -> InputError | None:

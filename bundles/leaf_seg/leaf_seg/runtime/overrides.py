@@ -142,6 +142,15 @@ def command_line_run_id(argv: Sequence[str] | None = None) -> str | None:
     return (_command_line_arguments(argv) or {}).get("run_id")
 
 
+def is_tracked(argv: Sequence[str] | None = None) -> bool:
+    """Whether the command line asks for a tracker.
+
+    Args:
+        argv: the process's arguments, the program first. ``None``: ``sys.argv``.
+    """
+    return (_command_line_arguments(argv) or {}).get("tracking") is not None
+
+
 def _is_name(value: Any) -> bool:
     """Whether a value is a string and no expression or reference."""
     return isinstance(value, str) and _is_plain(value)

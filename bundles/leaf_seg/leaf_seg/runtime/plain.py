@@ -5,27 +5,44 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-from leaf_seg.runtime.errors import input_error_in
+from leaf_seg.runtime.errors import InputError, causes, input_error_in
 from leaf_seg.runtime.files import no_space_error
+from leaf_seg.runtime.text import printable
 
 
 def plain_message(error: BaseException) -> str | None:
-    """The message for an error that bad input or a full disk has led to; None for others, which are the program's."""
-    cause = input_error_in(error) or no_space_error(error)
+    """The message for an error that bad input, a full disk or permissions have led to.
+
+    None for others, which are the program's.
+    """
+    cause = input_error_in(error) or no_space_error(error) or _denied(error)
     return None if cause is None else str(cause)
 
 
+def _denied(error: BaseException) -> InputError | None:
+    """The message where the system did not let the process read or write a file, whoever wanted to."""
+    for cause in causes(error):
+        if isinstance(cause, PermissionError) and cause.filename is not None:
+            return InputError(
+                f"{printable(cause.filename)}: cannot be read or written ({cause.strerror}); expected a file or folder "
+                "that this user may use. Correct its permissions and those of the folders around it, or choose another."
+            )
+    return None
+
+
 def show_errors_plainly() -> None:
-    """Let bad input or a full disk that ends the process show its message alone.
+    """Let bad input, a full disk, missing permissions or an interruption that ends the process show its message alone.
 
     MONAI wraps what goes wrong in a config, so that the message would stand in the middle of a long traceback. Other
-    errors are shown as ever.
+    errors are shown as ever, and the exit code is what it would be.
     """
     sys.excepthook = _show
 
 
 def _show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     message = plain_message(error)
+    if isinstance(error, KeyboardInterrupt):
+        message = f"ended by {error.args[0] if error.args else 'Ctrl-C'}."
     if message is None:
         sys.__excepthook__(kind, error, traceback)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from leaf_seg.runtime.bounds import Bound, Bounds, Choice, Switch, Text, check_bounds
@@ -17,6 +18,12 @@ _WEIGHT = Bound(0, 1e6, whole=False)
 _EPOCHS = Bound(1, 1_000_000)
 _BATCH = Bound(1, 65536)
 _SAMPLES = Bound(1, 10_000)
+CLASSES = Bound(2, 256)  # number of them, background included: label maps are of bytes
+IMAGE_SIZE = Bound(1, 8192, lengths=(2, 2))
+WINDOW = Bound(-1e9, 1e9, whole=False, lengths=(2, 2), optional=True)
+SPACING = Bound(0, 1e4, whole=False, above=True, lengths=(3, 3), optional=True)
+MIRROR_AXES = Choice((0, 1, 2), several=True, alone=False)
+NUM_SLICES = Choice((1, 3))
 
 SETTINGS: Bounds = {
     # folders and files
@@ -29,16 +36,18 @@ SETTINGS: Bounds = {
     "resume": Switch(),
     # the data
     "split": Choice(("training", "validation", "testing")),
-    "num_classes": Bound(2, 256, optional=True),
+    "num_classes": replace(CLASSES, optional=True),
     "class_names": Text(
-        "a list of 2 to 256 names, background first: \"['background','lesion']\"", lengths=(2, 256), optional=True
+        "a list of 2 to 256 names, background first: \"['background','lesion']\"",
+        lengths=(2, 256),
+        optional=True,
     ),
-    "image_size": Bound(1, 8192, lengths=(2, 2)),
+    "image_size": IMAGE_SIZE,
     "axis": Choice(("sagittal", "coronal", "axial"), several=True, optional=True),
-    "num_slices": Choice((1, 3)),
-    "window": Bound(-1e9, 1e9, whole=False, lengths=(2, 2), optional=True),
-    "spacing": Bound(0, 1e4, whole=False, above=True, lengths=(3, 3), optional=True),
-    "mirror_axes": Choice((0, 1, 2), several=True, alone=False, optional=True),
+    "num_slices": NUM_SLICES,
+    "window": WINDOW,
+    "spacing": SPACING,
+    "mirror_axes": replace(MIRROR_AXES, optional=True),
     "empty_slice_rate": _PROBABILITY,
     "flip_probability": Bound(0, 1, whole=False, lengths=(2, 3)),
     "num_phantoms": Bound(1, 10_000_000),
@@ -54,7 +63,7 @@ SETTINGS: Bounds = {
     "max_epochs": _EPOCHS,
     "schedule_epochs": Bound(_EPOCHS.low, _EPOCHS.high, optional=True),
     "val_interval": _EPOCHS,
-    "max_minutes": Bound(0, 1e7, whole=False, above=True, optional=True),
+    **dict.fromkeys(("max_minutes", "max_cpu_minutes"), Bound(0, 1e7, whole=False, above=True, optional=True)),
     "checkpoint_minutes": Bound(0, 1e7, whole=False),
     "early_stopping": Bound(1, 1_000_000, optional=True),
     "num_overlays": Bound(0, 1000),
@@ -89,6 +98,7 @@ SETTINGS: Bounds = {
     "save_overlays": Switch(),
     "save_probabilities": Switch(),
     "surface_tolerance": Bound(0, 1e6, whole=False, above=True),
+    "surface_tolerance_share": Bound(0, 1, whole=False, above=True, optional=True),
     # tracking
     "tracking_uri": Text("a folder's path or an address"),
     "experiment_name": Text(_NAME_OR_NULL.what),
@@ -107,13 +117,18 @@ def check_settings(config: Mapping[str, Any]) -> None:
 
     Raises:
         InputError: Names the first key with an unfit value, what was found, and what is allowed; and when
-            ``class_names`` and ``num_classes`` do not agree.
+            ``class_names`` and ``num_classes`` do not agree, or both limits of time are given.
     """
     known = {key: value for key, value in config.items() if not _is_built_later(value)}
     check_bounds(known, SETTINGS)
     names, number = known.get("class_names"), known.get("num_classes")
     if names is not None and number is not None and len(names) != number:
         raise InputError(f"num_classes is {number}, but class_names has {len(names)} names; leave num_classes out.")
+    wall, cpu = known.get("max_minutes"), known.get("max_cpu_minutes")
+    if wall is not None and cpu is not None:
+        raise InputError(
+            f"max_minutes is {wall:g} and max_cpu_minutes is {cpu:g}; expected one of them: leave one out."
+        )
 
 
 def _is_built_later(value: Any) -> bool:

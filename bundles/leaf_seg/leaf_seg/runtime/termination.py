@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+# For a process that is to import PyTorch: the threads of OpenMP spin while they wait, and where others need the cores,
+# too, that makes all of them many times slower.
+RESTING_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 _GRACE_SECONDS = 30.0  # to end by a Ctrl-C that has reached it, before it is told once more
-_BY_SIGTERM = ("SIGTERM",)  # arguments of the KeyboardInterrupt
+BY_SIGTERM = ("SIGTERM",)  # arguments of the KeyboardInterrupt
 
 
 def interrupt_on_sigterm() -> None:
@@ -32,6 +36,8 @@ def run_python(words: Sequence[str], **kwargs: Any) -> int:
     which ``subprocess.run`` would not. Ctrl-C reaches both; SIGTERM, if :func:`interrupt_on_sigterm` was called, is
     passed on.
 
+    Its threads do not spin while they wait (``OMP_WAIT_POLICY``), unless the environment says otherwise.
+
     Args:
         words: after ``python``.
         **kwargs: as for ``subprocess.Popen``.
@@ -39,11 +45,11 @@ def run_python(words: Sequence[str], **kwargs: Any) -> int:
     Raises:
         KeyboardInterrupt: After the process has ended.
     """
-    process = subprocess.Popen([sys.executable, *words], **kwargs)
+    process = subprocess.Popen([sys.executable, *words], env=RESTING_THREADS | os.environ, **kwargs)
     try:
         return process.wait()
     except KeyboardInterrupt as interruption:
-        _let_end(process, knows=interruption.args != _BY_SIGTERM)
+        _let_end(process, knows=interruption.args != BY_SIGTERM)
         raise
 
 
@@ -61,7 +67,7 @@ def _interrupt(*_: Any) -> None:
     # Schedulers end the loader's workers, too, of which PyTorch's handler would make an error in place of this one.
     signal.signal(signal.SIGCHLD, _pass)
     signal.signal(signal.SIGTERM, _pass)  # a second one does not break the tidying up after the first
-    raise KeyboardInterrupt(*_BY_SIGTERM)
+    raise KeyboardInterrupt(*BY_SIGTERM)
 
 
 def _pass(*_: Any) -> None:

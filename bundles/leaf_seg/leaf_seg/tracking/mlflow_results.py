@@ -94,15 +94,17 @@ class MlflowResults:
 
 
 def _means(summary: Mapping[str, Any], name: str) -> dict[str, float]:
-    """The defined means of a summary, flat, with calibration and the spread over noise seeds where measured."""
+    """The defined means of a summary, flat, with calibration, spread over noise seeds and counts where measured."""
     groups = {"mean_foreground": summary["mean_foreground"], **summary["classes"]}
     for group, calibration in summary.get("calibration", {}).get("classes", {}).items():
         groups[group] = groups[group] | {metric: calibration[metric] for metric in ("ece", "brier")}
     stability = summary.get("noise_stability")
     spread = {f"{name}_dice_std_noise_seeds": stability["mean_foreground"]["dice"]["std"]} if stability else {}
-    return spread | {
+    numbers = {f"{name}_{key}": summary[key]["n"] for key in ("predicted_empty", "false_positives") if key in summary}
+    means = {
         f"{name}_{metric}_{group}": interval["mean"]
         for group, metrics in groups.items()
         for metric, interval in metrics.items()
         if interval["mean"] is not None
     }
+    return spread | numbers | means

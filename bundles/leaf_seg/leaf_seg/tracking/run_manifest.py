@@ -58,7 +58,7 @@ class RunManifest:
         self.datalist_sha256 = datalist_sha256
 
     def attach(self, engine: Engine) -> None:
-        """Attach to an engine, before what reads the manifest."""
+        """Attach to an engine, before what reads the manifest and behind what removes a former run's results."""
         if is_rank_zero():
             engine.add_event_handler(Events.STARTED, self)
 

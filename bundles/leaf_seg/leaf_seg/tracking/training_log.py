@@ -33,7 +33,7 @@ class TrainingLog:
 
     Both tables begin with step, epoch and seconds of training so far. A resumed training goes on behind the step that
     it resumes from: rows that the stopped one wrote after that are taken back. Of a damaged table what can be read is
-    kept; that, and what is missing, is logged.
+    kept; that, and what is missing, is logged. A table of other metrics, as of a former version, is set aside.
 
     Args:
         folder: of the run.
@@ -74,7 +74,9 @@ class TrainingLog:
     def _log_validation(self, validator: Engine, trainer: Engine) -> None:
         self._metrics.keep_until(trainer.state.iteration - 1)  # a resumed training may repeat its last validation
         place = self._place(trainer.state.iteration, trainer.state.epoch, time.monotonic())
-        self._metrics.append(place | validation_row(validator))
+        row = place | validation_row(validator)
+        self._metrics.set_aside_unless(list(row))
+        self._metrics.append(row)
         self._draw()
 
     def _place(self, step: int, epoch: int, now: float) -> Row:
@@ -139,6 +141,14 @@ class _Table:
             rows.count(None),
             damaged.name,
         )
+
+    def set_aside_unless(self, names: list[str]) -> None:
+        """Set a table with other columns aside, so that a new one begins."""
+        rows = self.read()
+        if rows and list(rows[0]) != names:
+            former = self.file.with_name(f"{self.file.name}.former")
+            self.file.replace(former)
+            logger.warning("%s was of other metrics: it is kept as %s, and begins anew.", self.file, former.name)
 
     def keep_until(self, step: int) -> None:
         rows = [row for row in self.read() if row["step"] <= step]

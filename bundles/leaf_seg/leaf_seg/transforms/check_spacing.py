@@ -1,4 +1,4 @@
-"""Checks that resampling a volume does not make it too large."""
+"""Checks that resampling an image does not make it too large."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _PLENTY = 1e15  # voxels along an axis; what a header claims may be infinitely m
 
 
 class CheckSpacing(MapTransform):
-    """Check how much memory volumes will take at another spacing, before they are resampled; changes nothing.
+    """Check how much memory images will take at another spacing, before they are resampled; changes nothing.
 
-    A header may say that voxels have metres, or a model work at micrometres.
+    A header may say that voxels have metres, or a model work at micrometres. Pixels of a picture count as 1 mm.
 
     Args:
-        keys: keys of the images, MetaTensors [C, X, Y, Z]; pictures pass.
-        spacing: voxel size in mm that volumes are to be resampled to.
-        memory_limit_gb: gigabytes that a resampled volume may take; None is no limit.
+        keys: keys of the images, MetaTensors [C, H, W] or [C, X, Y, Z].
+        spacing: size in mm that voxels are to be resampled to; of pictures the first two numbers count.
+        memory_limit_gb: gigabytes that a resampled image may take; None is no limit.
 
     Raises:
-        InputError: For a volume that would take more.
+        InputError: For an image that would take more.
     """
 
     def __init__(self, keys: KeysCollection, spacing: Sequence[float], memory_limit_gb: float | None) -> None:
@@ -37,22 +37,21 @@ class CheckSpacing(MapTransform):
         self.limit = memory_limit_bytes(memory_limit_gb)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Check the volumes of ``data``."""
+        """Check the images of ``data``."""
         for key in self.key_iterator(dict(data)):
-            image: MetaTensor = data[key]
-            if image.ndim == 4:
-                self._check(image)
+            self._check(data[key])
         return dict(data)
 
     def _check(self, image: MetaTensor) -> None:
-        sizes = image.pixdim.tolist()
+        sizes, spacing = image.pixdim.tolist(), self.spacing[: image.ndim - 1]
         shape = [
             max(1, round(min(n * size / new, _PLENTY)))
-            for n, size, new in zip(image.shape[1:], sizes, self.spacing, strict=True)
+            for n, size, new in zip(image.shape[1:], sizes, spacing, strict=True)
         ]
-        what = f"a volume of {_text(sizes)} mm voxels, resampled to the model's spacing of {_text(self.spacing)} mm,"
+        kind = f"a volume of {_text(sizes)} mm voxels" if image.ndim == 4 else "a picture, whose pixels count as 1 mm"
+        what = f"{kind}, resampled to the model's spacing of {_text(spacing)} mm,"
         try:
-            check_memory(FLOAT_BYTES * math.prod(shape), what, self.limit)
+            check_memory(FLOAT_BYTES * image.shape[0] * math.prod(shape), what, self.limit)
         except InputError as error:
             raise InputError(f"{printable(image.meta.get('filename_or_obj', 'in memory'))}: {error}") from None
 

@@ -24,7 +24,7 @@ def save_curves(path: Path, losses: Rows, metrics: Rows) -> None:
     Args:
         path: PNG to write.
         losses: rows with "step", "loss", "learning_rate" and where features are distilled the parts of the loss.
-        metrics: rows with "step" and one column for each metric in [0, 1].
+        metrics: rows with "step" and one column for each metric in [0, 1]; the numbers "val_num_*" are not drawn.
 
     Raises:
         InputError: When the file cannot be written.
@@ -60,7 +60,8 @@ def _draw_losses(axes: Axes, rows: Rows) -> None:
 
 def _draw_metrics(axes: Axes, rows: Rows) -> None:
     axes.set(title="Validation", xlabel="step", ylabel="metric")
-    names = [name for name in (rows[0] if rows else {}) if name not in ("step", "epoch", "seconds")]
+    places = ("step", "epoch", "seconds")
+    names = [name for name in (rows[0] if rows else {}) if name not in places and not name.startswith("val_num_")]
     for index, name in enumerate(names):
         colour = "black" if index == 0 else CLASS_COLOURS[(index - 1) % len(CLASS_COLOURS)]
         axes.plot([row["step"] for row in rows], [row[name] for row in rows], "o-", color=colour, ms=4, label=name)

@@ -21,6 +21,7 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, Autoencoder, initial_autoencoder
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import check_home, remove_unfinished, scratch_beside
 from leaf_seg.weights.assembly import State
 from leaf_seg.weights.dinov2 import dinov2_from_original, is_original_dinov2
 from leaf_seg.weights.ldm_autoencoder import WHAT as LDM_AUTOENCODER
@@ -111,6 +112,7 @@ def convert(
     Raises:
         InputError: When the folder is taken, or the source is not one of those known, complete and unchanged.
     """
+    check_home(Path(folder))
     target = Path(folder).resolve()
     options = options or Options()
     if options.class_name == "background":
@@ -214,7 +216,11 @@ def _unet(what: str, source: State, options: Options) -> Converted:
             "that was trained to segment, and needs its image encoder. Convert the whole folder of LEAF or checkpoint "
             "of SDSeg."
         )
-    return Converted(what, unet, "start training from it: --unet_dir {folder}, with profiles/ldm_kl8.json")
+    return Converted(
+        what,
+        unet,
+        "start training from it: --unet_dir {folder}, with methods/leaf_paper.json and profiles/ldm_kl8.json",
+    )
 
 
 def _segmenter(what: str, model: PublishedModel) -> Converted:
@@ -239,20 +245,24 @@ def _save(converted: Converted, folder: Path, options: Options) -> None:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside the one wanted, which it becomes when the block has ended well."""
-    temporary = folder.with_name(f".{os.getpid()}.{folder.name}")
+    """A folder that the one wanted becomes when the block has ended well.
+
+    What a process that was killed in the block has left, the next one that writes there removes.
+    """
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        temporary.replace(folder)  # takes the place of an empty folder, too
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder.parent)
+        with scratch_beside(folder.parent) as scratch:
+            temporary = scratch / folder.name
+            temporary.mkdir()
+            yield temporary
+            temporary.replace(folder)  # takes the place of an empty folder, too
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"Cannot write {folder} ({reason}); choose another folder with --to, free space, or "
             "correct the permissions."
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _download(name: str) -> Path:

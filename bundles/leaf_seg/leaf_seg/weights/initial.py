@@ -10,19 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, UNet2DModel
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DModel
 
 from leaf_seg.diffusion import DiffusionSettings, Sampler
 from leaf_seg.networks import LatentSegmenter, build_conditional_unet, build_unet
 from leaf_seg.networks.latents import LatentPart
 from leaf_seg.networks.mask_codec import Codec
+from leaf_seg.runtime.described import CLASS_KEY, as_mapping
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.overrides import check_not_overridden, overridden_keys
+from leaf_seg.weights.model_config import read_configuration
 from leaf_seg.weights.model_folder import AUTOENCODER_NAME, load_network, training_record
 from leaf_seg.weights.unet_channels import change_mask_latents, make_conditional
 from leaf_seg.weights.unet_folder import load_unet
+from leaf_seg.weights.version_0_1 import updated
 
 logger = logging.getLogger(__name__)
+
+LIGHT_AUTOENCODER_NAME = "light_autoencoder"  # of the shipped ones, the one that training takes by default
 
 # What a saved model has of its own.
 _OF_THE_MODEL = ("unet_config", "unet_dir", "parameterization", "scheduler", "diffusion")
@@ -32,6 +37,26 @@ def own_autoencoder(init_dir: str | os.PathLike[str] | None) -> str | None:
     """Folder of the frozen autoencoder that a converted model brings with it; None where it brings none."""
     folder = None if init_dir is None else Path(init_dir) / AUTOENCODER_NAME
     return str(folder) if folder is not None and folder.is_dir() else None
+
+
+def shipped_autoencoder(init_dir: str | os.PathLike[str] | None, models: str | os.PathLike[str]) -> str:
+    """Folder of the shipped autoencoder to train with: the light one, unless a model was trained with the other.
+
+    Args:
+        init_dir: folder of the model to start from; None without one.
+        models: folder of the shipped autoencoders.
+
+    Raises:
+        InputError: When ``init_dir`` holds no model.
+    """
+    name = LIGHT_AUTOENCODER_NAME
+    if init_dir is not None:
+        _check_is_there(init_dir)
+        network = updated(dict(as_mapping(read_configuration(Path(init_dir)).get("network"))))
+        decoder = as_mapping(network.get("mask_decoder", {}))
+        if as_mapping(decoder.get("autoencoder", {})).get(CLASS_KEY) == AutoencoderKL.__name__:
+            name = AUTOENCODER_NAME
+    return str(Path(models) / name)
 
 
 def trained_with(init_dir: str | os.PathLike[str] | None, key: str, default: Any) -> Any:

@@ -11,8 +11,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from leaf_seg.data.model_settings import IMAGE_SIZE
-from leaf_seg.data.slicing import SLICE_AXES
+from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.runtime.bounds import Bound, Bounds, Flag, check_bounds
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
@@ -23,14 +22,6 @@ MODEL_CONFIG_NAME = "config.json"
 MODEL_WEIGHTS_NAME = "model.pt"
 MODEL_SAFETENSORS_NAME = "model.safetensors"
 _SEAL, _WEIGHTS, _FORMER = "sha256", "weights", "former"
-
-_SETTINGS: Bounds = {
-    "image_size": IMAGE_SIZE,
-    "num_slices": Bound(1, 3),
-    "window": Bound(-1e9, 1e9, whole=False, lengths=(2, 2), optional=True),
-    "spacing": Bound(0, 1e4, whole=False, above=True, lengths=(3, 3), optional=True),
-    "mirror_axes": Bound(0, 2, lengths=(0, 3)),
-}
 
 # What a training that goes on from the model goes on with.
 _TRAINING: Bounds = {
@@ -178,19 +169,10 @@ def _check(config: Any, file: Path) -> None:
 
 
 def _check_settings(settings: dict[str, Any], file: Path) -> None:
-    where = f"{file}: settings: "
-    check_bounds(settings, _SETTINGS, where)
-    names, axis = settings.get("class_names"), settings.get("axis", "axial")
-    listed = names if isinstance(names, list) and all(isinstance(name, str) and name for name in names) else []
-    if not 2 <= len(listed) <= 256 or len(set(listed)) < len(listed):
-        raise InputError(f"{where}class_names is {one_line(repr(names), 80)}; expected 2 to 256 different names.")
-    if not all(isinstance(name, str) and name in SLICE_AXES for name in (axis if isinstance(axis, list) else [axis])):
-        raise InputError(f"{where}axis is {one_line(repr(axis), 80)}; expected some of {', '.join(SLICE_AXES)}.")
-    if settings.get("num_slices") == 2:
-        raise InputError(f"{where}num_slices is 2; expected 1 or 3.")
-    window = settings.get("window")
-    if window is not None and window[0] >= window[1]:
-        raise InputError(f"{where}window is {window}; expected the lower intensity first, and another one second.")
+    try:
+        ModelSettings(**settings)
+    except (InputError, TypeError) as error:  # TypeError of keys that are missing or unknown
+        raise InputError(f"{file}: settings: {one_line(error)} Restore the file.") from error
 
 
 def _model(folder: Path, config: dict[str, Any], weights_name: str | None) -> Model:

@@ -180,14 +180,12 @@ def load_settings(
         mirror_axes: mirror images to use instead of the model's.
 
     Raises:
-        InputError: When the folder has no readable ``config.json``, or it holds no settings of a model.
+        InputError: When the folder has no readable ``config.json``, or it holds no settings of a model; when what is to
+            be used instead is unfit.
     """
-    config = read_configuration(Path(folder))
-    try:
-        chosen = {key: value for key, value in (("axis", axis), ("mirror_axes", mirror_axes)) if value is not None}
-        return ModelSettings(**(config["settings"] | chosen))
-    except (TypeError, ValueError) as error:
-        raise InputError(_unfit_config(Path(folder), error)) from error
+    settings = read_configuration(Path(folder))["settings"]
+    chosen = {key: value for key, value in (("axis", axis), ("mirror_axes", mirror_axes)) if value is not None}
+    return ModelSettings(**(settings | chosen))
 
 
 def training_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -232,7 +230,7 @@ def _built(config: dict[str, Any], folder: Path) -> SavedNetwork:
             network = build(updated(config["network"]), NETWORKS)
     except Exception as error:  # each part of the network has its own kinds
         raise InputError(_unfit_config(folder, error)) from error
-    names, size = config["settings"]["class_names"], tuple(config["settings"]["image_size"])
+    names, size = config["settings"]["class_names"], tuple(config["settings"].get("image_size", ()))
     if network.num_classes != len(names) or network.image_size != size:
         raise InputError(
             f"{folder / MODEL_CONFIG_NAME} has a network of {network.num_classes} classes and image_size "

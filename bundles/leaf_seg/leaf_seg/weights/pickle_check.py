@@ -14,8 +14,9 @@ from typing import IO, Any, cast
 
 import torch
 
+from leaf_seg.weights.pickle_growth import Growth
+
 _MAX_CALLS = 1_000_000
-_MAX_TUPLE = 1000  # items: as a shape it costs memory with every tensor; Python's random state has 625
 _LEGACY_PARTS = 5  # pickles in a file of before PyTorch 1.6: magic number, version, system, content, keys
 _MEMORY_FREE = (
     *("_rebuild_parameter", "_rebuild_parameter_with_state", "_rebuild_tensor", "_rebuild_tensor_v2"),
@@ -37,7 +38,6 @@ _ALLOWED = {
     *(f"torch.{name}" for name, value in vars(torch).items() if isinstance(value, (torch.dtype, torch.qscheme))),
     *(f"torch.{name}" for name in vars(torch) if name.endswith("Storage")),
 }
-_OF_MARK = ("TUPLE", "LIST", "DICT", "APPENDS", "SETITEMS", "FROZENSET", "ADDITEMS", "POP_MARK")
 
 
 def check_pickles(path: Path, is_zip: bool, known: frozenset[str] = frozenset()) -> None:
@@ -65,10 +65,11 @@ def _check_pickle(file: IO[bytes], allowed: set[str]) -> None:
     names: dict[int, str | None] = {}  # what the memo holds
     pushed: str | None = None  # the name on top of the stack, if there is one
     expected: tuple[str, ...] = ()  # next operations
-    marks: list[int] = []  # items since each mark
+    growth = Growth()
     num_calls, in_size = 0, False
-    for operation, found, _ in pickletools.genops(file):
+    for operation, found, position in pickletools.genops(file):
         name, argument = operation.name, cast(Any, found)
+        growth.follow(operation, argument, position or 0)
         if name in ("BINPUT", "LONG_BINPUT"):
             names[argument] = pushed
             continue
@@ -92,19 +93,5 @@ def _check_pickle(file: IO[bytes], allowed: set[str]) -> None:
         if pushed == _UNTYPED:
             expected = ("BINUNICODE",)
         in_size = in_size or pushed == _SIZE
-        _count(name, marks)
         if num_calls > _MAX_CALLS:
             raise ValueError(f"more than {_MAX_CALLS} calls of functions")
-
-
-def _count(name: str, marks: list[int]) -> None:
-    """Follow how many operations there are since each mark, at least as many as items."""
-    if name == "MARK":
-        marks.append(0)
-        return
-    if name in _OF_MARK and marks:
-        length = marks.pop()
-        if name == "TUPLE" and length > _MAX_TUPLE:
-            raise ValueError(f"a tuple of {length} items")
-    if marks:
-        marks[-1] += 1

@@ -37,7 +37,7 @@ from lib.predictions import content_of
 from lib.random_image import RandomImage
 from lib.scoring import SCORES, AgreementScoring, unscored
 from lib.segmentation import DIGEST, ConfidenceTask, SegmentationTask
-from lib.sessions import remove_old_sessions
+from lib.sessions import remove_old_sessions, whole_or_none
 from lib.training import TrainingTask
 from lib.versions import ModelVersions
 
@@ -95,11 +95,15 @@ class LeafSegApp(MONAILabelApp):
 
     def on_init_complete(self) -> None:
         """The server starts: nothing gets past the checks from now on."""
+        for trainer in self._trainers.values():
+            trainer.remove_killed()
         # Where the server's own module is, and not imported by the processes for training and scoring.
         import monailabel.app
 
         protect(monailabel.app.app, self.hosts)
         guard_endpoints(self, self.viewer)
+        if self.sessions() is not None:
+            whole_or_none(self.sessions())
         monailabel.app.clear_cache = self.reload  # of POST /reload: a second app in this process would be half a one
         logger.info("Answers requests for %s; --conf allowed_hosts names more", ", ".join(self.hosts))
         super().on_init_complete()

@@ -15,6 +15,7 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 
 from leaf_seg.image_io import read_image
 from leaf_seg.runtime.errors import InputError
+from lib.archive import write_archive
 from lib.datastore_file import read_known, write_known
 from lib.former_labels import former_kept, settle
 from lib.found import delete_label, found_objects, image_label_pairs
@@ -202,9 +203,10 @@ class DurableDatastore(LocalDatastore):
         Raises:
             HTTPException: 404 when there is no label.
         """
-        if not self.datalist():
+        pairs = self.datalist()
+        if not pairs:
             raise not_found("image with a final label", "", [])
-        return str(super().get_dataset_archive(limit_cases))
+        return write_archive(pairs, limit_cases, self._datastore.model_dump_json(exclude={"base_path"}))
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:

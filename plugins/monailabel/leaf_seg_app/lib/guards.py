@@ -37,6 +37,7 @@ from starlette.background import BackgroundTask
 from leaf_seg.image_io import read_grid
 from leaf_seg.runtime.errors import InputError
 from lib.background import refuse_second
+from lib.downloads import hold_open
 from lib.http_errors import bad_request
 from lib.json_values import check_object, read_object
 from lib.names import (
@@ -102,6 +103,8 @@ def guard_endpoints(app: MONAILabelApp, viewer: bool) -> None:
         setattr(module, name, _checked(getattr(module, name), check))
     _after(session, "create_session", functools.partial(_check_session_image, app))
     _after(datastore, "download_dataset", _remove_archive)
+    for module, name in ((datastore, "download_image"), (datastore, "download_label"), (session, "get_session")):
+        _after(module, name, hold_open)
     for module, name, field in (
         (datastore, "add_image", "file"),
         (datastore, "save_label", "label"),

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.errors import InputError, causes
+from leaf_seg.runtime.files import no_space_error
 from lib.names import brief
 
 logger = logging.getLogger(__name__)
@@ -59,6 +63,7 @@ def protect(server: FastAPI, hosts: Sequence[str]) -> None:
         hosts: that requests may be for and pages from, as :func:`parse_hosts` gives them.
     """
     server.user_middleware.insert(0, Middleware(RequestGuard, hosts=hosts))
+    server.add_exception_handler(HTTPException, _answer_http_error)
     server.add_exception_handler(InputError, _answer_input_error)
     server.add_exception_handler(RequestValidationError, _answer_invalid)
     server.add_exception_handler(FileNotFoundError, _answer_no_file)
@@ -145,8 +150,26 @@ def _message(status: int, detail: Any) -> JSONResponse:
     return JSONResponse({"detail": detail}, status)
 
 
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    """FastAPI's own, but for a full disk, of which it says that the body has an error."""
+    assert isinstance(error, HTTPException)
+    return _answer_full_disk(request, error) or await http_exception_handler(request, error)
+
+
 async def _answer_input_error(request: Request, error: Exception) -> JSONResponse:
+    full = _answer_full_disk(request, error)
+    if full is not None:
+        return full
     return _message(400, str(error).encode(errors="replace").decode())
+
+
+def _answer_full_disk(request: Request, error: Exception) -> JSONResponse | None:
+    """The answer where there was no space, however far from it that was told; None for other errors."""
+    if no_space_error(error) is None:
+        return None
+    logger.error("%s %s", request.url.path, error, exc_info=error)
+    reason = next(cause.strerror for cause in causes(error) if isinstance(cause, OSError))
+    return _message(507, f"The server could not write a file ({reason}). Free space on its disk, and send it again.")
 
 
 async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import itk
+import nibabel as nib
 import numpy as np
 
 from leaf_seg.image_io import Grid, image_suffix, read_grid, read_image, write_image, write_label, write_map
@@ -31,16 +33,25 @@ def write_result(array: np.ndarray, source: str, extension: str = ".nii.gz") -> 
         extension: one of :data:`EXTENSIONS`.
 
     Returns:
-        A new temporary file, which the caller removes.
+        A new temporary file, which the caller removes; there is none where this fails.
+
+    Raises:
+        OSError: When it cannot be written.
     """
     handle, name = tempfile.mkstemp(suffix=extension)
     os.close(handle)
-    with tempfile.TemporaryDirectory() as folder:
-        nifti = _write_nifti(array, source, folder)
-        if image_suffix(nifti) == extension:
-            os.replace(nifti, name)
-        else:
-            itk.imwrite(itk.imread(str(nifti)), name, compression=True)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            nifti = _write_nifti(array, source, folder)
+            if image_suffix(nifti) == extension:
+                os.replace(nifti, name)
+            elif extension == ".nrrd":
+                _convert_to_nrrd(nifti, name)
+            else:
+                nib.save(nib.load(nifti), name)
+    except BaseException:
+        os.unlink(name)
+        raise
     return name
 
 
@@ -114,6 +125,21 @@ def _write_nifti(array: np.ndarray, source: str, folder: str) -> Path:
     file = Path(folder) / "picture.nii.gz"
     write_image(array.astype(np.uint8 if is_label else np.float32).T[..., None], file, PICTURE_AFFINE)
     return file
+
+
+def _convert_to_nrrd(nifti: Path, name: str) -> None:
+    """Axes need not be at right angles, which ITK's own reader of NIfTI would ask for."""
+    volume: Any = nib.load(nifti)
+    affine = np.diag([-1, -1, 1, 1]) @ volume.affine  # RAS+ to LPS+
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image = itk.image_from_array(np.ascontiguousarray(np.asarray(volume.dataobj).T))
+    image.SetOrigin(affine[:3, 3].tolist())
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection(itk.matrix_from_array(affine[:3, :3] / spacing))
+    try:
+        itk.imwrite(image, name, compression=True)
+    except RuntimeError as error:  # which says nothing of a full disk
+        raise OSError(errno.EIO, "the NRRD writer failed; the disk may be full", name) from error
 
 
 def _claimed_shape(file: str) -> tuple[int, ...]:

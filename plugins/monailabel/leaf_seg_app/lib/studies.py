@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from leaf_seg.runtime.errors import InputError
-from lib.abandoned import remove_abandoned
+from leaf_seg.runtime.files import remove_unfinished, scratch_beside
 from lib.names import is_plain, split_suffix
 
 logger = logging.getLogger(__name__)
 
-_UPLOAD_PREFIX = ".upload_"
 _told: set[Path] = set()  # files that were left out, of which the log has a line
 
 
@@ -81,17 +79,15 @@ def put(source: str, target: Path, studies: Path) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     check_target(target, studies)
-    temporary = target.parent / f"{_UPLOAD_PREFIX}{os.getpid()}_{time.monotonic_ns()}"
-    try:
+    with scratch_beside(target.parent) as folder:
+        temporary = folder / target.name
         shutil.copy(source, temporary)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def remove_broken_off_uploads(studies: Path) -> None:
     """Remove what uploads have left that a killed server was at."""
     for folder in (studies, *studies.glob("labels/*/")):
-        remove_abandoned(folder, _UPLOAD_PREFIX)
+        remove_unfinished(folder)

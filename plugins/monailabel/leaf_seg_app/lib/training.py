@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.bundle import ConfigWorkflow
 from monailabel.interfaces.tasks.train import TrainTask
@@ -21,14 +19,14 @@ from monailabel.utils.others.generic import device_list
 from leaf_seg import Segmenter, load
 from leaf_seg.handlers import TrainingCheckpoint
 from leaf_seg.image_io import case_name
-from leaf_seg.metrics import class_dice
+from leaf_seg.metrics import ForegroundDice
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder
 from leaf_seg.runtime.plain import plain_message
+from leaf_seg.runtime.scratch import remove_abandoned, scratch_folder
 from leaf_seg.tracking import end_log, local_store
 from leaf_seg.transforms.load_case import LoadCase
 from lib import options
-from lib.abandoned import remove_abandoned
 from lib.background import is_pending
 from lib.datastore import DurableDatastore
 from lib.progress import TrainingStats, add_to_stats, read_stats
@@ -44,8 +42,6 @@ _MAX_EPOCHS, _VAL_SPLIT, _LEARNING_RATE = 20, 0.2, 0.0002  # unless the client s
 _TRACKING = ("mlflow", "None")
 
 _RECIPE: dict[str, Any] = {"empty_slice_rate": 0.2, "batch_size": 16}
-# Those of the shipped model; a model to start from goes on with its own.
-_LOSSES: dict[str, Any] = {"terminal_probability": 1.0, "image_loss_weight": 5.0, "train_decoder": True}
 
 
 @dataclass(frozen=True)
@@ -129,34 +125,43 @@ class TrainingTask(TrainTask):
         """
         chosen = self.check(request, datastore)
         store = ensure_writable_folder(self.versions.store)
-        remove_abandoned(store, _WORK_PREFIX)
-        work = store / f"{_WORK_PREFIX}{os.getpid()}"
-        try:
-            served = self.versions.served()
-            seen = self.versions.record(served).get("training", []) if served else []
-            dataset = write_dataset(datastore, self.versions.class_names, chosen.val_split, work / "data", seen)
-            for name, reason in dataset.left_out.items():
-                logger.warning("Not trained on: %s: %s", name, reason)
-            self._train(work, dataset.datalist, chosen)
-            end_log(work)
-            record = self._compare(work, dataset, chosen)
-            for name in ("data", "checkpoints"):
-                shutil.rmtree(work / name)
-            version = self.versions.publish(work, record)
-        except BaseException as error:
-            end_log(work)
-            shutil.rmtree(work, ignore_errors=True)
-            message = plain_message(error)
-            if message is None:
-                raise
-            # MONAI wraps it; of a long traceback clients are shown the last lines.
-            raise InputError(message) from None
+        self.remove_killed()
+        with scratch_folder(store, _WORK_PREFIX) as scratch:
+            work = scratch / "model"
+            try:
+                version, record = self._make_version(work, scratch / "data", chosen, datastore)
+            except BaseException as error:
+                end_log(work)
+                message = plain_message(error)
+                if message is None:
+                    raise
+                # MONAI wraps it; of a long traceback clients are shown the last lines.
+                raise InputError(message) from None
         if record["served"]:
             self.versions.serve(version)
         told = ("served", "dice", "former_dice", "untouched_predictions", "note")
         add_to_stats(store / STATS_NAME, version=version, **{key: record[key] for key in told})
         logger.info("Saved as %s: %s", version, record)
         return {"version": version, **record}
+
+    def remove_killed(self) -> None:
+        """Remove what trainings that were killed have left, copies of images among it."""
+        remove_abandoned(self.versions.store, _WORK_PREFIX)
+
+    def _make_version(
+        self, work: Path, data: Path, chosen: TrainingOptions, datastore: DurableDatastore
+    ) -> tuple[str, dict[str, Any]]:
+        """Train in ``work`` on what is written to ``data``, and make a version of it; its name and record."""
+        served = self.versions.served()
+        seen = self.versions.record(served).get("training", []) if served else []
+        dataset = write_dataset(datastore, self.versions.class_names, chosen.val_split, data, seen)
+        for name, reason in dataset.left_out.items():
+            logger.warning("Not trained on: %s: %s", name, reason)
+        self._train(work, dataset.datalist, chosen)
+        end_log(work)
+        record = self._compare(work, dataset, chosen)
+        shutil.rmtree(work / "checkpoints")
+        return self.versions.publish(work, record), record
 
     def _starts(self) -> list[str]:
         return [*([SERVED] if self.versions.served() else []), INITIAL, _SCRATCH]
@@ -185,7 +190,7 @@ class TrainingTask(TrainTask):
             dataset_dir=str(datalist),
             class_names=list(self.versions.class_names),
             output_dir=str(work),
-            cache_dir=str(work / "data"),  # which does not become part of the version
+            cache_dir=str(datalist.parent),  # which does not become part of the version
             init_dir=None if chosen.start_from == _SCRATCH else str(self.versions.folder(base)),
             device_name=chosen.device,
             max_epochs=chosen.max_epochs,
@@ -194,7 +199,6 @@ class TrainingTask(TrainTask):
             warmup_steps=10,
             **{key: settings[key] for key in keys},
             **_RECIPE,
-            **(_LOSSES if chosen.start_from == _SCRATCH else {}),
             **tracked,
         )
         # Of an error it says how the command could be resumed, and there is no command.
@@ -213,8 +217,8 @@ class TrainingTask(TrainTask):
         served = self.versions.served()
         new_dice = former_dice = None
         if compared:
-            new_dice = _mean_dice(load(work, chosen.device), compared)
-            former_dice = _mean_dice(self.versions.segmenter(served, chosen.device), compared) if served else None
+            new_dice = _foreground_dice(load(work, chosen.device), compared)
+            former_dice = _foreground_dice(self.versions.segmenter(served, chosen.device), compared) if served else None
         is_better = served is None or (new_dice is not None and former_dice is not None and new_dice >= former_dice)
         return {
             "dice": new_dice,
@@ -243,11 +247,11 @@ def _note(served: str | None, compared: int, predictions: int, is_better: bool) 
     return f"Compared with {served} on {compared} labels{left_out}: {outcome}."
 
 
-def _mean_dice(segmenter: Segmenter, cases: list[dict[str, str]]) -> float:
-    """Mean over cases and structures."""
-    dice = []
+def _foreground_dice(segmenter: Segmenter, cases: list[dict[str, str]]) -> float:
+    """The score that training chooses its best model by; 0 for a model that finds nothing."""
+    score = ForegroundDice(len(segmenter.settings.class_names))
     for case in cases:
         truth = LoadCase("label")({"label": case["label"]})["label"][0]
         pred = torch.from_numpy(segmenter(case["image"]).label)
-        dice.append(class_dice(pred, truth, len(segmenter.settings.class_names)))
-    return float(np.mean(dice))
+        score(pred[None, None], truth[None, None])
+    return float(score.aggregate())

@@ -1,10 +1,11 @@
-"""What uploads that are refused leave: no files, and messages that name what the client sent."""
+"""What uploads that fail leave: no files, and messages that name what the client sent."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,10 +19,31 @@ from monailabel.utils.others.generic import remove_file
 from lib.names import brief
 
 
+class _TemporaryNames:
+    """Stands for ``tempfile`` in a module of MONAI Label, and remembers the names that it took for files to write.
+
+    Attributes:
+        given: the names.
+    """
+
+    def __init__(self) -> None:
+        self.given: list[str] = []
+
+    def NamedTemporaryFile(self, *args: Any, **kwargs: Any) -> Any:
+        """As the module's."""
+        file = tempfile.NamedTemporaryFile(*args, **kwargs)  # noqa: SIM115 (whose name is all that is taken)
+        self.given.append(file.name)
+        return file
+
+
+_temporary = _TemporaryNames()
+
+
 def tidy_uploads(app: MONAILabelApp, module: ModuleType, name: str, field: str) -> None:
     """Let a function that takes an upload remove its files where it fails, and not name them.
 
-    MONAI Label leaves the removal to tasks after the answer, which FastAPI drops where the answer is an exception.
+    MONAI Label leaves the removal to tasks after the answer, which FastAPI drops where the answer is an exception; and
+    it sets them only when it has written the file, so that a full disk would keep what did not fit.
 
     Args:
         app: of this server.
@@ -30,15 +52,17 @@ def tidy_uploads(app: MONAILabelApp, module: ModuleType, name: str, field: str) 
         field: name of the argument that holds the upload, or a list of one.
     """
     function = getattr(module, name)
+    module.tempfile = _temporary  # type: ignore[attr-defined]
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def tidied(background_tasks: BackgroundTasks, *args: Any, **kwargs: Any) -> Any:
         sent = _sent_name(signature.bind(background_tasks, *args, **kwargs).arguments.get(field))
+        _temporary.given.clear()  # requests are answered one after the other
         try:
             return function(background_tasks, *args, **kwargs)
         except Exception as error:
-            files = [str(task.args[0]) for task in background_tasks.tasks if task.func is remove_file]
+            files = [*_temporary.given]
             for file in files:
                 remove_file(file)
             if isinstance(error, HTTPException) and isinstance(error.detail, str):

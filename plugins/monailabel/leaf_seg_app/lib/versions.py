@@ -15,6 +15,7 @@ from leaf_seg import Segmenter, load
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, replacing
+from leaf_seg.runtime.text import first_line
 from leaf_seg.weights import load_settings
 
 logger = logging.getLogger(__name__)
@@ -59,12 +60,12 @@ class ModelVersions:
         """The version that segments unless another is asked for; None before the first training of other structures.
 
         Raises:
-            InputError: When the version that the store names is not there.
+            InputError: When the version that the store names is not there, and when that cannot be read.
         """
         names = self.names()
         file = self.store / _SERVED_NAME
-        name = json.loads(file.read_text())["version"] if file.exists() else INITIAL
-        if not self.folder(name).is_dir():
+        name = _read_served(file) if file.exists() else INITIAL
+        if name != INITIAL and not (self.folder(name) / RECORD_NAME).is_file():
             raise InputError(
                 f"{file} names the version {name!r}, which is not there; there are {', '.join(names) or 'none'}. "
                 "Restore it, or write the name of another one."
@@ -119,3 +120,18 @@ class ModelVersions:
         """Let a version segment from now on, in this process and in others."""
         with replacing(ensure_writable_folder(self.store) / _SERVED_NAME) as temporary:
             temporary.write_text(json.dumps({"version": name}) + "\n")
+
+
+def _read_served(file: Path) -> str:
+    """The name of the version that a store serves.
+
+    Raises:
+        InputError: When it cannot be read.
+    """
+    try:
+        return str(json.loads(file.read_text())["version"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{file} cannot be read ({first_line(error)}); expected the version that is served, as in "
+            '{"version": "v001"}. Write it, or remove the file: then the initial model is served.'
+        ) from error

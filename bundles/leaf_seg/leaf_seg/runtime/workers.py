@@ -1,0 +1,35 @@
+"""Whether processes that load data can hand it on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from multiprocessing.connection import arbitrary_address  # type: ignore[attr-defined]
+
+from leaf_seg.runtime.errors import InputError
+
+_MOST_BYTES = 103 if sys.platform == "darwin" else 107  # of a socket's path
+
+
+def check_workers(num_workers: int) -> None:
+    """Refuse workers where the temporary folder's path is too long for sockets in it.
+
+    A worker hands on tensors over a socket there. Without one it goes on, and who waits for the tensors waits for ever.
+
+    Args:
+        num_workers: processes that load data; 0 is none, and needs no sockets.
+
+    Raises:
+        InputError: Names the folder.
+    """
+    if num_workers == 0:
+        return
+    folder = tempfile.gettempdir()
+    length = len(os.fsencode(folder))
+    most = length + _MOST_BYTES - len(os.fsencode(arbitrary_address("AF_UNIX")))
+    if length > most:
+        raise InputError(
+            f"The path of the temporary folder {folder} has {length} bytes; expected at most {most}, which leave room "
+            "for the sockets of num_workers processes in it. Set TMPDIR to a shorter one, or num_workers to 0."
+        )

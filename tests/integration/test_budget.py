@@ -1,0 +1,133 @@
+"""Limits of time, in processes as a user starts them: the whole command ends with its time, and the rate has fallen."""
+
+from __future__ import annotations
+
+import csv
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from leaf_seg.tracking.run_folder import checkpoints_of
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ["--config_file", "bundles/leaf_seg/configs/train.json", "--num_classes", "3", "--image_size", "[32,32]"]
+NETWORK = ["--unet_config#block_out_channels", "[32,32,32]", "--unet_config#layers_per_block", "1"]
+PEAK = 0.0004
+Train = Callable[..., "Times"]
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+
+
+class Times:
+    """Minutes that a process took, its workers included, and its exit code."""
+
+    def __init__(self, words: list[str], environment: dict[str, str], log: Path, until: Path | None = None) -> None:
+        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        with log.open("w") as stream:
+            process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+        while until is not None and num_steps(until) < 30 and process.poll() is None:
+            time.sleep(0.05)
+        if until is not None:
+            process.send_signal(signal.SIGTERM)
+        self.code = process.wait(timeout=600)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.wall = (time.monotonic() - started) / 60
+        self.cpu = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 60
+        self.log = log.read_text()
+
+
+@pytest.fixture
+def train(pictures: Path, tmp_path: Path) -> Train:
+    def run(*arguments: object, until: Path | None = None) -> Times:
+        words = [sys.executable, "-m", "monai.bundle", "run", "training", *TRAIN, *NETWORK, "--batch_size", "4"]
+        words += ["--bundle_root", "bundles/leaf_seg", "--dataset_dir", str(pictures)]
+        words += ["--logging_file", "bundles/leaf_seg/configs/logging.conf", *map(str, arguments)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        return Times(words, environment, tmp_path / "log", until)
+
+    return run
+
+
+def rows(file: Path) -> list[dict[str, float]]:
+    return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file.open())]
+
+
+def num_steps(output: Path) -> int:
+    return len(rows(output / "losses.csv")) if (output / "losses.csv").exists() else 0
+
+
+def rate_of_steps(output: Path) -> list[float]:
+    """The rate is that of the next step."""
+    return [row["learning_rate"] for row in rows(output / "losses.csv")]
+
+
+def check_fell(output: Path) -> None:
+    """From its peak, early, to less than a tenth at the last step."""
+    rates = rate_of_steps(output)
+    assert len(rates) > 20
+    assert max(rates) > 0.9 * PEAK
+    assert rates.index(max(rates)) < 0.3 * len(rates)
+    assert rates[-2] < 0.1 * PEAK
+    validated = [row["step"] for row in rows(output / "metrics.csv")]
+    assert validated[-1] == len(rates)
+    assert (output / "model.pt").exists()
+
+
+def test_cpu_minutes(train: Train, tmp_path: Path) -> None:
+    """On any machine, however busy it is."""
+    times = train("--max_cpu_minutes", 0.5, "--output_dir", tmp_path / "run")
+    assert times.code == 0, times.log[-3000:]
+    assert times.cpu == pytest.approx(0.5, rel=0.1)
+    check_fell(tmp_path / "run")
+    assert "steps in 0.5 minutes (max_cpu_minutes; " in times.log
+    assert "resuming" not in times.log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("key", "kind"), [("max_minutes", "wall"), ("max_cpu_minutes", "cpu")])
+def test_two_minutes(key: str, kind: str, train: Train, tmp_path: Path) -> None:
+    times = train(f"--{key}", 2, "--output_dir", tmp_path / "run")
+    assert times.code == 0, times.log[-3000:]
+    assert getattr(times, kind) == pytest.approx(2, rel=0.1)
+    check_fell(tmp_path / "run")
+    assert 2 <= len(rows(tmp_path / "run" / "metrics.csv")) <= 5
+
+
+@pytest.mark.slow
+def test_a_stopped_training_keeps_its_plan(train: Train, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    options = ["--max_cpu_minutes", 1, "--checkpoint_minutes", 0, "--output_dir", output]
+    first = train(*options, until=output)
+    assert first.code == -signal.SIGINT
+    assert "Traceback" not in first.log.rpartition("Training stopped")[2]
+    assert first.log.rstrip().endswith("leaf_seg: ended by SIGTERM.")
+    kept = checkpoints_of(output).load()
+    assert kept is not None
+    stopped = kept["iteration"]
+    before = rate_of_steps(output)[:stopped]
+
+    second = train(*options, "--resume", "true")
+    assert second.code == 0, second.log[-3000:]
+    assert first.cpu + second.cpu == pytest.approx(1, rel=0.15)  # the end of the first process comes on top
+    rates = rate_of_steps(output)
+    assert rates[:stopped] == before
+    assert rates[stopped] < before[-1] < 1.4 * rates[stopped]  # its time for imports is lost to the plan
+    check_fell(output)
+    third = train(*options, "--resume", "true")
+    assert third.code == 0
+    assert num_steps(output) == len(rates)
+    assert "The 1 minutes are used; raise max_cpu_minutes to train on." in third.log
+
+
+def test_both_limits_are_refused(train: Train, tmp_path: Path) -> None:
+    times = train("--max_minutes", 1, "--max_cpu_minutes", 1, "--output_dir", tmp_path / "run")
+    assert times.code == 1
+    assert "leaf_seg: max_minutes is 1 and max_cpu_minutes is 1; expected one of them: leave one out." in times.log
+    assert not (tmp_path / "run").exists()
