@@ -95,6 +95,8 @@ def test_cpu_minutes(train: Train, tmp_path: Path) -> None:
 def test_two_minutes(key: str, kind: str, train: Train, tmp_path: Path) -> None:
     times = train(f"--{key}", 2, "--output_dir", tmp_path / "run")
     assert times.code == 0, times.log[-3000:]
+    if times.cpu < 0.4 * times.wall and kind == "wall":
+        pytest.skip(f"others have the cores: {times.cpu:.1f} minutes of CPU in {times.wall:.1f}")
     assert getattr(times, kind) == pytest.approx(2, rel=0.1)
     check_fell(tmp_path / "run")
     assert 2 <= len(rows(tmp_path / "run" / "metrics.csv")) <= 5

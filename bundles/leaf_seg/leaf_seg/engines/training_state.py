@@ -91,8 +91,7 @@ def _restore(trainer: BundleTrainer, state: dict[str, Any]) -> None:
             "run began with, or train into another output_dir."
         )
     _check_settings(trainer.settings, state.get("settings"))
-    if trainer.budget is not None and state.get("budget") is not None:
-        trainer.budget.load_state_dict(state["budget"])
+    _restore_budget(trainer, state.get("budget"))
     parts = _parts(trainer)
     if state["parts"].keys() != parts.keys():
         raise InputError(
@@ -123,6 +122,15 @@ def _restore(trainer: BundleTrainer, state: dict[str, Any]) -> None:
 
     handle = trainer.add_event_handler(Events.ITERATION_STARTED, before_first_step)
     logger.info("Going on after step %d, in epoch %d.", iteration, iteration // epoch_length + 1)
+
+
+def _restore_budget(trainer: BundleTrainer, state: dict[str, Any] | None) -> None:
+    if trainer.budget is None:
+        return
+    if state is None:
+        logger.warning("The checkpoint says of no limit of time: the plan of %s begins here.", trainer.budget.key)
+    else:
+        trainer.budget.load_state_dict(state)
 
 
 def _check_is_state(state: Any) -> None:
