@@ -17,8 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from leaf_seg.data import ModelSettings
-from leaf_seg.data.phantoms import make_phantoms
+from leaf_seg.data import ModelSettings, make_phantoms
 from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import load_network, load_settings, model_is_whole, save_model

@@ -95,14 +95,14 @@ def test_what_a_validation_reports() -> None:
         {
             "val_foreground_dice": 0.1875,
             "val_dice_x": (3 * 0.25 + 4) / 8,
-            "val_dice_positive": 0.25,
+            "val_positive_dice": 0.25,
             "val_num_false_positives": 1,
             "val_num_negatives": 5,
             "val_num_predicted_empty": 0,
             "val_num_with_foreground": 3,
         }
     )
-    assert (empty["val_foreground_dice"], empty["val_dice_positive"]) == (0, 0)
+    assert (empty["val_foreground_dice"], empty["val_positive_dice"]) == (0, 0)
     assert (empty["val_num_false_positives"], empty["val_num_predicted_empty"]) == (0, 3)
 
 
@@ -123,4 +123,4 @@ def test_nothing_to_find_scores_nothing() -> None:
     train(evaluator, [POOR])
     row = validation_row(evaluator)
     assert (row["val_foreground_dice"], row["val_num_with_foreground"]) == (0, 0)
-    assert row["val_dice_positive"] != row["val_dice_positive"]
+    assert row["val_positive_dice"] != row["val_positive_dice"]

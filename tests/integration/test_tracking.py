@@ -141,7 +141,7 @@ def test_one_run_holds_training_evaluation_and_inference(tracked: Path, pictures
     num_steps = len((tracked / "losses.csv").read_text().splitlines()) - 1
     for name in ("train_loss", "train_loss_prediction", "train_loss_alignment", "learning_rate"):
         assert steps[name] == num_steps
-    for name in ("val_foreground_dice", "val_dice_positive", "val_num_predicted_empty", "val_dice_class_1"):
+    for name in ("val_foreground_dice", "val_positive_dice", "val_num_predicted_empty", "val_dice_class_1"):
         assert steps[name] == 2
     summary = json.loads((tracked / "evaluation" / "testing" / "metrics_summary.json").read_text())
     dice = summary["mean_foreground"]["dice"]["mean"]

@@ -8,7 +8,8 @@ from leaf_seg.data.autoencoder_images import AutoencoderImages, PhantomSlices
 from leaf_seg.data.checks import check_cases, check_mirrored
 from leaf_seg.data.datalists import Datalist, class_names, given_cases, load_datalist, split_cases
 from leaf_seg.data.model_settings import ModelSettings
-from leaf_seg.data.phantoms import make_phantoms, phantom
+from leaf_seg.data.phantom_data_set import make_phantoms
+from leaf_seg.data.phantoms import phantom
 from leaf_seg.data.slice_dataset import SliceDataset, SliceSampler
 from leaf_seg.moved import names_of
 

@@ -1,118 +1,21 @@
-"""Generated images with known labels: textured, noisy, some of them hard, for the demo, tests and the autoencoder."""
+"""Generated images with known labels: textured, noisy, some of them hard."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 
-from leaf_seg.image_io.writing import write_image
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.files import ensure_writable_folder
-
-logger = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.floating]
 
 # Mean values of background and classes 1 to 3 at full contrast; the colours are near those of stained cells.
 _GREY = np.array([[0.35], [0.58], [0.18], [0.85]])
 _RGB = np.array([[0.82, 0.72, 0.74], [0.62, 0.54, 0.76], [0.36, 0.20, 0.52], [0.78, 0.34, 0.30]])
-
-# Every fourth case has small structures only, every ninth is empty. The split repeats every ten cases; the first case
-# of each split (0, 1 and 2) is neither small nor empty.
-_SMALL, _EMPTY = (4, 3), (9, 5)  # (period, first index)
-_SPLITS = ("training", "validation", "testing", *["training"] * 4, "testing", *["training"] * 2)
-
-_MOST_DRAWS = 1000
-_DEFAULT_SIZES = {2: (128, 128), 3: (48, 48, 32)}
-
-
-def make_phantoms(
-    output_dir: str | os.PathLike[str],
-    dimension: int = 2,
-    num_cases: int = 20,
-    num_classes: int = 3,
-    size: Sequence[int] | None = None,
-    seed: int = 0,
-    channels: int = 1,
-    target_share: Sequence[float] | None = None,
-) -> Path:
-    """Write a data set of phantoms: ``images/``, ``labels/`` and ``split.json`` (70 % training, 10 %, 20 % testing).
-
-    A quarter of the cases has small structures only, a ninth none at all. A case depends on the seed and its number.
-
-    Args:
-        output_dir: folder to write to; made where needed.
-        dimension: 2 writes 8-bit PNG files; 3 writes int16 NIfTI volumes with unequal spacings, whose orientation is
-            RAS, LPI or oblique in turn.
-        num_cases: at least 3, one for each split.
-        num_classes: 2 to 4, background included.
-        size: (H, W) or (X, Y, Z); at least 16 each. None is (128, 128) or (48, 48, 32).
-        seed: of the random numbers.
-        channels: 1 (grey) or 3 (RGB, pictures only).
-        target_share: least and most share of the picture that a foreground may take where there is one; cases are drawn
-            anew until it does. None takes what comes.
-
-    Returns:
-        ``output_dir``.
-
-    Raises:
-        InputError: For arguments out of range, and when the folder cannot be written to.
-    """
-    if dimension not in _DEFAULT_SIZES:
-        raise InputError(f"dimension is {dimension!r}; expected 2 (pictures) or 3 (volumes).")
-    shape = tuple(_DEFAULT_SIZES[dimension] if size is None else size)
-    if len(shape) != dimension:
-        raise InputError(f"size is {shape} for dimension {dimension}; expected {dimension} numbers.")
-    if num_cases < 3:
-        raise InputError(f"num_cases is {num_cases}; expected at least 3: one for training, validation and testing.")
-    if dimension == 3 and channels != 1:
-        raise InputError(f"channels is {channels}; expected 1 for volumes: RGB phantoms are pictures only.")
-
-    root = Path(output_dir)
-    for folder in ("images", "labels"):
-        ensure_writable_folder(root / folder)
-    split: dict[str, list[str]] = {name: [] for name in ("training", "validation", "testing")}
-    for index in range(num_cases):
-        rng = np.random.default_rng((seed, index))
-        image, label = _phantom_within(target_share, shape, num_classes, rng, channels, _kind(index))
-        name = f"phantom_{index:04d}" + (".png" if dimension == 2 else ".nii.gz")
-        if dimension == 2:
-            _save_picture(image, label, root, name)
-        else:
-            _save_volume(image, label, _affine(shape, index, rng), root, name)
-        split[_SPLITS[index % len(_SPLITS)]].append(name)
-    (root / "split.json").write_text(json.dumps(split, indent=1) + "\n")
-    logger.info("Wrote %d phantoms of size %s to %s.", num_cases, "x".join(map(str, shape)), root)
-    return root
-
-
-def _phantom_within(
-    target_share: Sequence[float] | None,
-    shape: Sequence[int],
-    num_classes: int,
-    rng: np.random.Generator,
-    channels: int,
-    kind: str,
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """A phantom whose foreground, if it has one, takes such a share of it."""
-    for _ in range(_MOST_DRAWS):
-        image, label = phantom(shape, num_classes, rng, channels, kind)
-        share = (label > 0).mean()
-        if target_share is None or share == 0 or target_share[0] <= share <= target_share[1]:
-            return image, label
-    raise InputError(
-        f"target_share is {list(target_share or ())}, and none of {_MOST_DRAWS} {kind} phantoms of {tuple(shape)} has "
-        "such a foreground; expected two shares from 0 to 1 with more between them, such as 0.01 and 0.15."
-    )
 
 
 def phantom(
@@ -226,39 +129,3 @@ def _smooth_noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator
     noise = np.fft.irfftn(spectrum, shape, axes=range(len(shape)))
     noise -= noise.mean()
     return noise / max(noise.std(), 1e-12)
-
-
-def _kind(index: int) -> str:
-    """Kind of the case of that number."""
-    if index % _EMPTY[0] == _EMPTY[1]:
-        return "empty"
-    return "small" if index % _SMALL[0] == _SMALL[1] else "normal"
-
-
-def _affine(shape: tuple[int, ...], index: int, rng: np.random.Generator) -> FloatArray:
-    """Voxel-to-world matrix [4, 4] in mm, centred on the volume: RAS, LPI and oblique in turn."""
-    spacing = rng.uniform((0.7, 0.7, 1.5), (1.2, 1.2, 2.5))
-    rotation = np.eye(3)
-    if index % 3 == 1:
-        rotation = np.diag([-1.0, -1.0, -1.0])
-    elif index % 3 == 2:
-        rotation = Rotation.from_euler("xyz", rng.uniform(5, 20, 3), degrees=True).as_matrix()
-    affine = np.eye(4)
-    affine[:3, :3] = rotation * spacing
-    affine[:3, 3] = -affine[:3, :3] @ (np.array(shape) - 1) / 2
-    return affine
-
-
-def _save_picture(image: NDArray[np.float32], label: NDArray[np.uint8], root: Path, name: str) -> None:
-    """Write an image [C, H, W] in [0, 1] and its label [H, W] as 8-bit PNG files."""
-    pixels = np.round(255 * image).astype(np.uint8)
-    write_image(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1), root / "images" / name)
-    write_image(label, root / "labels" / name)
-
-
-def _save_volume(
-    image: NDArray[np.float32], label: NDArray[np.uint8], affine: FloatArray, root: Path, name: str
-) -> None:
-    """Write an image [1, X, Y, Z] in [0, 1], as int16 up to 1000, and its label [X, Y, Z] as NIfTI files."""
-    write_image(np.round(1000 * image[0]).astype(np.int16), root / "images" / name, affine)
-    write_image(label, root / "labels" / name, affine)

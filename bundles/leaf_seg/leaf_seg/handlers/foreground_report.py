@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 class ForegroundReport:
     """Adds to an evaluator's metrics what its key metric has seen of the foreground, and warns of empty predictions.
 
-    "val_dice_positive" is the Dice of what is in the truth, and "val_num_*" are the numbers of
+    "val_positive_dice" is the Dice of what is in the truth, and "val_num_*" are the numbers of
     :class:`~leaf_seg.metrics.ForegroundCounts`. The warning for the best model so far stays in the engine's state, as
     "best_warning".
 
@@ -36,7 +36,7 @@ class ForegroundReport:
         """Add the metrics, and warn."""
         state: Any = engine.state  # MONAI adds the best metric to Ignite's state
         counts = self.metric.counts()
-        state.metrics |= {"val_dice_positive": self.metric.positive_dice()}
+        state.metrics |= {"val_positive_dice": self.metric.positive_dice()}
         state.metrics |= {f"val_num_{name}": count for name, count in asdict(counts).items()}
         warning = counts.warning()
         if state.best_metric_epoch == state.epoch:

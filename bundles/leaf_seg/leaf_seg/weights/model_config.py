@@ -31,6 +31,9 @@ _TRAINING: Bounds = {
 }
 
 
+_MOST_READINGS = 20
+
+
 class Model(NamedTuple):
     """What a model folder holds.
 
@@ -54,15 +57,16 @@ def read_model(folder: Path, weights_name: str | None = None) -> Model:
     Raises:
         InputError: When a file is missing or damaged.
     """
-    found = _read(folder)
-    for _ in range(3):  # a training may replace the files in between
-        models = [_model(folder, config, weights_name) for config in found]
+    before: Any = None
+    for _ in range(_MOST_READINGS):  # a training may replace the files in between
+        models = [_model(folder, config, weights_name) for config in _read(folder)]
+        states = [_state(model.weights) for model in models]
         for model in models:
             if model.weights.is_file() and _belongs(model):
                 return model
-        before, found = found, _read(folder)
-        if found == before:
+        if before == (models, states):
             break
+        before = (models, states)
     file = models[0].weights
     if not file.is_file():
         raise InputError(f"No weights {file}; expected the checkpoint that training saves after its first validation.")
@@ -71,6 +75,15 @@ def read_model(folder: Path, weights_name: str | None = None) -> Model:
         f"{folder / MODEL_CONFIG_NAME} {models[0].config[_WEIGHTS][_SEAL][:12]}.... Restore both files together, or "
         "train again."
     )
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """What changes when a file is replaced; None without one."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def read_configuration(folder: Path) -> dict[str, Any]:
