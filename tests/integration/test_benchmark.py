@@ -13,7 +13,7 @@ from scripts.benchmark import Stopwatch
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ["--image_size", 32, "--batch_size", 2, "--rounds", 2, "--steps", 1, "--precision", "fp32"]
-NETWORKS = ["--set", "unet_config#block_out_channels=[32,32,32]", "features=[8,8,8,8,8,8]"]
+NETWORKS = ["--set", "unet_config#block_out_channels=[32,32,32]", "features=[8,8,8,8,8,8]", "train_decoder=False"]
 
 
 def test_every_network_and_part_has_its_time(run_python: Run) -> None:
@@ -22,12 +22,13 @@ def test_every_network_and_part_has_its_time(run_python: Run) -> None:
     assert float(steps["unet"][2]) == 1  # times itself
     milliseconds = float(steps["leaf"][1])
     assert milliseconds > 0
-    assert int(steps["leaf"][4].replace(",", "")) > int(steps["leaf"][5].replace(",", "")) > 1e5  # some are frozen
-    assert int(steps["unet"][4].replace(",", "")) == int(steps["unet"][5].replace(",", "")) < 1e5
+    parameters = {name: [int(cell.replace(",", "")) for cell in cells[4:6]] for name, cells in steps.items()}
+    assert parameters["leaf"][0] > parameters["leaf"][1] > 1e5  # the decoder is frozen
+    assert parameters["unet"][0] == parameters["unet"][1] < 1e5
     rows = re.findall(r"^(\S.*?)  +([\d.]+) \( *\d+%\)  +([\d.]+) \(", result.stdout, re.MULTILINE)
     parts = {name: (float(leaf), float(unet)) for name, leaf, unet in rows}
     in_both = {"data, augmentation", "losses", "optimiser, clip, EMA", "rest"}
-    in_leaf = {"mask encoder", "image encoder", "U-Net"}
+    in_leaf = {"mask encoder", "image encoder", "U-Net", "mask decoder"}
     assert set(parts) == in_both | in_leaf | {"network"}
     assert all(parts[name][0] > 0 and parts[name][1] == 0 for name in in_leaf)
     assert parts["network"][0] == 0 < parts["network"][1]
