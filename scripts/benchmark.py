@@ -55,7 +55,7 @@ class Stopwatch:
         self.device = device
         self.seconds: dict[str, float] = {}
         self.is_on = False
-        self._part, self._since = REST, 0.0
+        self.part, self._since = REST, 0.0
 
     def now(self) -> float:
         """Seconds of CPU time, or of wall time on a GPU that has done its work."""
@@ -65,17 +65,17 @@ class Stopwatch:
 
     def turn_to(self, part: str) -> str:
         """Let the time from now on be that of a part; returns the part until now."""
-        former = self._part
+        former = self.part
         if self.is_on:
             now = self.now()
             self.seconds[former] = self.seconds.get(former, 0.0) + now - self._since
-            self._part, self._since = part, now
+            self.part, self._since = part, now
         return former
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Measure the parts."""
-        self.is_on, self._part, self._since = True, REST, self.now()
+        self.is_on, self.part, self._since = True, REST, self.now()
         yield
         self.turn_to(REST)
         self.is_on = False
@@ -210,7 +210,7 @@ def _time_parts(trainer: BundleTrainer, watch: Stopwatch) -> None:
         parts = {NETWORK: trainer.network}
     for part, module in (parts | {MASK_ENCODER: getattr(trainer.prepare_batch, "mask_encoder", None)}).items():
         if isinstance(module, nn.Module):
-            _time_module(module, part, watch)
+            time_module(module, part, watch)
     marks = {
         Events.GET_BATCH_STARTED: DATA,
         Events.GET_BATCH_COMPLETED: REST,
@@ -222,14 +222,18 @@ def _time_parts(trainer: BundleTrainer, watch: Stopwatch) -> None:
         trainer.add_event_handler(event, lambda _, part=part: watch.turn_to(part))
 
 
-def _time_module(module: nn.Module, part: str, watch: Stopwatch) -> None:
+def time_module(module: nn.Module, part: str, watch: Stopwatch) -> None:
     """Time a module's forward pass, and its backward pass from the output's gradient to that of its input."""
     outer: list[str] = []
+
+    def leave() -> None:
+        if watch.part == part:  # the module before, whose output this is, may have begun
+            watch.turn_to(LOSSES)
 
     def begin(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         outer.append(watch.turn_to(part))
         if watch.is_on and inputs[0].requires_grad:
-            inputs[0].register_hook(lambda gradient: _ignore(watch.turn_to(LOSSES)))
+            inputs[0].register_hook(lambda gradient: leave())
 
     def end(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         watch.turn_to(outer.pop())

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from diffusers.training_utils import EMAModel
 from torch import nn
 
 from leaf_seg.engines import ShareOfSteps, WeightAverage, trainable_parameters
@@ -125,3 +126,15 @@ def test_a_resumed_average_looks_back_as_it_did() -> None:
     resumed.plan(10)
     resumed.load_state_dict(kept)
     assert resumed.state_dict()["decay"] == 0.998
+
+
+def test_is_that_of_each_parameter_alone(make_segmenter: Callable[..., LatentSegmenter]) -> None:
+    network = make_segmenter()
+    average, alone = WeightAverage(network, 0.9), EMAModel(trainable_parameters(network), decay=0.9)
+    for _ in range(4):
+        for parameter in trainable_parameters(network):
+            parameter.data += torch.randn_like(parameter)
+        average.step()
+        alone.step(trainable_parameters(network))
+    for mine, theirs in zip(average.state_dict()["shadow_params"], alone.shadow_params, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6)  # the last bit may differ

@@ -49,6 +49,20 @@ def test_true_target_leads_back_to_the_label(
     assert network(image, noisy, timesteps).shape == targets["target"].shape
 
 
+def test_the_mask_encoder_has_a_precision_and_its_latents_are_fp32(
+    make_segmenter: Make, make_autoencoder: Callable[..., Autoencoder]
+) -> None:
+    network, encoder = make_segmenter(), MaskEncoder(make_autoencoder(), MaskCodec(3))
+    batch = make_batch(3)
+    latents = {}
+    for precision in ("fp32", "bf16"):
+        prepare = PrepareDenoisingBatch(network.schedule, encoder, TimestepSampler(), precision)
+        latents[precision] = prepare(batch, "cpu")[1]["target"]
+    assert latents["bf16"].dtype == torch.float32
+    error = (latents["bf16"] - latents["fp32"]).std() / latents["fp32"].std()
+    assert 0 < error < 0.03
+
+
 def test_noise_and_timesteps_are_drawn_anew_and_by_the_seed(
     make_segmenter: Make, make_autoencoder: Callable[..., Autoencoder]
 ) -> None:

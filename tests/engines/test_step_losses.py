@@ -84,6 +84,11 @@ def test_some_steps_at_a_time_on_a_gpu_and_at_the_end_of_an_epoch() -> None:
 def test_what_is_waiting_when_an_error_comes(after_error: bool) -> None:
     notes, engine = Notes(after_error=after_error), make_engine(fail_at=6)
     notes.losses.attach(engine)
+
+    @engine.on(Events.EXCEPTION_RAISED)
+    def reraise(engine: Engine, error: BaseException) -> None:
+        raise error
+
     with pytest.raises(KeyError):
         engine.run([0] * 8)
     assert notes.reads == [[1, 2, 3]] + [[4, 5]] * after_error

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from diffusers.optimization import get_scheduler
 from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
 from monai.engines import PrepareBatch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -27,6 +30,7 @@ from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.runtime.errors import InputError
 from tests.conftest import denoising_loss
 
+CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "leaf_seg" / "configs"
 Make = Callable[..., LatentSegmenter]
 Weights = dict[str, torch.Tensor]
 warmup = partial(get_scheduler, "constant_with_warmup", num_warmup_steps=4)
@@ -292,3 +296,13 @@ def test_a_new_training_is_not_said_to_be_resumed(make_segmenter: Make, caplog: 
     make_trainer(make_segmenter(), max_epochs=1).run()
     assert "Engine run finished" in caplog.text
     assert "resuming" not in caplog.text
+
+
+@pytest.mark.parametrize(("precision", "fused"), [("bf16", True), ("fp32", True), ("fp16", False)])
+def test_the_fused_optimizer_is_not_for_scaled_gradients(precision: str, fused: bool) -> None:
+    """It takes the scale off itself, behind the hook that clips."""
+    config = json.loads((CONFIGS / "train.json").read_text())
+    optimizer = config["optimizer"] | {"params": [torch.nn.Parameter(torch.zeros(2))]}
+    settings = {key: config[key] for key in ("learning_rate", "weight_decay")} | {"precision": precision}
+    made = ConfigParser(settings | {"optimizer": optimizer}).get_parsed_content("optimizer")
+    assert made.param_groups[0]["fused"] is fused

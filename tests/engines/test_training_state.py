@@ -68,7 +68,7 @@ def make_trainer(
     def make(seed: int = 0, num_workers: int = 0, **options: Any) -> BundleTrainer:
         network = make_segmenter(seed=seed, encoder_dropout=0.2)
         torch.manual_seed(seed)
-        optimizer = torch.optim.AdamW(trainable_parameters(network), lr=1e-3)
+        optimizer = torch.optim.AdamW(trainable_parameters(network), lr=1e-3, fused=True)
         average = WeightAverage(network, decay=0.9)
         validator = BundleEvaluator(
             device="cpu",

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from scripts.benchmark import Stopwatch
+from scripts.benchmark import Stopwatch, time_module
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ["--image_size", 32, "--batch_size", 2, "--rounds", 2, "--steps", 1, "--precision", "fp32"]
-NETWORKS = ["--set", "unet_config#block_out_channels=[32,32,32]", "features=[8,8,8,8,8,8]"]
+NETWORKS = ["--set", "unet_config#block_out_channels=[32,32,32]", "features=[8,8,8,8,8,8]", "train_decoder=False"]
 
 
 def test_every_network_and_part_has_its_time(run_python: Run) -> None:
@@ -22,8 +22,9 @@ def test_every_network_and_part_has_its_time(run_python: Run) -> None:
     assert float(steps["unet"][2]) == 1  # times itself
     milliseconds = float(steps["leaf"][1])
     assert milliseconds > 0
-    assert int(steps["leaf"][4].replace(",", "")) == int(steps["leaf"][5].replace(",", "")) > 1e5  # none is frozen
-    assert int(steps["unet"][4].replace(",", "")) == int(steps["unet"][5].replace(",", "")) < 1e5
+    parameters = {name: [int(cell.replace(",", "")) for cell in cells[4:6]] for name, cells in steps.items()}
+    assert parameters["leaf"][0] == parameters["leaf"][1] > 1e5
+    assert parameters["unet"][0] == parameters["unet"][1] < 1e5
     rows = re.findall(r"^(\S.*?)  +([\d.]+) \( *\d+%\)  +([\d.]+) \(", result.stdout, re.MULTILINE)
     parts = {name: (float(leaf), float(unet)) for name, leaf, unet in rows}
     in_both = {"data, augmentation", "losses", "optimiser, clip, EMA", "rest"}
@@ -50,3 +51,22 @@ def test_a_stopwatch_counts_while_it_runs() -> None:
         assert watch.turn_to("rest") == "inner"  # 2
     watch.turn_to("after")
     assert watch.seconds == {"rest": 2.0, "inner": 1.0}
+
+
+def test_a_module_has_the_time_of_its_backward_pass_too() -> None:
+    watch = Stopwatch(torch.device("cpu"))
+    first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)
+    time_module(first, "first", watch)
+    time_module(second, "second", watch)
+    parts: list[str] = []
+    turn_to = watch.turn_to
+
+    def note(part: str) -> str:
+        parts.append(part)
+        return turn_to(part)
+
+    watch.turn_to = note  # type: ignore[method-assign]
+    with watch.running():
+        second(first(torch.rand(3, 2))).sum().backward()
+    forward = ["first", "rest", "second", "rest"]
+    assert parts == [*forward, "second", "first", "rest"]

@@ -72,3 +72,25 @@ def test_config_builds_the_same(autoencoder: Autoencoder) -> None:
         again.load_state_dict(part.state_dict())
         assert torch.equal(again.eval()(value), part.eval()(value))
         assert again.config == part.config
+
+
+@pytest.mark.parametrize(("kind", "is_last"), [("tiny", True), ("kl", False)])
+def test_plain_convolutions_have_channels_last_on_a_cpu(
+    kind: str, is_last: bool, make_autoencoder: Callable[..., Autoencoder]
+) -> None:
+    """And nobody else notices."""
+    autoencoder = make_autoencoder(kind)
+    for half, size in ((LatentEncoder(autoencoder), (2, 3, 16, 16)), (LatentDecoder(autoencoder), (2, 4, 4, 4))):
+        inner = half.encoder if isinstance(half, LatentEncoder) else half.decoder
+        layouts: list[bool] = []
+        inner.register_forward_pre_hook(
+            lambda _, inputs, layouts=layouts: layouts.append(
+                inputs[0].is_contiguous(memory_format=torch.channels_last)
+            )
+        )
+        tensor = torch.rand(size)
+        output = half(tensor)
+        half._is_plain = False
+        torch.testing.assert_close(output, half(tensor), rtol=1e-4, atol=1e-5)
+        assert layouts == [is_last, False]
+        assert output.is_contiguous() or not is_last

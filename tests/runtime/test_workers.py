@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from leaf_seg.runtime.workers import default_workers
+
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = "from leaf_seg.runtime.workers import check_workers; check_workers({number})"
 # What a worker hands on goes over a socket in the temporary folder.
@@ -47,3 +49,9 @@ def test_the_longest_path_is_let_pass_and_works(run: Callable[..., subprocess.Co
     assert "x has 76 bytes; expected at most 75" in refused.stderr
     assert "Set TMPDIR to a shorter one, or num_workers to 0." in refused.stderr
     assert run(CHECK.format(number=0), LONGEST + 1).returncode == 0
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 1), (4, 2), (7, 3), (64, 4)])
+def test_a_worker_for_every_two_cores(cores: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert default_workers() == expected

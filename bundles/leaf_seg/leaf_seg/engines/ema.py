@@ -27,7 +27,7 @@ class WeightAverage:
         self._parameters = trainable_parameters(network)
         self._horizon = decay if isinstance(decay, ShareOfSteps) else None
         bound = 1 - 1 / decay.at_most if isinstance(decay, ShareOfSteps) else decay
-        self._average = EMAModel(self._parameters, decay=bound)
+        self._average = EMAModel(self._parameters, decay=bound, foreach=True)
 
     def plan(self, num_steps: float) -> None:
         """Fit the decay to the optimiser steps that the training is to have; one that was given as such stays."""

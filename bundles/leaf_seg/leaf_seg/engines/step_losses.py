@@ -54,7 +54,7 @@ class StepLosses:
         self._waiting: list[StepRecord] = []
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a trainer; to a plain engine, which fires no :class:`TrainingEvents`, too."""
+        """Attach to a trainer; to a plain engine, whose errors another handler then has to raise, too."""
         engine.add_event_handler(Events.STARTED, self._waiting.clear)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.read)

@@ -1,4 +1,4 @@
-"""Whether processes that load data can hand it on."""
+"""Processes that load data: how many, and whether they can hand it on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from multiprocessing.connection import arbitrary_address  # type: ignore[attr-de
 from leaf_seg.runtime.errors import InputError
 
 _MOST_BYTES = 103 if sys.platform == "darwin" else 107  # of a socket's path
+
+
+def default_workers() -> int:
+    """One for every two cores that this process may use, 1 to 4: the others are for the training itself."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(cores // 2, 1), 4)
 
 
 def check_workers(num_workers: int) -> None:
