@@ -23,7 +23,7 @@ def test_every_network_and_part_has_its_time(run_python: Run) -> None:
     milliseconds = float(steps["leaf"][1])
     assert milliseconds > 0
     parameters = {name: [int(cell.replace(",", "")) for cell in cells[4:6]] for name, cells in steps.items()}
-    assert parameters["leaf"][0] == parameters["leaf"][1] > 1e5
+    assert parameters["leaf"][0] > parameters["leaf"][1] > 1e5  # the decoder is frozen
     assert parameters["unet"][0] == parameters["unet"][1] < 1e5
     rows = re.findall(r"^(\S.*?)  +([\d.]+) \( *\d+%\)  +([\d.]+) \(", result.stdout, re.MULTILINE)
     parts = {name: (float(leaf), float(unet)) for name, leaf, unet in rows}

@@ -166,6 +166,7 @@ def _load_script(script: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its data classes look
     spec.loader.exec_module(module)
     return module
 
@@ -197,7 +198,8 @@ def _mlflow_commands() -> dict[str, click.Command]:
 def _known_options() -> set[str]:
     """Config keys and options of programs, without dashes before and with underscores within."""
     keys = {key for file in CONFIGS.rglob("*.json") for key in json.loads(file.read_text())}
-    parsers = (leaf_seg_program._parser(), _load_script("scripts/ablate.py")._parser())
+    scripts = ("ablate", "benchmark", "equal_time")
+    parsers = (leaf_seg_program._parser(), *(_load_script(f"scripts/{name}.py")._parser() for name in scripts))
     return keys.union(OTHER_OPTIONS, *(_options(parser) for parser in parsers))
 
 
