@@ -166,7 +166,9 @@ def _load_script(script: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, spec.name, module)  # where a dataclass looks for its module
+        spec.loader.exec_module(module)
     return module
 
 
@@ -197,7 +199,8 @@ def _mlflow_commands() -> dict[str, click.Command]:
 def _known_options() -> set[str]:
     """Config keys and options of programs, without dashes before and with underscores within."""
     keys = {key for file in CONFIGS.rglob("*.json") for key in json.loads(file.read_text())}
-    parsers = (leaf_seg_program._parser(), _load_script("scripts/ablate.py")._parser())
+    scripts = ("scripts/ablate.py", "scripts/benchmark.py")
+    parsers = (leaf_seg_program._parser(), *(_load_script(script)._parser() for script in scripts))
     return keys.union(OTHER_OPTIONS, *(_options(parser) for parser in parsers))
 
 
