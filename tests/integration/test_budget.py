@@ -80,6 +80,7 @@ def check_fell(output: Path) -> None:
     assert (output / "model.pt").exists()
 
 
+@pytest.mark.slow
 def test_cpu_minutes(train: Train, tmp_path: Path) -> None:
     """On any machine, however busy it is."""
     times = train("--max_cpu_minutes", 0.5, "--output_dir", tmp_path / "run")
