@@ -184,6 +184,7 @@ def _check_paths(words: Sequence[str]) -> None:
         for path in re.findall(r"[^\[\]',]+", word):
             is_data = path.startswith("../shared/") and (ROOT.parent / "shared").is_dir()
             if (path.startswith(OWN_FOLDERS) and before != "--to") or is_data:
+                path = re.sub(r":\d+$", "", path)  # a folder and its classes
                 assert Path(path).exists(), f"no {path}"
 
 
