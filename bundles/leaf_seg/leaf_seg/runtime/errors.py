@@ -18,8 +18,10 @@ def input_error_in(error: BaseException) -> InputError | None:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what led to it, one after the other."""
+    """An error and what led to it, one after the other, each once: an error may have led to itself."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
         yield cause
+        seen.add(id(cause))
         cause = cause.__cause__ or cause.__context__
