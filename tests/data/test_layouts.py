@@ -238,15 +238,3 @@ def test_a_link_to_an_image_of_another_split_is_the_same_image(tmp_path: Path) -
     case, linked = ({"image": str(tmp_path / name), "label": "label.png"} for name in ("a.png", "b.png"))
     with pytest.raises(InputError, match="1 images are listed more than once"):
         check_unique({"training": [case], "testing": [linked]}, tmp_path)
-
-
-def test_a_hard_link_to_an_image_of_another_split_is_the_same_image(tmp_path: Path) -> None:
-    image = tmp_path / "a.png"
-    image.write_text("an image")
-    (tmp_path / "b.png").hardlink_to(image)
-    case, linked = ({"image": str(tmp_path / name), "label": "label.png"} for name in ("a.png", "b.png"))
-    with pytest.raises(InputError, match=r"listed more than once: .*a\.png, .*b\.png"):
-        check_unique({"training": [case], "testing": [linked]}, tmp_path)
-    (tmp_path / "b.png").unlink()
-    (tmp_path / "b.png").write_text("an image")
-    check_unique({"training": [case], "testing": [linked]}, tmp_path)

@@ -71,22 +71,12 @@ def check_unique(splits: Mapping[str, Sequence[Case]], path: Path) -> None:
     Raises:
         InputError: Names the first few such images.
     """
-    files = [(_identity(case["image"]), case["image"]) for cases in splits.values() for case in cases]
-    counts = Counter(identity for identity, _ in files)
-    twice = list(dict.fromkeys(os.path.realpath(image) for identity, image in files if counts[identity] > 1))
+    counts = Counter(os.path.realpath(case["image"]) for cases in splits.values() for case in cases)
+    twice = [image for image, count in counts.items() if count > 1]
     if twice:
         raise InputError(
             f"{path}: {len(twice)} images are listed more than once: {shortened(twice)}. List each only once."
         )
-
-
-def _identity(image: str) -> tuple[int, int] | str:
-    """What is the same for two names, or links, of one file."""
-    try:
-        status = os.stat(image)
-    except (OSError, ValueError):  # a kept split's paths are relative to its data set
-        return os.path.realpath(image)
-    return status.st_dev, status.st_ino
 
 
 def is_case(entry: Any) -> bool:
