@@ -87,9 +87,8 @@ def test_half_a_minute(key: str, kind: str, train: Train, tmp_path: Path) -> Non
     assert times.code == 0, times.log[-3000:]
     if times.cpu < 0.4 * times.wall and kind == "wall":
         pytest.skip(f"others have the cores: {times.cpu:.1f} minutes of CPU in {times.wall:.1f}")
-    assert getattr(times, kind) == pytest.approx(
-        1, abs=0.1 if kind == "cpu" else 0.2
-    )  # a busy machine adds to wall time
+    tolerance = 0.05 if kind == "cpu" else 0.15  # a busy machine adds to wall time
+    assert getattr(times, kind) == pytest.approx(0.5, abs=tolerance)
     check_fell(tmp_path / "run")
     assert f"steps in 0.5 minutes ({key}; " in times.log
     assert "resuming" not in times.log
