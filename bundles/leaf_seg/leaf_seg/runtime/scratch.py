@@ -34,8 +34,12 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
             lock.acquire(timeout=0)
         yield folder
     finally:
-        lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            lock.release()
+            shutil.rmtree(folder, ignore_errors=True)
+        except BaseException:  # an interruption in the midst of that
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def remove_abandoned(parent: Path, prefix: str) -> int:
