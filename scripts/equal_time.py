@@ -10,9 +10,7 @@ import argparse
 import csv
 import json
 import logging
-import math
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +18,13 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from leaf_seg.ablation import CommandFailed
+from leaf_seg.ablation.runner import run_command
 from leaf_seg.data import make_phantoms
 from leaf_seg.handlers import CASES_NAME, SUMMARY_NAME
 from leaf_seg.metrics.comparison import MEAN_FOREGROUND, paired_difference, read_cases
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.termination import interrupt_on_sigterm
 from leaf_seg.runtime.text import aligned
 
 logger = logging.getLogger("equal_time")
@@ -53,14 +55,26 @@ class Run:
 
 
 def main() -> int:
-    """Train, evaluate, compare; the exit code is 1 when a training or an evaluation failed."""
+    """Train, evaluate, compare; the exit code is 0, 1 when a run failed, 2 for bad input, 130 when interrupted."""
+    interrupt_on_sigterm()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     options = _parser().parse_args()
-    runs = list(_runs(options))
-    with ThreadPoolExecutor(options.jobs) as pool:
-        codes = list(pool.map(lambda run: _train_and_evaluate(run, options.split), runs))
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the trainings
+    try:
+        runs = list(_runs(options))
+        with ThreadPoolExecutor(options.jobs) as pool:
+            try:
+                done = list(pool.map(lambda run: _train_and_evaluate(run, options.split), runs))
+            finally:
+                pool.shutdown(cancel_futures=True)
+    except InputError as error:
+        logger.error("equal_time: %s", error)
+        return 2
+    except KeyboardInterrupt:
+        logger.error("equal_time: interrupted; the same command again goes on.")
+        return 130
     report(runs, options.split)
-    return int(any(codes))
+    return 0 if all(done) else 1
 
 
 def report(runs: Sequence[Run], split: str) -> None:
@@ -87,7 +101,9 @@ def _row(run: Run, runs: Sequence[Run], split: str) -> tuple[str, ...]:
         own, unet = (read_cases(file)[SCORE][MEAN_FOREGROUND] for file in (folder / CASES_NAME, others[0]))
         interval = paired_difference(own, unet)
         difference = f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
-    interval_text = f"{dice['mean']:.3f} [{dice['low'] or math.nan:.3f}, {dice['high'] or math.nan:.3f}]"
+    interval_text = f"{dice['mean']:.3f}"
+    if dice["low"] is not None:
+        interval_text += f" [{dice['low']:.3f}, {dice['high']:.3f}]"
     head = (run.data, f"{run.minutes:g}", str(run.seed), run.method, str(_steps(run)))
     return (*head, interval_text, *counts, difference)
 
@@ -98,35 +114,31 @@ def _steps(run: Run) -> int:
         return int(list(csv.DictReader(file))[-1]["step"])
 
 
-def _train_and_evaluate(run: Run, split: str) -> int:
-    """Run the two commands, unless their results are there; the exit code of what failed, else 0."""
+def _train_and_evaluate(run: Run, split: str) -> bool:
+    """Run the two commands, unless their results are there; whether both ended well."""
     overlays = ",".join(f"'{CONFIGS / name}'" for name in ["train.json", *METHODS[run.method]])
     common = ["--bundle_root", BUNDLE, "--dataset_dir", run.dataset_dir, "--output_dir", run.folder]
     training = ["--num_classes", run.num_classes, "--max_cpu_minutes", run.minutes, "--seed", run.seed]
-    done = run.folder / "trained"
-    if not done.is_file():
-        code = _bundle(run, "training", f"[{overlays}]", *common, *training, "--resume", "true")
-        if code:
-            return code
-        done.touch()
-    if (run.evaluation / split / SUMMARY_NAME).is_file():
-        return 0
-    evaluate = f"[{overlays},'{CONFIGS / 'evaluate.json'}']"
-    return _bundle(run, "evaluating", evaluate, *common, "--split", split, "--seed", run.seed)
+    trained = run.folder / "trained"
+    try:
+        if not trained.is_file():
+            _bundle(run, "training", f"[{overlays}]", *common, *training, "--resume", "true")
+            trained.touch()
+        if not (run.evaluation / split / SUMMARY_NAME).is_file():
+            evaluate = f"[{overlays},'{CONFIGS / 'evaluate.json'}']"
+            _bundle(run, "evaluating", evaluate, *common, "--split", split, "--seed", run.seed)
+    except CommandFailed as error:
+        logger.error("%s", error)
+        return False
+    return True
 
 
-def _bundle(run: Run, run_id: str, config_file: str, *arguments: object) -> int:
-    """Run a command of the bundle on one thread, its output in a file beside the run's folder."""
-    words = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", config_file, *map(str, arguments)]
-    run.folder.parent.mkdir(parents=True, exist_ok=True)
-    log = run.folder.with_name(f"{run.folder.name}_{run_id}.log")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+def _bundle(run: Run, run_id: str, config_file: str, *arguments: object) -> None:
+    """Run a command of the bundle, its output in a file beside the run's folder."""
     logger.info("%s: %s", run_id, run.folder.name)
-    with log.open("w") as output:
-        code = subprocess.run(words, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
-    if code:
-        logger.error("%s of %s failed with exit code %d: see %s", run_id, run.folder.name, code, log)
-    return code
+    run.folder.parent.mkdir(parents=True, exist_ok=True)
+    words = ["-m", "monai.bundle", "run", run_id, "--config_file", config_file, *map(str, arguments)]
+    run_command(words, run.folder.with_name(f"{run.folder.name}.log"))
 
 
 def _runs(options: argparse.Namespace) -> Iterator[Run]:
@@ -147,7 +159,7 @@ def _runs(options: argparse.Namespace) -> Iterator[Run]:
 def _data_set(text: str) -> tuple[str, Path, int]:
     folder, _, classes = text.rpartition(":")
     if not Path(folder).is_dir() or not classes.isdigit():
-        raise SystemExit(f"--data {text}: expected FOLDER:CLASSES, such as ../shared/data/wbc:3, of a folder there is.")
+        raise InputError(f"--data {text}: expected FOLDER:CLASSES, such as ../shared/data/wbc:3, of a folder there is.")
     return Path(folder).resolve().name, Path(folder).resolve(), int(classes)
 
 

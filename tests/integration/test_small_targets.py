@@ -16,7 +16,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.mark.slow
 def test_the_defaults_come_out_with_foreground_in_a_minute(bundle_run: Run, tmp_path: Path) -> None:
-    """With the paper's losses (methods/leaf_paper.json) and as many steps three of the five come out empty."""
+    """With the paper's loss, timesteps and frozen decoder, as many steps leave three of the five empty."""
     make_phantoms(tmp_path / "data", num_cases=60, num_classes=2, size=(64, 64), target_share=(0.01, 0.15))
     output = tmp_path / "run"
     options = ["--dataset_dir", tmp_path / "data", "--num_classes", 2, "--output_dir", output, "--num_overlays", 0]

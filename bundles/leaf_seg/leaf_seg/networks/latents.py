@@ -55,7 +55,6 @@ class AutoencoderHalf(LatentPart):
         self.channels = int(autoencoder.config["latent_channels"])
         self.factor = downsampling_factor(autoencoder)
         self.trainable = trainable
-
         self._is_plain = isinstance(autoencoder, AutoencoderTiny)
 
     def _in_layout(self, tensor: torch.Tensor) -> torch.Tensor:

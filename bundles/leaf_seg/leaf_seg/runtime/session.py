@@ -20,29 +20,19 @@ def begin(seed: int) -> None:
     Raises:
         InputError: Names an option that the config files do not have, or a value that cannot be meant.
     """
-    _check_values()
+    check_command_line()
+    check_settings(command_line_config() or {})
     set_determinism(seed=seed)
     interrupt_on_sigterm()
 
 
 def check_command() -> None:
-    """Refuse settings on the command line that have no effect, and values that cannot be meant.
+    """Refuse settings on the command line that have no effect on what is run.
 
     Raises:
         InputError: Names them.
     """
-    _check_values()
     check_effect(command_line_run_id() or "run")
-
-
-def check_training_command() -> None:
-    """As :func:`check_command`."""
-    check_command()
-
-
-def _check_values() -> None:
-    check_command_line()
-    check_settings(command_line_config() or {})
 
 
 def set_deterministic(deterministic: bool | str) -> None:

@@ -29,9 +29,7 @@ _TRAINING: Bounds = {
     "image_loss_weight": Bound(0, 1e9, whole=False),
     "train_decoder": Flag(),
 }
-
-
-_MOST_READINGS = 20
+_MOST_READINGS = 20  # of files that are being replaced
 
 
 class Model(NamedTuple):
