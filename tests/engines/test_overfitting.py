@@ -25,7 +25,7 @@ from leaf_seg.engines import (
     WeightAverage,
     trainable_parameters,
 )
-from leaf_seg.inference.inferers import AutocastInferer, SegmentationInferer
+from leaf_seg.inference import AutocastInferer, SegmentationInferer
 from leaf_seg.networks import (
     BasicUNetSegmenter,
     LatentSegmenter,

@@ -24,7 +24,7 @@ from leaf_seg.engines import (
     WeightAverage,
     trainable_parameters,
 )
-from leaf_seg.inference.inferers import AutocastInferer
+from leaf_seg.inference import AutocastInferer
 from leaf_seg.networks import LatentSegmenter, MaskCodec, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.runtime.errors import InputError

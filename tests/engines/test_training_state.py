@@ -28,7 +28,7 @@ from leaf_seg.engines import (
     training_state,
 )
 from leaf_seg.handlers import EarlyStopping, FinalValidation
-from leaf_seg.inference.inferers import AutocastInferer, SegmentationInferer
+from leaf_seg.inference import AutocastInferer, SegmentationInferer
 from leaf_seg.networks import LatentSegmenter, MaskCodec, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.runtime.errors import InputError

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from monai.data import MetaTensor
 from torch import nn
 
-from leaf_seg.inference.inferers import AutocastInferer, HypothesisMaps, RoundTripInferer, SegmentationInferer
+from leaf_seg.inference import Answers, AutocastInferer, RoundTripInferer, SegmentationInferer
 from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, MaskCodec
 from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.networks.reconstruction import MaskRoundTrip
@@ -146,9 +146,11 @@ def test_uncertainty_by_hand(
     samples = hypotheses(image, 4).astype(np.float64)
     assert samples.std(axis=0).max() > 1e-2  # the hypotheses differ
     maps = segment(make_segmenter(noise_seed=5), image, num_samples=4, uncertainty=True, batch_size=2)
-    assert isinstance(maps, HypothesisMaps)
+    assert isinstance(maps, Answers)
+    assert maps.variance is not None
+    assert maps.entropy is not None
     mean = samples.mean(axis=0)
-    np.testing.assert_allclose(maps.probabilities, mean, atol=1e-5)
+    np.testing.assert_allclose(maps.pred, mean, atol=1e-5)
     np.testing.assert_allclose(maps.variance, samples.var(axis=0).sum(axis=1, keepdims=True), atol=1e-5)
     entropy = -(mean * np.log(mean, where=mean > 0, out=np.zeros_like(mean))).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(maps.entropy, entropy, atol=1e-4)
@@ -225,7 +227,7 @@ def test_meta_tensors_stay_meta_tensors(make_segmenter: Make) -> None:
     assert result.meta["filename_or_obj"] == "a.png"
     assert type(segment(network, picture.as_tensor())) is torch.Tensor
     maps = segment(network, picture, num_samples=2, uncertainty=True)
-    assert all(isinstance(array, MetaTensor) for array in vars(maps).values())
+    assert all(isinstance(array, MetaTensor) for array in (maps.pred, maps.variance, maps.entropy))
 
 
 @pytest.mark.parametrize("num_samples", [1, 0])
@@ -348,6 +350,29 @@ def test_labels_are_the_most_probable_classes(
     assert labels.dtype == torch.uint8
     assert torch.equal(labels, probabilities.argmax(dim=1, keepdim=True).to(torch.uint8))
     assert len(labels.unique()) > 1
+
+
+@pytest.mark.parametrize("axis", ["coronal", AXES])
+@pytest.mark.parametrize("options", [{}, {"mirror_axes": (0, 2)}, {"num_samples": 2}])
+def test_expected_dice_is_that_of_the_whole_answer(
+    axis: str | tuple[str, ...], options: dict[str, Any], make_segmenter: Make
+) -> None:
+    network, volume = make_segmenter(), torch.rand(2, 1, *VOLUME)
+    probabilities = segment(network, volume, axis=axis, **options)
+    labels = probabilities.argmax(dim=1)
+    for k in (1, 2):
+        inside = labels == k
+        sums = [(case[k] * where).sum() for case, where in zip(probabilities, inside, strict=True)]
+        masses = probabilities[:, k].flatten(1).sum(dim=1)
+        expected = 2 * torch.stack(sums) / (inside.flatten(1).sum(dim=1) + masses)
+        for probably in (True, False):  # with labels alone, too
+            answers = segment(
+                network, volume, axis=axis, batch_size=4, probabilities=probably, expected_dice=True, **options
+            )
+            assert isinstance(answers, Answers)
+            torch.testing.assert_close(answers.expected_dice[:, k - 1], expected, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(answers.pred, probabilities if probably else labels[:, None].to(torch.uint8))
+    assert answers.expected_dice.std() > 1e-3
 
 
 def test_mirror_images_are_put_back_where_they_belong(make_segmenter: Make) -> None:

@@ -123,3 +123,24 @@ def test_name_that_is_too_long_for_results(tmp_path: Path, caplog: pytest.LogCap
 def test_empty_name_of_the_output_folder() -> None:
     with pytest.raises(InputError, match="name of the output folder is empty"):
         SegmentationWriter("", CLASSES)
+
+
+def test_expected_dice_of_all_cases(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The lowest come first; a table of former segmentations does not stay."""
+    sources = [picture(tmp_path / f"{name}.png") for name in "abcd"]
+    writer = SegmentationWriter(tmp_path / "out", ["background", "cell", "nucleus"], save_overlays=False)
+    for values in ([(0.9, 0.8), (0.2, 0.4), (0.5, 0.5), (1.0, 1.0)], [(0.25, 0.75)]):
+        writer.begin(sources)
+        assert not (tmp_path / "out" / "expected_dice.csv").exists()
+        for source, expected in zip(sources, values, strict=False):
+            writer.save(source, {**ITEM, "expected_dice": expected})
+        with caplog.at_level(logging.INFO, logger="leaf_seg"):
+            writer.tell()
+        table = (tmp_path / "out" / "expected_dice.csv").read_text().splitlines()
+        assert table[0] == "case,expected_dice,expected_dice_cell,expected_dice_nucleus"
+        assert len(table) == 1 + len(values)
+        if len(values) == 4:
+            assert table[1:3] == ["b,0.3000,0.2000,0.4000", "c,0.5000,0.5000,0.5000"]
+            assert "expected Dice (b 0.300, c 0.500, a 0.850, lowest of all): " in caplog.messages[-1]
+    assert table[1] == "a,0.5000,0.2500,0.7500"
+    assert "expected Dice (a 0.500): " in caplog.messages[-1]

@@ -37,6 +37,9 @@ def test_labels_are_the_same_without_probabilities(
     np.testing.assert_array_equal(labels_alone.label, with_probabilities.label)
     np.testing.assert_array_equal(with_probabilities.label, with_probabilities.probabilities.argmax(axis=0))
     assert len(np.unique(labels_alone.label)) > 1
+    assert labels_alone.expected_dice == with_probabilities.expected_dice
+    assert list(labels_alone.expected_dice) == ["a", "b"]
+    assert all(0 < value < 1 for value in labels_alone.expected_dice.values())
     for name in ("variance", "entropy"):
         np.testing.assert_array_equal(getattr(labels_alone, name), getattr(with_probabilities, name))
     with pytest.raises(ValueError, match="probabilities=False"):

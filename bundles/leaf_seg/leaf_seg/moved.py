@@ -20,7 +20,7 @@ MODULES = {
     "leaf_seg.errors": "leaf_seg.runtime.errors (check_number: leaf_seg.runtime.values)",
     "leaf_seg.figures": "leaf_seg.visual",
     "leaf_seg.handlers.case_overlay": "leaf_seg.visual",
-    "leaf_seg.inferers": "leaf_seg.inference (SegmentationMaps: HypothesisMaps)",
+    "leaf_seg.inferers": "leaf_seg.inference (SegmentationMaps: Answers)",
     "leaf_seg.json_file": "leaf_seg.runtime.json_file",
     "leaf_seg.monai_label": "leaf_seg.transforms (LabelMapd: ToLabelMap)",
     "leaf_seg.overrides": "leaf_seg.runtime.overrides (parse_bool: leaf_seg.runtime.values)",

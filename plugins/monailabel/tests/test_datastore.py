@@ -173,6 +173,16 @@ def test_scoring_goes_on_after_an_image_that_was_deleted(studies: Path, tmp_path
     assert store.get_image_info("im06")["scored_by"] == "initial"
 
 
+def test_an_image_that_has_not_all_scores_is_scored_again(studies: Path, tmp_path: Path) -> None:
+    """As of the app's versions before there was a score; one that cannot be read has none, and is left alone."""
+    store, scoring = opened(studies), AgreementScoring(ModelVersions(tmp_path / "store", MODEL), "test", hypotheses=2)
+    info = {"scored_by": "initial", "epistemic_entropy": 0.2}
+    store.update_image_info("im05", info)
+    assert scoring({"device": "cpu"}, store)["executed"] == 1
+    assert 0 <= store.get_image_info("im05")["expected_error"] <= 1
+    assert scoring({"device": "cpu"}, store)["executed"] == 0
+
+
 def test_a_training_is_on_the_images_and_labels_of_its_beginning(studies: Path, tmp_path: Path) -> None:
     save(studies, DurableDatastore, label(tmp_path, 1), NAMES)
     before = (studies / "im05.nii.gz").read_bytes()

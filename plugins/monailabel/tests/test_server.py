@@ -20,7 +20,7 @@ from PIL import Image
 from leaf_seg.metrics import class_dice
 from plugins.monailabel.tests.conftest import FIRST, SECOND, Server, geometry, infer, score, url, wait_until_ended
 
-STRATEGIES = ["epistemic_entropy", "epistemic_variance", "epistemic_disagreement", "first", "random"]
+STRATEGIES = ["expected_error", "epistemic_entropy", "epistemic_variance", "epistemic_disagreement", "first", "random"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_info(client: MONAILabelClient) -> None:
     assert all(isinstance(word, str) for value in config.values() if isinstance(value, list) for word in value)
     assert list(info["trainers"]) == ["leaf_seg"]
     assert list(info["strategies"]) == STRATEGIES
-    assert list(info["scoring"]) == STRATEGIES[:3]
+    assert list(info["scoring"]) == STRATEGIES[:4]
     assert info["datastore"] == {"total": 3, "completed": 0, "label_tags": {}}
 
 
@@ -128,7 +128,7 @@ def test_confidence_map(client: MONAILabelClient) -> None:
             "is '.jpg'; expected",
         ),
         ("POST", "/infer/leaf_seg?image=README.md", None, 404, "no image 'README.md'"),
-        ("POST", "/activelearning/best", {}, 404, "no strategy 'best'; expected one of: epistemic_entropy"),
+        ("POST", "/activelearning/best", {}, 404, "no strategy 'best'; expected one of: expected_error"),
         ("POST", "/train/leaf", {}, 404, "no trainer 'leaf'"),
         ("POST", "/train/leaf_seg", {}, 400, "There is no label to train on: submit at least one"),
         ("POST", "/train/leaf_seg", {"max_epochs": "ten"}, 400, "max_epochs is 'ten'; expected a number"),
@@ -234,7 +234,7 @@ def test_scoring(client: MONAILabelClient, server: Server) -> None:
     assert (summary["total"], summary["executed"] + summary["skipped"], summary["failed"]) == (2, 2, 0)
     datastore = json.loads((server.studies / "datastore_v2.json").read_text())
     scores = {image: datastore["objects"][image]["image"]["info"] for image in ("oblique", "picture")}
-    for name in STRATEGIES[:3]:
+    for name in STRATEGIES[:4]:
         highest = max(scores, key=lambda image: scores[image][name])
         assert client.next_sample(name, {})["id"] == highest
     again = score(server, "epistemic_variance", {})

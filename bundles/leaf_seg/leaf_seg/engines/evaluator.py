@@ -12,7 +12,7 @@ from monai.utils.enums import CommonKeys as Keys
 
 from leaf_seg.engines.ema import WeightAverage
 from leaf_seg.engines.resumption_log import hide_resumption
-from leaf_seg.inference.inferers import HypothesisMaps
+from leaf_seg.inference.inferers import Answers
 from leaf_seg.runtime.workers import check_workers
 
 
@@ -20,7 +20,7 @@ class BundleEvaluator(SupervisedEvaluator):
     """MONAI's SupervisedEvaluator for every method.
 
     While it runs, and so also when its CheckpointSaver saves the best model, the network holds the averaged weights. An
-    inferer's :class:`~leaf_seg.inference.inferers.HypothesisMaps` become the outputs "pred", "variance" and "entropy".
+    inferer's :class:`~leaf_seg.inference.Answers` become the outputs "pred", "expected_dice", "variance" and "entropy".
 
     Args:
         ema: average whose weights are evaluated; None evaluates the network as it is.
@@ -36,7 +36,7 @@ class BundleEvaluator(SupervisedEvaluator):
         super().__init__(**kwargs)
         self.ema = ema
         hide_resumption(self)
-        self.add_event_handler(IterationEvents.FORWARD_COMPLETED, _unpack_maps)
+        self.add_event_handler(IterationEvents.FORWARD_COMPLETED, _unpack_answers)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's Evaluator
         """Evaluate; ``global_epoch`` is the trainer's epoch."""
@@ -44,9 +44,7 @@ class BundleEvaluator(SupervisedEvaluator):
             super().run(global_epoch)
 
 
-def _unpack_maps(engine: SupervisedEvaluator) -> None:
-    maps = engine.state.output[Keys.PRED]
-    if isinstance(maps, HypothesisMaps):
-        engine.state.output[Keys.PRED] = maps.probabilities
-        engine.state.output["variance"] = maps.variance
-        engine.state.output["entropy"] = maps.entropy
+def _unpack_answers(engine: SupervisedEvaluator) -> None:
+    answers = engine.state.output[Keys.PRED]
+    if isinstance(answers, Answers):
+        engine.state.output |= {name: value for name, value in vars(answers).items() if value is not None}

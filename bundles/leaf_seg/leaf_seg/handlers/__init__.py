@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from leaf_seg.handlers.autoencoder_saver import AutoencoderSaver
-from leaf_seg.handlers.calibration_report import RELIABILITY_NAME, CalibrationReport
-from leaf_seg.handlers.case_report import CASES_NAME, SUMMARY_NAME, CaseReport
+from leaf_seg.handlers.calibration_report import CalibrationReport
+from leaf_seg.handlers.case_report import CASES_NAME, REPORT_NAMES, SUMMARY_NAME, CaseReport
 from leaf_seg.handlers.class_dice import ClassDice
 from leaf_seg.handlers.early_stopping import EarlyStopping
 from leaf_seg.handlers.final_validation import FinalValidation
@@ -12,6 +12,7 @@ from leaf_seg.handlers.foreground_report import ForegroundReport
 from leaf_seg.handlers.model_saver import ModelSaver
 from leaf_seg.handlers.noise_stability import NoiseStability
 from leaf_seg.handlers.progress import EvaluationProgress, TrainingProgress
+from leaf_seg.handlers.ranking_report import RankingReport
 from leaf_seg.handlers.segmentation_saver import SegmentationSaver
 from leaf_seg.handlers.time_budget import TimeBudget
 from leaf_seg.handlers.training_checkpoint import TrainingCheckpoint
@@ -23,7 +24,7 @@ if not TYPE_CHECKING:
 
 __all__ = [
     "CASES_NAME",
-    "RELIABILITY_NAME",
+    "REPORT_NAMES",
     "SUMMARY_NAME",
     "AutoencoderSaver",
     "CalibrationReport",
@@ -35,6 +36,7 @@ __all__ = [
     "ForegroundReport",
     "ModelSaver",
     "NoiseStability",
+    "RankingReport",
     "SegmentationSaver",
     "TimeBudget",
     "TrainingCheckpoint",

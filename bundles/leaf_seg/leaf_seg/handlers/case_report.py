@@ -17,6 +17,7 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
 from leaf_seg.image_io.listing import case_name
+from leaf_seg.inference.expected_dice_table import EXPECTED_DICE_NAME
 from leaf_seg.metrics import (
     CONVENTIONS,
     METRICS,
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 CASES_NAME = "metrics_cases.csv"
 SUMMARY_NAME = "metrics_summary.json"
 RELIABILITY_NAME = "reliability.png"
+REPORT_NAMES = (SUMMARY_NAME, CASES_NAME, RELIABILITY_NAME, EXPECTED_DICE_NAME)
 
 
 def remove_report(folder: str | os.PathLike[str]) -> bool:
@@ -44,7 +46,7 @@ def remove_report(folder: str | os.PathLike[str]) -> bool:
     Raises:
         InputError: When they cannot be removed.
     """
-    files = [Path(folder) / name for name in (SUMMARY_NAME, CASES_NAME, RELIABILITY_NAME)]
+    files = [Path(folder) / name for name in REPORT_NAMES]
     found = [file for file in files if file.is_file()]
     for file in found:
         with writing(file):

@@ -1,4 +1,4 @@
-"""From an image of any size to class probabilities at that size; autocast for training."""
+"""From an image of any size to class probabilities at that size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.inferers import Inferer, SimpleInferer
+from monai.inferers import Inferer
 from monai.utils import convert_to_tensor
 
 from leaf_seg.data.model_settings import ModelSettings
@@ -21,6 +21,7 @@ from leaf_seg.data.slicing import (
     slice_directions,
     to_slices,
 )
+from leaf_seg.metrics.expected_dice import ExpectedDice
 from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.runtime.distributed import bare
 from leaf_seg.runtime.errors import InputError
@@ -29,37 +30,23 @@ from leaf_seg.runtime.values import parse_bool
 from leaf_seg.transforms.most_probable import most_probable
 
 
-class AutocastInferer(SimpleInferer):
-    """MONAI's SimpleInferer under autocast of the input's device; used by the trainer.
-
-    Args:
-        precision: "fp32", "bf16" or "fp16".
-    """
-
-    def __init__(self, precision: str = "fp32") -> None:
-        super().__init__()
-        self.precision = precision
-
-    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call ``network(inputs, *args, **kwargs)`` in the precision set."""
-        with autocast(inputs.device, self.precision):
-            return super().__call__(inputs, network, *args, **kwargs)
-
-
 @dataclass(frozen=True)
-class HypothesisMaps:
-    """What several hypotheses of one batch of images say, all at native size.
+class Answers:
+    """What a network says of one batch of images, at native size.
 
     Attributes:
-        probabilities: mean class probabilities [B, K, *spatial].
+        pred: class probabilities [B, K, *spatial], of several hypotheses their mean; or labels, uint8 [B, 1, *spatial].
+        expected_dice: of each foreground class [B, K - 1], 0 to 1: :class:`~leaf_seg.metrics.ExpectedDice` of these
+            probabilities.
         variance: variance over the hypotheses of the class probabilities, summed over the classes [B, 1, *spatial]; of
-            several slicing directions or mirror images the mean of theirs.
-        entropy: entropy of the mean probabilities in nats, 0 .. ln K [B, 1, *spatial].
+            several slicing directions or mirror images the mean of theirs. None without uncertainty.
+        entropy: entropy of the mean probabilities in nats, 0 .. ln K [B, 1, *spatial]. None without uncertainty.
     """
 
-    probabilities: torch.Tensor
-    variance: torch.Tensor
-    entropy: torch.Tensor
+    pred: torch.Tensor
+    expected_dice: torch.Tensor
+    variance: torch.Tensor | None = None
+    entropy: torch.Tensor | None = None
 
 
 class SegmentationInferer(Inferer):
@@ -78,10 +65,11 @@ class SegmentationInferer(Inferer):
         noise_seed: of the first hypothesis; the network's own unless given.
         probabilities: False returns labels, unless there is uncertainty, which needs the probabilities; of one slicing
             direction without mirror images the probabilities of a batch only are then held.
-        uncertainty: return :class:`HypothesisMaps` instead of probabilities alone.
+        uncertainty: return :class:`Answers` with variance and entropy instead of probabilities alone.
         precision: "fp32", "bf16" or "fp16".
         mirror_axes: spatial axes along which the image is mirrored, segmented once more and mirrored back; the result
             is the mean with the answer to the image as it is. Of volumes 0 is left-right, 1 front-back, 2 up-down.
+        expected_dice: return :class:`Answers` instead of probabilities or labels alone.
 
     Raises:
         InputError: When uncertainty is asked of fewer than two hypotheses; when called, several hypotheses of a network
@@ -100,6 +88,7 @@ class SegmentationInferer(Inferer):
         mirror_axes: Sequence[int] = (),
         noise_seed: int | None = None,
         probabilities: bool = True,
+        expected_dice: bool = False,
     ) -> None:
         super().__init__()
         if num_samples < 1 or batch_size < 1:
@@ -119,6 +108,7 @@ class SegmentationInferer(Inferer):
         self.mirror_axes = check_mirror_axes(mirror_axes)
         self.noise_seed = noise_seed
         self.probabilities = probabilities or uncertainty
+        self.expected_dice = expected_dice
 
     def check(self, network: Callable[..., Any], device: torch.device) -> None:
         """Find out before the first image what would go wrong with every one.
@@ -134,7 +124,7 @@ class SegmentationInferer(Inferer):
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> torch.Tensor | HypothesisMaps:
+    ) -> torch.Tensor | Answers:
         """Segment.
 
         Args:
@@ -144,22 +134,26 @@ class SegmentationInferer(Inferer):
                 [N, K, H, W].
 
         Returns:
-            Class probabilities [B, K, *spatial] float32, or :class:`HypothesisMaps`, or without probabilities labels,
-            uint8 [B, 1, *spatial]; MetaTensors if the input is one.
+            Class probabilities [B, K, *spatial] float32, or without probabilities labels, uint8 [B, 1, *spatial]; or
+            :class:`Answers`. MetaTensors if the input is one.
         """
         images = convert_to_tensor(inputs, track_meta=False)
-        answers = [self._one_image(image, network) for image in images]
+        pairs = [self._one_image(image, network) for image in images]
+        answers = [answer for answer, _ in pairs]
         maps = torch.stack(answers) if len(answers) > 1 else answers[0][None]  # [B, K (+ 1) or 1, *spatial]
-        if not self.uncertainty:
+        if not (self.uncertainty or self.expected_dice):
             return _like(maps, inputs)
+        expected_dice = torch.stack([expected.result() for _, expected in pairs])
+        if not self.uncertainty:
+            return Answers(_like(maps, inputs), expected_dice)
         probabilities, variance = maps[:, :-1], maps[:, -1:]
         entropy = torch.special.entr(probabilities[:, :1])
         for channel in range(1, probabilities.shape[1]):
             entropy += torch.special.entr(probabilities[:, channel : channel + 1])
-        return HypothesisMaps(*(_like(array, inputs) for array in (probabilities, variance, entropy)))
+        return Answers(_like(probabilities, inputs), expected_dice, _like(variance, inputs), _like(entropy, inputs))
 
-    def _one_image(self, image: torch.Tensor, network: Callable[..., Any]) -> torch.Tensor:
-        """Mean over slicing directions and mirror images, [K (+ 1), *spatial]; or labels [1, *spatial]."""
+    def _one_image(self, image: torch.Tensor, network: Callable[..., Any]) -> tuple[torch.Tensor, ExpectedDice]:
+        """Mean over slicing directions and mirror images, [K (+ 1), *spatial], or labels [1, *spatial]; their Dice."""
         axes = self.axes if image.ndim == 4 else self.axes[:1]
         if not self.probabilities and len(axes) == 1 and not self.mirror_axes:
             return self._labels(image, axes[0], network)
@@ -175,16 +169,20 @@ class SegmentationInferer(Inferer):
                         total = torch.zeros((channels, *image.shape[1:]), device=hypotheses.device)
                     self._add(to_slices(total, axis), place, hypotheses, _slice_dimension(image, axis, mirrored))
         total /= len(axes) * (1 + len(self.mirror_axes))
-        return total if self.probabilities else most_probable(total)[None]
+        expected = ExpectedDice()
+        if self.probabilities and not (self.uncertainty or self.expected_dice):
+            return total, expected
+        label = most_probable(total[: len(total) - self.uncertainty], expected)[None]
+        return total if self.probabilities else label, expected
 
-    def _labels(self, image: torch.Tensor, axis: str, network: Callable[..., Any]) -> torch.Tensor:
+    def _labels(self, image: torch.Tensor, axis: str, network: Callable[..., Any]) -> tuple[torch.Tensor, ExpectedDice]:
         """Labels [1, *spatial] of one slicing direction, each batch of slices reduced as it comes."""
         label = torch.zeros((1, *image.shape[1:]), dtype=torch.uint8, device=image.device)
-        slices = to_slices(label, axis)  # [S, 1, H, W]
+        slices, expected = to_slices(label, axis), ExpectedDice()  # [S, 1, H, W]
         for place, hypotheses in self._along(to_slices(image, axis), network):
-            maps = (self._resized(hypotheses, k, slices.shape[2:]) for k in range(hypotheses.shape[2]))
-            slices[place] = most_probable(_mean(found) for found in maps)
-        return label
+            maps = (_mean(self._resized(hypotheses, k, slices.shape[2:])) for k in range(hypotheses.shape[2]))
+            slices[place] = most_probable(maps, expected)
+        return label, expected
 
     def _along(self, slices: torch.Tensor, network: Callable[..., Any]) -> Iterator[tuple[slice, torch.Tensor]]:
         """Batch by batch of slices [S, C, H, W] which they are, and their hypotheses [num_samples, N, K, h, w]."""
@@ -240,6 +238,7 @@ def inferer_for(
     precision: str = "fp32",
     noise_seed: int | None = None,
     probabilities: bool | str = True,
+    expected_dice: bool = False,
 ) -> SegmentationInferer:
     """The inferer of a model; arguments as of :class:`SegmentationInferer`.
 
@@ -260,6 +259,7 @@ def inferer_for(
         mirror_axes=settings.mirror_axes,
         noise_seed=noise_seed,
         probabilities=parse_bool(probabilities, "probabilities") or settings.spacing is not None,
+        expected_dice=expected_dice,
     )
 
 

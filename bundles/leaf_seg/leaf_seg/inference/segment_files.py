@@ -54,7 +54,7 @@ def segment_files(
 def _segmented(segmenter: Segmenter, source: str, num_samples: int, probabilities: bool) -> dict[str, Any]:
     """What the writer takes of one image."""
     result = segmenter(source, num_samples=num_samples, probabilities=probabilities)
-    item = {"pred": result.label[None]}
+    item: dict[str, Any] = {"pred": result.label[None], "expected_dice": list(result.expected_dice.values())}
     if probabilities:
         item["probabilities"] = result.probabilities
     if result.variance is not None and result.entropy is not None:

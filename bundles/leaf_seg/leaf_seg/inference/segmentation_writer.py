@@ -14,6 +14,7 @@ from monai.utils import convert_to_numpy
 from leaf_seg.image_io.formats import format_of
 from leaf_seg.image_io.listing import case_name
 from leaf_seg.image_io.writing import class_file_names, write_label, write_map, write_probabilities
+from leaf_seg.inference.expected_dice_table import ExpectedDiceTable
 from leaf_seg.inference.faults import FaultyImages, memory_fault_of
 from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.errors import InputError
@@ -34,6 +35,7 @@ class SegmentationWriter:
 
         <case>.nii.gz or .png        label map
         overlays/<case>.png
+        expected_dice.csv, of all cases
         uncertainty/<case>_variance, <case>_entropy
         probabilities/<case>_probabilities.nii.gz, or <case>_<class>.png
 
@@ -78,6 +80,7 @@ class SegmentationWriter:
         self._maps: dict[str, str] = {}  # name of a picture's probability map -> image file
         self._faults: dict[str, str] = {}  # image file -> why it is not segmented
         self._written, self._drawn = 0, 0
+        self._expected_dice = ExpectedDiceTable(self.output_dir, self.class_names[1:])
         if self.save_overlays:
             from leaf_seg.visual.case_overlay import CaseOverlay  # without overlays nobody waits for matplotlib
 
@@ -95,6 +98,7 @@ class SegmentationWriter:
         for source in sources:
             self._claim(source)
         ensure_writable_folder(self.output_dir)
+        self._expected_dice.begin()
 
     def save(self, source: str, item: Mapping[str, Any]) -> None:
         """Write the files of one case.
@@ -103,7 +107,7 @@ class SegmentationWriter:
             source: image file.
             item: arrays or tensors in the grid of the file: "pred", class indices [1, *spatial]; optionally "label"
                 [1, *spatial] (drawn), "variance" and "entropy" [1, *spatial] and, where they are to be saved,
-                "probabilities" [K, *spatial].
+                "probabilities" [K, *spatial]; and optionally "expected_dice" [K - 1].
 
         For want of memory, or when the files' names would be too long, the case is given up. An overlay that cannot be
         drawn is left out.
@@ -130,6 +134,8 @@ class SegmentationWriter:
             self.give_up(source, reason)
             return
         self._written += 1
+        if "expected_dice" in item:
+            self._expected_dice.add(case_name(source), item["expected_dice"])
         if self.save_overlays:
             with decoration(f"The overlay of {source}"):
                 self._draw(source, item, self.output_dir / "overlays" / f"{case_name(source)}.png")
@@ -147,6 +153,7 @@ class SegmentationWriter:
         logger.info("%s label maps: %s", number, self.output_dir.resolve())
         if self._drawn:
             logger.info("overlays to look at: %s", (self.output_dir / "overlays").resolve())
+        self._expected_dice.write()
         if total > 1:  # one image's fault is what the command ends with
             for reason in self._faults.values():
                 logger.error("not segmented: %s", reason)

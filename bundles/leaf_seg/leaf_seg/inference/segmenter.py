@@ -15,7 +15,7 @@ from monai.utils import convert_to_tensor
 
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
-from leaf_seg.inference.inferers import HypothesisMaps, SegmentationInferer, inferer_for
+from leaf_seg.inference.inferers import Answers, SegmentationInferer, inferer_for
 from leaf_seg.networks import SavedNetwork
 from leaf_seg.runtime.devices import select_device
 from leaf_seg.runtime.errors import InputError, input_error_in
@@ -32,12 +32,15 @@ class Segmentation:
     Attributes:
         label: class indices, uint8 [*spatial].
         class_names: K names.
+        expected_dice: Dice that each structure's segmentation can expect by the model's own probabilities, 0 to 1, by
+            name (:class:`~leaf_seg.metrics.ExpectedDice`). The lowest are the ones to look at.
         variance: variance over the hypotheses, summed over the classes, float32 [*spatial]; None for one hypothesis.
         entropy: entropy of the mean probabilities in nats, float32 [*spatial]; None for one hypothesis.
     """
 
     label: np.ndarray
     class_names: tuple[str, ...]
+    expected_dice: dict[str, float]
     variance: np.ndarray | None = None
     entropy: np.ndarray | None = None
     _probabilities: np.ndarray | None = None
@@ -122,12 +125,16 @@ class Segmenter:
             raise input_error_in(error) or error from None
         inferer = self._inferer(num_samples, noise_seed, probabilities)
         with torch.no_grad():
-            result = inferer(data["image"][None].to(self.device), self.network)
-        maps = dict(vars(result)) if isinstance(result, HypothesisMaps) else {"probabilities": result}
+            answers = inferer(data["image"][None].to(self.device), self.network)
+        assert isinstance(answers, Answers)
+        expected_dice = answers.expected_dice[0].tolist()
+        maps = {"probabilities": answers.pred, "variance": answers.variance, "entropy": answers.entropy}
+        del answers
         for name in list(maps):
-            data[name] = MetaTensor(convert_to_tensor(maps.pop(name), track_meta=False)[0].cpu())
-        del result
-        return self._in_native_grid(data, prepare, probabilities)
+            if (values := maps.pop(name)) is not None:
+                data[name] = MetaTensor(convert_to_tensor(values, track_meta=False)[0].cpu())
+            del values  # before the next one is made
+        return self._in_native_grid(data, prepare, probabilities, expected_dice)
 
     def _inferer(
         self, num_samples: int, noise_seed: int | None = None, probabilities: bool = True
@@ -140,9 +147,12 @@ class Segmenter:
             self.precision,
             noise_seed,
             probabilities,
+            expected_dice=True,
         )
 
-    def _in_native_grid(self, data: dict[Any, Any], prepare: Compose, probabilities: bool) -> Segmentation:
+    def _in_native_grid(
+        self, data: dict[Any, Any], prepare: Compose, probabilities: bool, expected_dice: list[float]
+    ) -> Segmentation:
         """The result, from maps of the prepared image, or labels of it under the name of probabilities."""
         names = [name for name in ("probabilities", "variance", "entropy") if name in data]
         if not probabilities:
@@ -154,6 +164,7 @@ class Segmenter:
         return Segmentation(
             label=(most_probable(main) if probabilities else main[0]).numpy(),
             class_names=self.settings.class_names,
+            expected_dice=dict(zip(self.settings.class_names[1:], expected_dice, strict=True)),
             _probabilities=main.numpy() if probabilities else None,
             **{name: array[0].numpy() for name, array in native.items()},
         )

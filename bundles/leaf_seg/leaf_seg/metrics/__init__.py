@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     )
     from leaf_seg.metrics.comparison import compare, paired_comparison, paired_difference
     from leaf_seg.metrics.conventions import CONVENTIONS, METRICS
+    from leaf_seg.metrics.expected_dice import ExpectedDice
     from leaf_seg.metrics.foreground import ForegroundCounts, ForegroundDice, count_foreground, has_classes
     from leaf_seg.metrics.hypotheses import Agreement, agreement
+    from leaf_seg.metrics.ranking import rank_correlation
     from leaf_seg.metrics.segmentation import case_metrics, diagonal
     from leaf_seg.metrics.stability import class_dice, noise_stability
     from leaf_seg.metrics.structures import Structure, describe_structures
@@ -26,8 +28,10 @@ else:
             "calibration": ("brier_scores", "expected_calibration_error", "reliability_bins", "summarize_calibration"),
             "comparison": ("compare", "paired_comparison", "paired_difference"),
             "conventions": ("CONVENTIONS", "METRICS"),
+            "expected_dice": ("ExpectedDice",),
             "foreground": ("ForegroundCounts", "ForegroundDice", "count_foreground", "has_classes"),
             "hypotheses": ("Agreement", "agreement"),
+            "ranking": ("rank_correlation",),
             "segmentation": ("case_metrics", "diagonal"),
             "stability": ("class_dice", "noise_stability"),
             "structures": ("Structure", "describe_structures"),
@@ -39,6 +43,7 @@ __all__ = [
     "CONVENTIONS",
     "METRICS",
     "Agreement",
+    "ExpectedDice",
     "ForegroundCounts",
     "ForegroundDice",
     "Interval",
@@ -57,6 +62,7 @@ __all__ = [
     "noise_stability",
     "paired_comparison",
     "paired_difference",
+    "rank_correlation",
     "reliability_bins",
     "summarize",
     "summarize_calibration",

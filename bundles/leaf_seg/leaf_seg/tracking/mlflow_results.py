@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
 
 from leaf_seg.engines import BundleEvaluator
-from leaf_seg.handlers import CASES_NAME, RELIABILITY_NAME, SUMMARY_NAME
+from leaf_seg.handlers import REPORT_NAMES, SUMMARY_NAME
 from leaf_seg.tracking.manifest import read_manifest
 from leaf_seg.tracking.mlflow_run import MlflowRun, mlflow_handler
 from leaf_seg.tracking.run_folder import EXECUTED_CONFIG_NAME, MANIFEST_NAME
@@ -69,13 +69,7 @@ class MlflowResults:
 
     def _complete(self) -> None:
         run = cast(MlflowRun, self._run)
-        run.log_files(
-            [
-                self.folder / name
-                for name in (EXECUTED_CONFIG_NAME, MANIFEST_NAME, SUMMARY_NAME, CASES_NAME, RELIABILITY_NAME)
-            ],
-            self.name,
-        )
+        run.log_files([self.folder / name for name in (EXECUTED_CONFIG_NAME, MANIFEST_NAME, *REPORT_NAMES)], self.name)
         run.log_files(sorted((self.folder / "overlays").glob("*.png"))[: self.num_overlays], f"{self.name}/overlays")
         summary = self.folder / SUMMARY_NAME
         if summary.exists():
@@ -94,7 +88,7 @@ class MlflowResults:
 
 
 def _means(summary: Mapping[str, Any], name: str) -> dict[str, float]:
-    """The defined means of a summary, flat, with calibration, spread over noise seeds and counts where measured."""
+    """The defined means of a summary, flat, with calibration, ranking, spread and counts where measured."""
     groups = {"mean_foreground": summary["mean_foreground"], **summary["classes"]}
     for group, calibration in summary.get("calibration", {}).get("classes", {}).items():
         groups[group] = groups[group] | {metric: calibration[metric] for metric in ("ece", "brier")}
@@ -107,4 +101,6 @@ def _means(summary: Mapping[str, Any], name: str) -> dict[str, float]:
         for metric, interval in metrics.items()
         if interval["mean"] is not None
     }
-    return spread | numbers | means
+    ranking = summary.get("ranking", {}).get("spearman", {}).get("mean")
+    ranks = {} if ranking is None else {f"{name}_spearman_expected_dice": ranking}
+    return spread | ranks | numbers | means

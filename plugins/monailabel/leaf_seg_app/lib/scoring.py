@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from fastapi import HTTPException
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Kept with each image in the datastore; MONAI Label's Epistemic strategy takes the highest first.
 SCORES = {
+    "expected_error": "one minus the Dice that the model expects of its answer, by its own probabilities",
     "epistemic_entropy": "entropy of the mean of several hypotheses",
     "epistemic_variance": "variance over several hypotheses",
     "epistemic_disagreement": "one minus the predicted Dice, the mean Dice between two hypotheses",
@@ -107,9 +109,14 @@ class AgreementScoring(ScoringMethod):
 
 
 def unscored(datastore: Datastore, version: str) -> list[str]:
-    """Images without a label that this version has not scored."""
+    """Images without a label that this version has not scored, or a former version of this app with fewer scores."""
     images = sorted(datastore.get_unlabeled_images())
-    return [image for image in images if datastore.get_image_info(image).get(SCORED_BY) != version]
+    return [image for image in images if not _is_scored(datastore.get_image_info(image), version)]
+
+
+def _is_scored(info: Mapping[str, Any], version: str) -> bool:
+    """Whether it has all scores of this version, or none because it cannot be read."""
+    return info.get(SCORED_BY) == version and len(SCORES.keys() & info.keys()) in (0, len(SCORES))
 
 
 def _state(file: str) -> tuple[int, int] | None:
@@ -123,5 +130,7 @@ def _state(file: str) -> tuple[int, int] | None:
 
 def _scores(segmenter: Segmenter, image: str, hypotheses: int) -> dict[str, float]:
     seeds = segmenter.network.noise_seeds(hypotheses)
-    found = agreement([segmenter(image, noise_seed=seed).probabilities for seed in seeds])
-    return dict(zip(SCORES, (found.entropy, found.variance, 1 - found.dice), strict=True))
+    answers = [segmenter(image, noise_seed=seed) for seed in seeds]
+    expected = float(np.mean([list(answer.expected_dice.values()) for answer in answers]))
+    found = agreement([answer.probabilities for answer in answers])
+    return dict(zip(SCORES, (1 - expected, found.entropy, found.variance, 1 - found.dice), strict=True))

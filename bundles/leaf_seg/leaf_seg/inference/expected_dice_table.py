@@ -1,0 +1,64 @@
+"""What the model expects of its own segmentations, as a table that begins with the ones to look at."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from leaf_seg.metrics.summary import mean_defined
+from leaf_seg.runtime.files import replacing, writing
+from leaf_seg.runtime.text import printable
+
+logger = logging.getLogger(__name__)
+
+EXPECTED_DICE_NAME = "expected_dice.csv"
+_NUM_NAMED = 3  # cases in the log
+
+
+class ExpectedDiceTable:
+    """Writes ``expected_dice.csv``: a row for each case, with the mean over the structures and each of them.
+
+    Args:
+        folder: that the table is written to.
+        structures: names of the foreground classes.
+    """
+
+    def __init__(self, folder: Path, structures: Sequence[str]) -> None:
+        self.path = folder / EXPECTED_DICE_NAME
+        self.structures = list(structures)
+        self._rows: dict[str, list[float]] = {}  # by case
+
+    def begin(self) -> None:
+        """Start anew; the table of other segmentations is removed.
+
+        Raises:
+            InputError: When it cannot be removed.
+        """
+        self._rows = {}
+        if self.path.is_file():
+            with writing(self.path):
+                self.path.unlink(missing_ok=True)
+
+    def add(self, case: str, expected_dice: Sequence[float]) -> None:
+        """Note the expected Dice of each structure of a case."""
+        self._rows[case] = [float(value) for value in expected_dice]
+
+    def write(self) -> None:
+        """Write the table, lowest mean first, and log which cases that are; nothing without cases.
+
+        Raises:
+            InputError: When it cannot be written.
+        """
+        if not self._rows:
+            return
+        rows = sorted((mean_defined(values), case, values) for case, values in self._rows.items())
+        columns = ["case", "expected_dice", *(f"expected_dice_{name}" for name in self.structures)]
+        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows([case, *(f"{value:.4f}" for value in (mean, *values))] for mean, case, values in rows)
+        named = ", ".join(f"{printable(case)} {mean:.3f}" for mean, case, _ in rows[:_NUM_NAMED])
+        lowest = "" if len(rows) <= _NUM_NAMED else ", lowest of all"
+        logger.info("expected Dice (%s%s): %s", named, lowest, self.path.resolve())

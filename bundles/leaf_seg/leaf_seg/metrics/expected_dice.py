@@ -1,0 +1,48 @@
+"""The Dice that a segmentation can expect by its own probabilities: a score that ranks cases without a truth."""
+
+from __future__ import annotations
+
+import torch
+
+
+class ExpectedDice:
+    """Soft Dice confidence of one image, from class maps that may come part by part.
+
+    For a class that is predicted in the pixels S it is ``2 sum_S p / (|S| + sum p)``, close to the expected Dice
+    between S and a truth drawn pixel by pixel from the probabilities p (Borges et al., Soft Dice Confidence,
+    arXiv 2402.10665). For one that is predicted nowhere it is 1 minus its greatest probability: how sure it is that
+    there is none, where the Dice would be 1.
+    """
+
+    def __init__(self) -> None:
+        self._mass: dict[int, torch.Tensor] = {}  # by class, as all of these
+        self._peak: dict[int, torch.Tensor] = {}
+        self._overlap: dict[int, torch.Tensor] = {}
+        self._size: dict[int, torch.Tensor] = {}
+
+    def see(self, index: int, probabilities: torch.Tensor) -> None:
+        """Take the probabilities of the foreground class ``index`` in a part of the image, of any shape."""
+        mass, peak = probabilities.sum(), probabilities.max()
+        self._mass[index] = self._mass[index] + mass if index in self._mass else mass
+        self._peak[index] = torch.maximum(self._peak[index], peak) if index in self._peak else peak
+
+    def settle(self, label: torch.Tensor, greatest: torch.Tensor) -> None:
+        """Take what was made of that part, when all its classes were seen.
+
+        Args:
+            label: class indices, in the shape of the probabilities.
+            greatest: probabilities of those classes.
+        """
+        for index in self._mass:
+            inside = label == index
+            overlap, size = greatest[inside].sum(), inside.sum()
+            self._overlap[index] = self._overlap[index] + overlap if index in self._overlap else overlap
+            self._size[index] = self._size[index] + size if index in self._size else size
+
+    def result(self) -> torch.Tensor:
+        """Expected Dice of each foreground class, float32 [K - 1], 0 to 1, on the CPU."""
+        mass, peak, overlap, size = (
+            torch.stack([values[index].float() for index in sorted(values)]).cpu()
+            for values in (self._mass, self._peak, self._overlap, self._size)
+        )
+        return torch.where(size > 0, 2 * overlap / (size + mass).clamp(min=1e-6), 1 - peak).clamp(0, 1)

@@ -1,0 +1,54 @@
+"""How well a score ranks cases by their Dice."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import ConstantInputWarning, DegenerateDataWarning, bootstrap, spearmanr
+
+from leaf_seg.metrics.summary import Interval
+
+_FEWEST = 3  # cases that have an order worth the name
+
+
+def rank_correlation(
+    scores: Sequence[float] | np.ndarray, dice: Sequence[float] | np.ndarray, seed: int = 0
+) -> Interval:
+    """Spearman's rank correlation over the cases, with a 95 % percentile bootstrap interval.
+
+    Args:
+        scores: of the cases.
+        dice: of the same cases.
+        seed: of the bootstrap.
+
+    Returns:
+        Undefined values are nan: all of them for fewer than three cases, or when either is the same for all cases.
+    """
+    n = len(scores)
+    correlation = _spearman(np.asarray(scores, dtype=np.float64), np.asarray(dice, dtype=np.float64))
+    if math.isnan(correlation):
+        return Interval(math.nan, math.nan, math.nan, n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # resamples of one case many times have none
+        resampled = bootstrap(
+            (scores, dice),
+            _spearman,
+            paired=True,
+            vectorized=False,
+            n_resamples=2000,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).bootstrap_distribution
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return Interval(correlation, float(low), float(high), n)
+
+
+def _spearman(scores: np.ndarray, dice: np.ndarray) -> float:
+    if len(scores) < _FEWEST:
+        return math.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConstantInputWarning)  # nan says it
+        return float(spearmanr(scores, dice).statistic)

@@ -1,0 +1,49 @@
+"""Whether the cases of an engine are ranked by the Dice that is expected of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from leaf_seg.handlers import SUMMARY_NAME, RankingReport
+
+NAMES = ["background", "cell"]
+
+
+def evaluate(expected: list[float], right: list[int], folder: Path, times: int = 1) -> None:
+    """Cases whose cell has 10 pixels, of which so many are found."""
+    cases = []
+    for score, number in zip(expected, right, strict=True):
+        pred, label = torch.zeros(2, 1, 8, 8)
+        label.view(-1)[:10] = 1
+        pred.view(-1)[:number] = 1
+        cases.append([{"pred": pred, "label": label, "expected_dice": torch.tensor([score])}])
+    engine = Engine(lambda engine, batch: batch)
+    RankingReport(folder, NAMES).attach(engine)
+    for _ in range(times):
+        engine.run(cases)
+
+
+def test_added_to_the_summary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / SUMMARY_NAME).write_text('{"n": 5}')
+    with caplog.at_level(logging.INFO, logger="leaf_seg"):
+        evaluate([0.1, 0.2, 0.3, 0.4, 0.5], [2, 1, 4, 3, 9], tmp_path, times=2)  # the second run starts anew
+    summary = json.loads((tmp_path / SUMMARY_NAME).read_text())
+    assert summary["n"] == 5
+    assert summary["ranking"]["score"] == "expected_dice"
+    assert summary["ranking"]["spearman"]["mean"] == pytest.approx(0.8)
+    assert summary["ranking"]["spearman"]["n"] == 5
+    assert "rho = 0.80" in caplog.messages[-1]
+
+
+def test_too_few_cases(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / SUMMARY_NAME).write_text("{}")
+    with caplog.at_level(logging.INFO, logger="leaf_seg"):
+        evaluate([0.1, 0.2], [2, 1], tmp_path)
+    assert json.loads((tmp_path / SUMMARY_NAME).read_text())["ranking"]["spearman"]["mean"] is None
+    assert "undefined" in caplog.messages[-1]
