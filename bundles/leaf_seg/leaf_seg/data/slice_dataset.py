@@ -19,6 +19,7 @@ from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from leaf_seg.data.slicing import resize_image, resize_label, slice_axis, slice_channels, slice_directions, to_slices
+from leaf_seg.data.structure_widths import StructureWidths
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, writing
 from leaf_seg.runtime.scratch import remove_abandoned, scratch_folder
@@ -82,6 +83,7 @@ class SliceDataset(Dataset):
         self.stacks: list[str | None] = []  # slicing direction of each stack of slices; None is a picture
         self.index: list[tuple[int, int]] = []  # (stack, slice)
         self.is_empty: list[bool] = []  # no foreground in the slice
+        self.widths = StructureWidths(self.image_size)
         for case in tqdm(self.data, desc="Preparing slices", unit="case", leave=False):
             self._prepare(preprocessing(case))
         if augmentation is not None:
@@ -91,6 +93,7 @@ class SliceDataset(Dataset):
             logger.warning(
                 "No training slice has any structure, so that none can be learnt: check that the labels are right."
             )
+        self.widths.tell()
 
     def _prepare(self, case: dict[str, Any]) -> None:
         image = convert_to_tensor(case["image"], track_meta=False).float()  # [C, *spatial]
@@ -108,6 +111,7 @@ class SliceDataset(Dataset):
         self.is_empty += (~(label > 0).flatten(1).any(dim=1)).tolist()
         images = resize_image(image, self.image_size).numpy().astype(np.float16)
         labels = resize_label(label, self.image_size).numpy().astype(np.uint8)
+        self.widths.add(label, labels)
         for key, array in (("image", images), ("label", labels)):
             with writing(self._path(number, key), array.nbytes):
                 np.save(self._path(number, key), array)
