@@ -201,9 +201,10 @@ class SegmentationInferer(Inferer):
             place = slice(len(total) - place.stop, len(total) - place.start)
         for k in range(hypotheses.shape[2]):
             found = self._resized(hypotheses, k, total.shape[2:])
-            total[place, k : k + 1] += _as_it_was(_mean(found), mirrored)
-            if self.uncertainty:
-                total[place, -1:] += _as_it_was(found.var(dim=0, correction=0), mirrored)
+            mean = _mean(found)
+            total[place, k : k + 1] += _as_it_was(mean, mirrored)
+            if self.uncertainty:  # torch.var along the first dimension takes many times as long
+                total[place, -1:] += _as_it_was((found - mean).square_().mean(dim=0), mirrored)
 
     def _network_input(self, slices: torch.Tensor, indices: range) -> torch.Tensor:
         """[N, 3, h, w] of slices [S, C, H, W]."""
