@@ -237,7 +237,7 @@ class TestCheckPaird:
         ("values", "words"),
         [
             ([0, 255], r"holds the values 0, 255; expected .*0 to 2.*stored as 0 and 255: store it as 0 and 1"),
-            ([0, 1, 2, 3], "Set --num_classes 4"),
+            ([0, 1, 2, 3], "Train with --num_classes 4"),
             ([0, 128, 255], "Renumber the classes"),
             ([0, 0.5, 1], "use nearest neighbours"),
             ([-1, 0, 1], "Negative values"),

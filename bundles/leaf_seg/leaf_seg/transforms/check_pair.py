@@ -102,10 +102,10 @@ def _label_remedy(values: torch.Tensor) -> str:
     if values[0] < 0:
         return "Negative values are often an 'ignore' mark: set them to 0, the background, or to a class."
     if len(values) == 2 and values[0] == 0:
-        return f"A mask stored as 0 and {values[1]:.0f}: store it as 0 and 1 (or set --num_classes if it is a class)."
+        return f"A mask stored as 0 and {values[1]:.0f}: store it as 0 and 1 (or train with more --num_classes)."
     if len(values) <= values[-1] / 2:
         return "Renumber the classes 0, 1, 2, ...; if the label was saved as JPEG, save it as PNG, JPEG changes values."
-    return f"Set --num_classes {int(values[-1]) + 1}, or correct the label."
+    return f"Train with --num_classes {int(values[-1]) + 1}, or correct the label."
 
 
 def _file_name(image: torch.Tensor) -> str:
