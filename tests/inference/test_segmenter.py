@@ -22,6 +22,23 @@ def test_files_that_cannot_be_read(name: str, make_segmenter: Callable[..., Late
         segmenter(str(tmp_path / "missing.png"))
 
 
+def test_a_mirrored_image_gives_its_own_answer_in_the_grid_of_the_image(
+    make_segmenter: Callable[..., LatentSegmenter],
+) -> None:
+    settings = ModelSettings(["background", "a", "b"], (16, 16), axis="coronal")
+    segmenter = Segmenter(make_segmenter(), settings, device="cpu")
+    volume = np.random.default_rng(0).normal(size=(20, 24, 9)).astype(np.float32)
+    choices: list[tuple[int, ...]] = [(0,), (1,), (0, 2)]
+    for axes in choices:
+        found = segmenter(volume, np.eye(4), mirrored=axes)
+        alone = segmenter(np.flip(volume, axes).copy(), np.eye(4))
+        np.testing.assert_allclose(found.probabilities, np.flip(alone.probabilities, tuple(1 + axis for axis in axes)))
+        assert found.expected_dice == alone.expected_dice
+    assert not np.array_equal(found.label, segmenter(volume, np.eye(4)).label)
+    with pytest.raises(InputError, match="a picture has the axes 0 and 1"):
+        segmenter(np.zeros((9, 8), np.uint8), mirrored=[2])
+
+
 @pytest.mark.parametrize("spacing", [None, (1.5, 1.5, 1.5)])
 @pytest.mark.parametrize("num_samples", [1, 2])
 def test_labels_are_the_same_without_probabilities(

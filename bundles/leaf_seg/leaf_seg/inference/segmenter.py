@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from monai.transforms import Compose
 from monai.utils import convert_to_tensor
 
 from leaf_seg.data.model_settings import ModelSettings
+from leaf_seg.data.slicing import check_mirror_axes
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.inference.inferers import Answers, SegmentationInferer, inferer_for
 from leaf_seg.networks import SavedNetwork
@@ -100,6 +102,7 @@ class Segmenter:
         num_samples: int = 1,
         noise_seed: int | None = None,
         probabilities: bool = True,
+        mirrored: Sequence[int] = (),
     ) -> Segmentation:
         """Segment one image.
 
@@ -112,9 +115,11 @@ class Segmenter:
             noise_seed: of the first hypothesis; the model's own unless given.
             probabilities: False leaves the result without class probabilities, which for a large image or volume take
                 many times the memory of its labels.
+            mirrored: spatial axes along which the network sees the image mirrored, as of ``mirror_axes``; the result is
+                mirrored back. How far it differs from that of the image as it is tells how sure the model is.
 
         Raises:
-            InputError: When the file or the array cannot be segmented.
+            InputError: When the file or the array cannot be segmented, or has no such axis.
         """
         is_file = not isinstance(image, np.ndarray)
         prepare = preprocessing(self.settings, from_files=is_file, memory_limit_gb=self.memory_limit_gb)
@@ -124,15 +129,16 @@ class Segmenter:
         except RuntimeError as error:  # MONAI wraps what a transform raises
             raise input_error_in(error) or error from None
         inferer = self._inferer(num_samples, noise_seed, probabilities)
+        dimensions = _dimensions(mirrored, data["image"])
         with torch.no_grad():
-            answers = inferer(data["image"][None].to(self.device), self.network)
+            answers = inferer(data["image"].flip(dimensions)[None].to(self.device), self.network)
         assert isinstance(answers, Answers)
         expected_dice = answers.expected_dice[0].tolist()
         maps = {"probabilities": answers.pred, "variance": answers.variance, "entropy": answers.entropy}
         del answers
         for name in list(maps):
             if (values := maps.pop(name)) is not None:
-                data[name] = MetaTensor(convert_to_tensor(values, track_meta=False)[0].cpu())
+                data[name] = MetaTensor(convert_to_tensor(values, track_meta=False)[0].flip(dimensions).cpu())
             del values  # before the next one is made
         return self._in_native_grid(data, prepare, probabilities, expected_dice)
 
@@ -191,6 +197,14 @@ def load(
     """
     path = Path(folder)
     return Segmenter(load_network(path), load_settings(path), device, precision, batch_size, memory_limit_gb)
+
+
+def _dimensions(mirrored: Sequence[int], image: torch.Tensor) -> list[int]:
+    """Dimensions of an image [C, *spatial] that its spatial axes are."""
+    axes = check_mirror_axes(mirrored)
+    if any(axis >= image.ndim - 1 for axis in axes):
+        raise InputError(f"mirrored is {list(axes)}; a picture has the axes 0 and 1.")
+    return [1 + axis for axis in axes]
 
 
 def _as_meta_tensor(image: np.ndarray, affine: np.ndarray | None) -> MetaTensor:

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from itertools import combinations, cycle
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ _MAX_HYPOTHESES = 100
 
 
 class AgreementScoring(ScoringMethod):
-    """Segments images without a label several times, from different noise, and keeps what tells the answers apart.
+    """Segments images without a label several times, mirrored and from different noise, and keeps what that tells.
 
     All of :data:`SCORES` come from the same hypotheses, so whichever method runs keeps them all. An image is scored
     once by each version of the model.
@@ -128,9 +129,17 @@ def _state(file: str) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
+def _mirrorings(ndim: int) -> list[tuple[int, ...]]:
+    """Every choice of axes, none and single ones first."""
+    return [axes for number in range(ndim + 1) for axes in combinations(range(ndim), number)]
+
+
 def _scores(segmenter: Segmenter, image: str, hypotheses: int) -> dict[str, float]:
     seeds = segmenter.network.noise_seeds(hypotheses)
-    answers = [segmenter(image, noise_seed=seed) for seed in seeds]
+    answers = [segmenter(image, noise_seed=seeds[0])]
+    mirrored = cycle(_mirrorings(answers[0].label.ndim))
+    next(mirrored)  # as it is
+    answers += [segmenter(image, noise_seed=seed, mirrored=next(mirrored)) for seed in seeds[1:]]
     expected = float(np.mean([list(answer.expected_dice.values()) for answer in answers]))
     found = agreement([answer.probabilities for answer in answers])
     return dict(zip(SCORES, (1 - expected, found.entropy, found.variance, 1 - found.dice), strict=True))
