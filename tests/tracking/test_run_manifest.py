@@ -43,6 +43,16 @@ def test_settings_that_changed_are_named(
     assert "same" not in caplog.text
 
 
+def test_what_changed_is_told_in_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    handlers = [{"_target_": f"leaf_seg.handlers.Handler{number}"} for number in range(30)]
+    start(tmp_path, {"handlers": handlers}, monkeypatch)
+    start(tmp_path, {"handlers": handlers[1:]}, monkeypatch)
+    assert "handlers: [{" in caplog.text
+    assert len(caplog.messages[-1]) < 500
+
+
 def test_results_do_not_go_into_the_model(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the model's own folder"):
         RunManifest(tmp_path / "x" / "..", 0, torch.device("cpu"), model_dir=tmp_path)

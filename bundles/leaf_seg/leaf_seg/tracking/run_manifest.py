@@ -16,6 +16,7 @@ from leaf_seg.runtime.distributed import is_rank_zero
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, replacing
 from leaf_seg.runtime.overrides import command_line_config
+from leaf_seg.runtime.text import one_line
 from leaf_seg.tracking.manifest import new_session, write_manifest
 from leaf_seg.tracking.run_folder import EXECUTED_CONFIG_NAME
 
@@ -85,7 +86,7 @@ def _tell_changes(file: Path, config: dict[str, Any]) -> None:
         return
     new = dict(_leaves(json.loads(json.dumps(config))))
     changes = [
-        f"{key}: {former.get(key, 'not set')!r} before, {new.get(key, 'not set')!r} now"
+        f"{key}: {_brief(former.get(key, 'not set'))} before, {_brief(new.get(key, 'not set'))} now"
         for key in {**former, **new}
         if former.get(key) != new.get(key)
     ]
@@ -96,6 +97,11 @@ def _tell_changes(file: Path, config: dict[str, Any]) -> None:
             "optimiser's own of its checkpoint, such as learning_rate.",
             "; ".join(changes[:_TOLD]) + (f"; and {len(changes) - _TOLD} more" if len(changes) > _TOLD else ""),
         )
+
+
+def _brief(value: Any) -> str:
+    """A value as one short line; of the handlers' list there are pages."""
+    return one_line(repr(value), 80)
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
