@@ -77,7 +77,7 @@ def test_no_warning_of_wide_ones_and_nothing_of_none(caplog: pytest.LogCaptureFi
 
 @pytest.mark.parametrize(
     ("size", "width", "expected"),
-    [((64, 64), 6, (64, 64)), ((64, 96), 4, (96, 144)), ((64, 64), 5.9, (80, 80)), ((64, 64), 0, (384, 384))],
+    [((64, 64), 6, (64, 64)), ((64, 96), 4, (96, 160)), ((64, 64), 5.9, (96, 96)), ((64, 64), 0, (384, 384))],
 )
 def test_recommended_size(size: tuple[int, int], width: float, expected: tuple[int, int]) -> None:
     assert recommended_size(size, width) == expected

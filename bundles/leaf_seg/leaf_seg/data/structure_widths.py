@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 WIDTH_KEPT = 6.0
 _MAX_STACKS = 1000
 _MAX_SLICES = 8  # of a stack
-_STEP = 16  # pixels, of the sizes recommended
+_STEP = 32  # pixels, of the sizes recommended; every network and autoencoder here takes its multiples
 
 
 class StructureWidths:
@@ -76,7 +76,7 @@ class StructureWidths:
 
 
 def recommended_size(image_size: Sequence[int], width: float) -> tuple[int, int]:
-    """The size, in multiples of 16 pixels, at which structures of this width in pixels have :data:`WIDTH_KEPT`."""
+    """The size, in multiples of 32 pixels, at which structures of this width in pixels have :data:`WIDTH_KEPT`."""
     factor = WIDTH_KEPT / max(width, 1.0)
     height, breadth = (_STEP * math.ceil(side * factor / _STEP) for side in image_size)
     return height, breadth
