@@ -36,7 +36,7 @@ def test_added_to_the_summary(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     summary = json.loads((tmp_path / SUMMARY_NAME).read_text())
     assert summary["n"] == 5
     assert summary["ranking"]["score"] == "expected_dice"
-    assert summary["ranking"]["spearman"]["mean"] == pytest.approx(0.8)
+    assert summary["ranking"]["spearman"]["rho"] == pytest.approx(0.8)
     assert summary["ranking"]["spearman"]["n"] == 5
     assert "rho = 0.80" in caplog.messages[-1]
 
@@ -45,5 +45,5 @@ def test_too_few_cases(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     (tmp_path / SUMMARY_NAME).write_text("{}")
     with caplog.at_level(logging.INFO, logger="leaf_seg"):
         evaluate([0.1, 0.2], [2, 1], tmp_path)
-    assert json.loads((tmp_path / SUMMARY_NAME).read_text())["ranking"]["spearman"]["mean"] is None
+    assert json.loads((tmp_path / SUMMARY_NAME).read_text())["ranking"]["spearman"]["rho"] is None
     assert "undefined" in caplog.messages[-1]

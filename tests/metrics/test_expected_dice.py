@@ -13,7 +13,7 @@ def expected_dice(probabilities: torch.Tensor, parts: int = 1) -> torch.Tensor:
     found = ExpectedDice()
     for part in probabilities.chunk(parts, dim=1):
         most_probable(part, found)
-    return found.result()
+    return found.compute()
 
 
 def test_by_hand() -> None:

@@ -43,14 +43,14 @@ def test_settings_that_changed_are_named(
     assert "same" not in caplog.text
 
 
-def test_what_changed_is_told_in_short(
+def test_what_changed_in_a_list_of_parts_is_told_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    handlers = [{"_target_": f"leaf_seg.handlers.Handler{number}"} for number in range(30)]
+    handlers: list[dict[str, Any]] = [{"_target_": f"leaf_seg.handlers.Handler{number}"} for number in range(30)]
     start(tmp_path, {"handlers": handlers}, monkeypatch)
-    start(tmp_path, {"handlers": handlers[1:]}, monkeypatch)
-    assert "handlers: [{" in caplog.text
-    assert len(caplog.messages[-1]) < 500
+    start(tmp_path, {"handlers": [*handlers[:-1], {**handlers[-1], "tolerance": 2}]}, monkeypatch)
+    assert "handlers#29#tolerance: 'not set' before, 2 now" in caplog.text
+    assert len(caplog.messages[-1]) < 300
 
 
 def test_results_do_not_go_into_the_model(tmp_path: Path) -> None:

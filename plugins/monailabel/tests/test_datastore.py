@@ -174,13 +174,16 @@ def test_scoring_goes_on_after_an_image_that_was_deleted(studies: Path, tmp_path
 
 
 def test_an_image_that_has_not_all_scores_is_scored_again(studies: Path, tmp_path: Path) -> None:
-    """As of the app's versions before there was a score; one that cannot be read has none, and is left alone."""
+    """As of the app's versions before there was a score; one that cannot be read is tried once."""
+    (studies / "im06.nii.gz").write_bytes((studies / "im05.nii.gz").read_bytes()[:-9])
     store, scoring = opened(studies), AgreementScoring(ModelVersions(tmp_path / "store", MODEL), "test", hypotheses=2)
-    info = {"scored_by": "initial", "epistemic_entropy": 0.2}
-    store.update_image_info("im05", info)
-    assert scoring({"device": "cpu"}, store)["executed"] == 1
+    for image in ("im05", "im06"):
+        store.update_image_info(image, {"scored_by": "initial", "epistemic_entropy": 0.2})
+    result = scoring({"device": "cpu"}, store)
+    assert (result["executed"], result["failed"], result["skipped"]) == (1, 1, 0)
     assert 0 <= store.get_image_info("im05")["expected_error"] <= 1
-    assert scoring({"device": "cpu"}, store)["executed"] == 0
+    assert "expected_error" not in store.get_image_info("im06")
+    assert scoring({"device": "cpu"}, store)["skipped"] == 2
 
 
 def test_a_training_is_on_the_images_and_labels_of_its_beginning(studies: Path, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ class SliceDataset(Dataset):
         self.stacks: list[str | None] = []  # slicing direction of each stack of slices; None is a picture
         self.index: list[tuple[int, int]] = []  # (stack, slice)
         self.is_empty: list[bool] = []  # no foreground in the slice
-        self.widths = StructureWidths(self.image_size)
+        self.widths = StructureWidths(self.image_size, len(self.data) * len(self.axes))
         for case in tqdm(self.data, desc="Preparing slices", unit="case", leave=False):
             self._prepare(preprocessing(case))
         if augmentation is not None:
@@ -93,7 +93,7 @@ class SliceDataset(Dataset):
             logger.warning(
                 "No training slice has any structure, so that none can be learnt: check that the labels are right."
             )
-        self.widths.tell()
+        self.widths.log()
 
     def _prepare(self, case: dict[str, Any]) -> None:
         image = convert_to_tensor(case["image"], track_meta=False).float()  # [C, *spatial]

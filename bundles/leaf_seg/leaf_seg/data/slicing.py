@@ -41,13 +41,13 @@ def slice_directions(axis: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def check_mirror_axes(axes: Sequence[int]) -> tuple[int, ...]:
-    """Spatial axes along which an image is mirrored, as a tuple.
+def check_mirror_axes(axes: Sequence[int], name: str = "mirror_axes") -> tuple[int, ...]:
+    """Spatial axes along which an image is mirrored, as a tuple; the name is that of the setting.
 
     Raises:
         InputError: When they are not among 0, 1 and 2, each once.
     """
-    MIRROR_AXES.check(axes, "mirror_axes")
+    MIRROR_AXES.check(axes, name)
     return tuple(axes)
 
 

@@ -57,7 +57,8 @@ class RankingReport:
 
     def _report(self) -> None:
         found = rank_correlation(self._expected, self._dice, self.seed)
-        ranking = {"score": "expected_dice", "spearman": as_json(found)}
+        spearman = as_json(found)
+        ranking = {"score": "expected_dice", "spearman": {"rho": spearman.pop("mean"), **spearman}}
         summary = json.loads(self.path.read_text()) | {"ranking": ranking}
         with replacing(self.path) as temporary:
             temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")

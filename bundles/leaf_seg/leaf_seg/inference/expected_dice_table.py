@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from leaf_seg.metrics.summary import mean_defined
+import numpy as np
+
 from leaf_seg.runtime.files import replacing, writing
 from leaf_seg.runtime.text import printable
 
@@ -53,7 +55,8 @@ class ExpectedDiceTable:
         """
         if not self._rows:
             return
-        rows = sorted((mean_defined(values), case, values) for case, values in self._rows.items())
+        rows = [(float(np.mean(values)), case, values) for case, values in self._rows.items()]
+        rows.sort(key=lambda row: (not math.isnan(row[0]), row[0], row[1]))  # undefined is to be looked at, too
         columns = ["case", "expected_dice", *(f"expected_dice_{name}" for name in self.structures)]
         with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)

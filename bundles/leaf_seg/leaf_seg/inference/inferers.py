@@ -143,7 +143,7 @@ class SegmentationInferer(Inferer):
         maps = torch.stack(answers) if len(answers) > 1 else answers[0][None]  # [B, K (+ 1) or 1, *spatial]
         if not (self.uncertainty or self.expected_dice):
             return _like(maps, inputs)
-        expected_dice = torch.stack([expected.result() for _, expected in pairs])
+        expected_dice = torch.stack([expected.compute() for _, expected in pairs])
         if not self.uncertainty:
             return Answers(_like(maps, inputs), expected_dice)
         probabilities, variance = maps[:, :-1], maps[:, -1:]

@@ -153,10 +153,11 @@ class SegmentationWriter:
         logger.info("%s label maps: %s", number, self.output_dir.resolve())
         if self._drawn:
             logger.info("overlays to look at: %s", (self.output_dir / "overlays").resolve())
-        self._expected_dice.write()
         if total > 1:  # one image's fault is what the command ends with
             for reason in self._faults.values():
                 logger.error("not segmented: %s", reason)
+        with decoration("The table of the expected Dice"):
+            self._expected_dice.write()
 
     def conclude(self) -> None:
         """End as what was told.

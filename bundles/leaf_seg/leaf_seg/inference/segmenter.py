@@ -131,15 +131,16 @@ class Segmenter:
         inferer = self._inferer(num_samples, noise_seed, probabilities)
         dimensions = _dimensions(mirrored, data["image"])
         with torch.no_grad():
-            answers = inferer(data["image"].flip(dimensions)[None].to(self.device), self.network)
+            answers = inferer(_flipped(data["image"], dimensions)[None].to(self.device), self.network)
         assert isinstance(answers, Answers)
         expected_dice = answers.expected_dice[0].tolist()
         maps = {"probabilities": answers.pred, "variance": answers.variance, "entropy": answers.entropy}
         del answers
         for name in list(maps):
             if (values := maps.pop(name)) is not None:
-                data[name] = MetaTensor(convert_to_tensor(values, track_meta=False)[0].flip(dimensions).cpu())
-            del values  # before the next one is made
+                native = convert_to_tensor(values, track_meta=False)[0].cpu()
+                data[name] = MetaTensor(_flipped(native, dimensions))
+            native = values = None  # before the next one is made
         return self._in_native_grid(data, prepare, probabilities, expected_dice)
 
     def _inferer(
@@ -201,10 +202,14 @@ def load(
 
 def _dimensions(mirrored: Sequence[int], image: torch.Tensor) -> list[int]:
     """Dimensions of an image [C, *spatial] that its spatial axes are."""
-    axes = check_mirror_axes(mirrored)
+    axes = check_mirror_axes(mirrored, "mirrored")
     if any(axis >= image.ndim - 1 for axis in axes):
         raise InputError(f"mirrored is {list(axes)}; a picture has the axes 0 and 1.")
     return [1 + axis for axis in axes]
+
+
+def _flipped(image: torch.Tensor, dimensions: list[int]) -> torch.Tensor:
+    return image.flip(dimensions) if dimensions else image  # flip copies, in any case
 
 
 def _as_meta_tensor(image: np.ndarray, affine: np.ndarray | None) -> MetaTensor:

@@ -10,8 +10,11 @@ class ExpectedDice:
 
     For a class that is predicted in the pixels S it is ``2 sum_S p / (|S| + sum p)``, close to the expected Dice
     between S and a truth drawn pixel by pixel from the probabilities p (Borges et al., Soft Dice Confidence,
-    arXiv 2402.10665). For one that is predicted nowhere it is 1 minus its greatest probability: how sure it is that
-    there is none, where the Dice would be 1.
+    arXiv 2402.10665).
+
+    Differs from the paper: for a class that is predicted nowhere it is 1 minus its greatest probability, where the
+    paper's formula gives 0, so that an image that is surely without the class does not come first. It is no expected
+    Dice, which for pixels drawn one by one would be near 0 too, and says little of structures missed with p near 0.5.
     """
 
     def __init__(self) -> None:
@@ -20,13 +23,13 @@ class ExpectedDice:
         self._overlap: dict[int, torch.Tensor] = {}
         self._size: dict[int, torch.Tensor] = {}
 
-    def see(self, index: int, probabilities: torch.Tensor) -> None:
+    def add_class(self, index: int, probabilities: torch.Tensor) -> None:
         """Take the probabilities of the foreground class ``index`` in a part of the image, of any shape."""
         mass, peak = probabilities.sum(), probabilities.max()
         self._mass[index] = self._mass[index] + mass if index in self._mass else mass
         self._peak[index] = torch.maximum(self._peak[index], peak) if index in self._peak else peak
 
-    def settle(self, label: torch.Tensor, greatest: torch.Tensor) -> None:
+    def add_label(self, label: torch.Tensor, greatest: torch.Tensor) -> None:
         """Take what was made of that part, when all its classes were seen.
 
         Args:
@@ -35,11 +38,11 @@ class ExpectedDice:
         """
         for index in self._mass:
             inside = label == index
-            overlap, size = greatest[inside].sum(), inside.sum()
+            overlap, size = torch.where(inside, greatest, 0).sum(), inside.sum()  # without a copy of indices
             self._overlap[index] = self._overlap[index] + overlap if index in self._overlap else overlap
             self._size[index] = self._size[index] + size if index in self._size else size
 
-    def result(self) -> torch.Tensor:
+    def compute(self) -> torch.Tensor:
         """Expected Dice of each foreground class, float32 [K - 1], 0 to 1, on the CPU."""
         mass, peak, overlap, size = (
             torch.stack([values[index].float() for index in sorted(values)]).cpu()

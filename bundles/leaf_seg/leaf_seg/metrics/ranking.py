@@ -25,16 +25,19 @@ def rank_correlation(
         seed: of the bootstrap.
 
     Returns:
-        Undefined values are nan: all of them for fewer than three cases, or when either is the same for all cases.
+        The correlation in the place of the mean. Cases with nan are left out. All is nan for fewer than three cases, or
+        when either is the same for all cases.
     """
-    n = len(scores)
-    correlation = _spearman(np.asarray(scores, dtype=np.float64), np.asarray(dice, dtype=np.float64))
+    pairs = np.array([scores, dice], dtype=np.float64)
+    pairs = pairs[:, ~np.isnan(pairs).any(axis=0)]
+    n = pairs.shape[1]
+    correlation = _spearman(*pairs)
     if math.isnan(correlation):
         return Interval(math.nan, math.nan, math.nan, n)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)  # resamples of one case many times have none
         resampled = bootstrap(
-            (scores, dice),
+            tuple(pairs),
             _spearman,
             paired=True,
             vectorized=False,

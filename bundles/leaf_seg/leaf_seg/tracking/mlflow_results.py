@@ -101,6 +101,6 @@ def _means(summary: Mapping[str, Any], name: str) -> dict[str, float]:
         for metric, interval in metrics.items()
         if interval["mean"] is not None
     }
-    ranking = summary.get("ranking", {}).get("spearman", {}).get("mean")
+    ranking = summary.get("ranking", {}).get("spearman", {}).get("rho")
     ranks = {} if ranking is None else {f"{name}_spearman_expected_dice": ranking}
     return spread | ranks | numbers | means

@@ -16,7 +16,6 @@ from leaf_seg.runtime.distributed import is_rank_zero
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, replacing
 from leaf_seg.runtime.overrides import command_line_config
-from leaf_seg.runtime.text import one_line
 from leaf_seg.tracking.manifest import new_session, write_manifest
 from leaf_seg.tracking.run_folder import EXECUTED_CONFIG_NAME
 
@@ -86,7 +85,7 @@ def _tell_changes(file: Path, config: dict[str, Any]) -> None:
         return
     new = dict(_leaves(json.loads(json.dumps(config))))
     changes = [
-        f"{key}: {_brief(former.get(key, 'not set'))} before, {_brief(new.get(key, 'not set'))} now"
+        f"{key}: {former.get(key, 'not set')!r} before, {new.get(key, 'not set')!r} now"
         for key in {**former, **new}
         if former.get(key) != new.get(key)
     ]
@@ -99,13 +98,10 @@ def _tell_changes(file: Path, config: dict[str, Any]) -> None:
         )
 
 
-def _brief(value: Any) -> str:
-    """A value as one short line; of the handlers' list there are pages."""
-    return one_line(repr(value), 80)
-
-
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a config that is no dictionary, with its key."""
+    """Every value of a config that holds no dictionary, with its key."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = {str(index): item for index, item in enumerate(value)}  # as MONAI's keys count
     if not isinstance(value, dict):
         yield key, value
         return

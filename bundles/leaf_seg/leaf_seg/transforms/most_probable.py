@@ -11,10 +11,10 @@ import torch
 class Tally(Protocol):
     """Counts what goes by, such as :class:`~leaf_seg.metrics.ExpectedDice`."""
 
-    def see(self, index: int, probabilities: torch.Tensor) -> None:
+    def add_class(self, index: int, probabilities: torch.Tensor) -> None:
         """Take the map of a foreground class."""
 
-    def settle(self, label: torch.Tensor, greatest: torch.Tensor) -> None:
+    def add_label(self, label: torch.Tensor, greatest: torch.Tensor) -> None:
         """Take the label map made of all of them, and the probabilities of its classes."""
 
 
@@ -35,10 +35,10 @@ def most_probable(probabilities: Iterable[torch.Tensor], tally: Tally | None = N
     label = torch.zeros_like(greatest, dtype=torch.uint8)
     for index, values in enumerate(maps, start=1):
         if tally is not None:
-            tally.see(index, values)
+            tally.add_class(index, values)
         label.masked_fill_(values > greatest, index)
         torch.maximum(greatest, values, out=greatest)
         del values  # before the next one is made
     if tally is not None:
-        tally.settle(label, greatest)
+        tally.add_label(label, greatest)
     return label

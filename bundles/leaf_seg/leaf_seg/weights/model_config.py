@@ -16,6 +16,7 @@ from leaf_seg.runtime.bounds import Bound, Bounds, Flag, check_bounds
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
 from leaf_seg.runtime.json_file import read_json_object
+from leaf_seg.runtime.setting_bounds import SETTINGS
 from leaf_seg.runtime.text import one_line
 
 MODEL_CONFIG_NAME = "config.json"
@@ -23,11 +24,12 @@ MODEL_WEIGHTS_NAME = "model.pt"
 MODEL_SAFETENSORS_NAME = "model.safetensors"
 _SEAL, _WEIGHTS, _FORMER = "sha256", "weights", "former"
 
-# What a training that goes on from the model goes on with.
+# What a training that goes on from the model goes on with, and along which axes the model has seen mirror images.
 _TRAINING: Bounds = {
     "terminal_probability": Bound(0, 1, whole=False),
     "image_loss_weight": Bound(0, 1e9, whole=False),
     "train_decoder": Flag(),
+    "flip_probability": SETTINGS["flip_probability"],
 }
 _MOST_READINGS = 20  # of files that are being replaced
 

@@ -50,7 +50,7 @@ from lib.names import (
     check_tag,
     check_upload_name,
 )
-from lib.scoring import SCORED_BY, SCORES
+from lib.scoring import SCORED_BY, SCORED_FOR, SCORES
 from lib.uploads import tidy_uploads
 
 Arguments = dict[str, Any]
@@ -58,7 +58,7 @@ Arguments = dict[str, Any]
 # Of an image. What is known of it is laid over the answer that names the next image to label, so that no key of that
 # answer, or that 3D Slicer looks for in it, may be there.
 _SERVER_KEPT = (
-    *("ts", "name", "path", "strategy", SCORED_BY),
+    *("ts", "name", "path", "strategy", SCORED_BY, SCORED_FOR),
     *("id", "weight", "checksum", "session", "session_id", "PatientID"),
 )
 _MAX_LINES = 100_000

@@ -15,8 +15,11 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from leaf_seg import Segmenter
+from leaf_seg.data import ModelSettings
+from leaf_seg.data.slicing import slice_axis
 from leaf_seg.metrics import agreement
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.weights.model_folder import training_record
 from lib import options
 from lib.versions import ModelVersions
 
@@ -30,11 +33,14 @@ SCORES = {
     "epistemic_disagreement": "one minus the predicted Dice, the mean Dice between two hypotheses",
 }
 SCORED_BY = "scored_by"  # version of the model
+SCORED_FOR = "scored_for"  # the scores that were tried
 _MAX_HYPOTHESES = 100
 
 
 class AgreementScoring(ScoringMethod):
-    """Segments images without a label several times, mirrored and from different noise, and keeps what that tells.
+    """Segments images without a label several times, and keeps what that tells of the model's sureness.
+
+    The answers come from different noise, and from mirror images where the model has seen such in training.
 
     All of :data:`SCORES` come from the same hypotheses, so whichever method runs keeps them all. An image is scored
     once by each version of the model.
@@ -79,13 +85,14 @@ class AgreementScoring(ScoringMethod):
         version = self.versions.served()
         assert version is not None  # checked
         segmenter = self.versions.segmenter(version, device)
+        training = training_record(self.versions.folder(version))
         waiting = unscored(datastore, version)
         failed = 0
         for image in waiting[:max_samples]:
             file = datastore.get_image_uri(image)
             before = _state(file)
             try:
-                scores = _scores(segmenter, file, hypotheses)
+                scores = _scores(segmenter, file, hypotheses, training)
             except InputError as error:
                 failed += 1
                 logger.warning("Left out: %s", error)
@@ -95,7 +102,7 @@ class AgreementScoring(ScoringMethod):
                 logger.warning("Left out: %s was deleted or uploaded again meanwhile", image)
                 continue
             try:
-                datastore.update_image_info(image, {**scores, SCORED_BY: version})
+                datastore.update_image_info(image, {**scores, SCORED_BY: version, SCORED_FOR: list(SCORES)})
             except HTTPException as error:  # deleted at this moment
                 failed += bool(scores)
                 logger.warning("Left out: %s", error.detail)
@@ -110,14 +117,13 @@ class AgreementScoring(ScoringMethod):
 
 
 def unscored(datastore: Datastore, version: str) -> list[str]:
-    """Images without a label that this version has not scored, or a former version of this app with fewer scores."""
+    """Images without a label that this version has not scored, or only by a former set of scores."""
     images = sorted(datastore.get_unlabeled_images())
-    return [image for image in images if not _is_scored(datastore.get_image_info(image), version)]
+    return [image for image in images if _scored_by(datastore.get_image_info(image)) != (version, list(SCORES))]
 
 
-def _is_scored(info: Mapping[str, Any], version: str) -> bool:
-    """Whether it has all scores of this version, or none because it cannot be read."""
-    return info.get(SCORED_BY) == version and len(SCORES.keys() & info.keys()) in (0, len(SCORES))
+def _scored_by(info: Mapping[str, Any]) -> tuple[Any, Any]:
+    return info.get(SCORED_BY), info.get(SCORED_FOR)
 
 
 def _state(file: str) -> tuple[int, int] | None:
@@ -129,17 +135,32 @@ def _state(file: str) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def _mirrorings(ndim: int) -> list[tuple[int, ...]]:
-    """Every choice of axes, none and single ones first."""
-    return [axes for number in range(ndim + 1) for axes in combinations(range(ndim), number)]
+def mirrorings(training: Mapping[str, Any], settings: ModelSettings, ndim: int) -> list[tuple[int, ...]]:
+    """Choices of axes of an image along which a model has seen mirror images in training, none and single ones first.
+
+    Others would tell nothing: what is left in a mirror image may be another structure, or new to the model.
+
+    Args:
+        training: record of the model's training; models of version 0.2 have no "flip_probability" there.
+        settings: of the model.
+        ndim: 2 for pictures, 3 for volumes.
+    """
+    probability = training.get("flip_probability", ())
+    axes = list(range(ndim))
+    if len(probability) == 2 and ndim == 3:  # the axes of the slices
+        axes = [axis for axis in axes if axis != slice_axis(settings.axis)] if isinstance(settings.axis, str) else []
+    elif len(probability) != ndim:
+        axes = []
+    seen = [axis for axis, share in zip(axes, probability, strict=False) if share > 0]
+    return [chosen for number in range(len(seen) + 1) for chosen in combinations(seen, number)]
 
 
-def _scores(segmenter: Segmenter, image: str, hypotheses: int) -> dict[str, float]:
+def _scores(segmenter: Segmenter, image: str, hypotheses: int, training: Mapping[str, Any]) -> dict[str, float]:
     seeds = segmenter.network.noise_seeds(hypotheses)
     answers = [segmenter(image, noise_seed=seeds[0])]
-    mirrored = cycle(_mirrorings(answers[0].label.ndim))
+    mirrored = cycle(mirrorings(training, segmenter.settings, answers[0].label.ndim))
     next(mirrored)  # as it is
     answers += [segmenter(image, noise_seed=seed, mirrored=next(mirrored)) for seed in seeds[1:]]
-    expected = float(np.mean([list(answer.expected_dice.values()) for answer in answers]))
+    expected = float(np.mean(list(answers[0].expected_dice.values())))
     found = agreement([answer.probabilities for answer in answers])
     return dict(zip(SCORES, (1 - expected, found.entropy, found.variance, 1 - found.dice), strict=True))
