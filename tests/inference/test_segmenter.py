@@ -29,6 +29,10 @@ def test_a_mirrored_image_gives_its_own_answer_in_the_grid_of_the_image(
     segmenter = Segmenter(make_segmenter(), settings, device="cpu")
     volume = np.random.default_rng(0).normal(size=(20, 24, 9)).astype(np.float32)
     choices: list[tuple[int, ...]] = [(0,), (1,), (0, 2)]
+    turned = np.diag([-1.0, -1.0, 1.5, 1.0])  # the array's first axis runs from right to left
+    there = segmenter(volume, turned, mirrored=(0, 1)).probabilities
+    flipped = segmenter(np.flip(volume, (0, 1)).copy(), turned).probabilities
+    np.testing.assert_allclose(there, np.flip(flipped, (1, 2)), atol=1e-6)
     for axes in choices:
         found = segmenter(volume, np.eye(4), mirrored=axes)
         alone = segmenter(np.flip(volume, axes).copy(), np.eye(4))

@@ -77,6 +77,20 @@ def test_evaluate_reports_every_test_case_at_native_size(
         dice = 1.0 if size == 0 else 2 * (truth & found).sum() / size
         assert float(row["dice"]) == pytest.approx(dice, abs=1e-5)
         assert (report / "overlays" / f"{row['case']}.png").is_file()
+    expected = _expected_dice(report)
+    assert sorted(expected) == names
+    assert list(expected.values()) == sorted(expected.values())  # the ones to look at come first
+    assert summary["ranking"]["spearman"]["n"] == len(names)
+    segmenter = leaf_seg.load(picture_model, device="cpu")
+    for case, value in expected.items():
+        alone = segmenter(pictures / "images" / f"{case}.png").expected_dice
+        assert value == pytest.approx(np.mean(list(alone.values())), abs=1e-4)
+
+
+def _expected_dice(folder: Path) -> dict[str, float]:
+    """Mean over the structures, by case, in the order of the table."""
+    with (folder / "expected_dice.csv").open(newline="") as table:
+        return {row["case"]: float(row["expected_dice"]) for row in csv.DictReader(table)}
 
 
 def test_tolerance_as_a_share_of_the_diagonal(
@@ -109,6 +123,7 @@ def test_inference_keeps_the_geometry_of_volumes(
         # The plain segmenter is another way to the same result.
         np.testing.assert_array_equal(np.asarray(written.dataobj), segmenter(file, num_samples=2).label)
         assert (output / "uncertainty" / f"{file.name.removesuffix('.nii.gz')}_entropy.nii.gz").is_file()
+    assert len(_expected_dice(output)) == len(list((volumes / "images").iterdir()))
 
 
 def test_segment_command_writes_pictures(
@@ -121,6 +136,7 @@ def test_segment_command_writes_pictures(
     np.testing.assert_array_equal(label, leaf_seg.load(picture_model, device="cpu")(source).label)
     assert (tmp_path / "out" / "overlays" / "phantom_0000.png").is_file()
     assert len(list((tmp_path / "out" / "probabilities").iterdir())) == 3
+    assert list(_expected_dice(tmp_path / "out")) == ["phantom_0000"]
 
 
 def test_alignment_trains_and_leaves_the_same_kind_of_model(

@@ -15,8 +15,8 @@ from tests.faults.limited import MB, run_limited
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 RECORDS = ("manifest.json", "executed_config.json")
-TABLES = ("metrics_cases.csv", "metrics_summary.json", "reliability.png")
-CHANGES = 5  # two records written, three tables removed
+TABLES = ("metrics_cases.csv", "metrics_summary.json", "reliability.png", "expected_dice.csv")
+CHANGES = 6  # two records written, four tables removed
 
 
 @pytest.fixture(scope="module")

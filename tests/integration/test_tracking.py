@@ -147,6 +147,8 @@ def test_one_run_holds_training_evaluation_and_inference(tracked: Path, pictures
     dice = summary["mean_foreground"]["dice"]["mean"]
     assert run.data.metrics["testing_dice_mean_foreground"] == pytest.approx(dice)
     assert run.data.metrics["testing_predicted_empty"] == summary["predicted_empty"]["n"]
+    rho = summary["ranking"]["spearman"]["rho"]
+    assert run.data.metrics.get("testing_spearman_expected_dice") == (None if rho is None else pytest.approx(rho))
     assert "best_val_foreground_dice" in run.data.metrics
     artifacts = _artifacts(client, run.info.run_id)
     assert {
@@ -158,6 +160,7 @@ def test_one_run_holds_training_evaluation_and_inference(tracked: Path, pictures
         "train.log",
     } <= artifacts
     assert {"testing/executed_config.json", "testing/metrics_cases.csv", "inference/manifest.json"} <= artifacts
+    assert "testing/expected_dice.csv" in artifacts
     validation = json.loads((pictures / "split.json").read_text())["validation"][0].removesuffix(".png")
     images = [name for name in artifacts if name.startswith(f"images/{validation}") and name.endswith(".png")]
     assert len(images) == 2  # the same case at both validations

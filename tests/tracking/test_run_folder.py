@@ -199,7 +199,14 @@ def test_a_file_in_the_place_of_an_own_folder(name: str, tmp_path: Path) -> None
 def test_overwrite_removes_the_tables_of_the_former_model(stopped: Path, caplog: pytest.LogCaptureFixture) -> None:
     report = stopped / "evaluation" / "testing"
     report.mkdir(parents=True)
-    for name in ("metrics_cases.csv", "metrics_summary.json", "reliability.png", "case_seg.png", "notes.txt"):
+    for name in (
+        "metrics_cases.csv",
+        "metrics_summary.json",
+        "reliability.png",
+        "expected_dice.csv",
+        "case_seg.png",
+        "notes.txt",
+    ):
         (report / name).touch()
     prepare_run_folder(stopped, overwrite=True)
     clear_run_folder(stopped)
