@@ -101,6 +101,14 @@ def test_a_folder_can_be_moved_when_its_log_has_ended(tmp_path: Path) -> None:
     assert "a warning" not in (tmp_path / "moved" / "train.log").read_text()
 
 
+def test_a_folder_that_has_gone_does_not_stop_what_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = prepare_run_folder(tmp_path / "run")
+    folder.rename(tmp_path / "moved")
+    logging.getLogger("somewhere").warning("a warning")
+    assert "Traceback" not in capsys.readouterr().err
+    end_log(folder)
+
+
 @pytest.mark.parametrize(
     ("statements", "kept"),
     [

@@ -206,6 +206,13 @@ def _remove_unfinished_store(file: Path) -> None:
 class _LogFile(logging.handlers.WatchedFileHandler):
     """A log that must not cost the training: what does not fit on the disk is on the screen."""
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; also where the folder has gone, when logging itself would raise."""
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
+
     def handleError(self, record: logging.LogRecord) -> None:  # logging's name
         """Pass over it; logging would print a traceback for every line."""
 
