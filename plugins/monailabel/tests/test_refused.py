@@ -65,6 +65,7 @@ def test_no_code_of_others_is_run(server: Server) -> None:
     path = {"bundle_path": str(server.studies / "evil.png")}
     for address, body in (
         ("/scoring/epistemic_entropy", path),
+        ("/scoring/", {"expected_error": path}),
         ("/scoring/", {"epistemic_entropy": path}),
         ("/scoring/", path),
         ("/batch/infer/leaf_seg", path),

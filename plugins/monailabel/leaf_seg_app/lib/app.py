@@ -221,8 +221,11 @@ class LeafSegApp(MONAILabelApp):
                 trainer.check(_own(request, self._trainers), self.datastore())
         elif method == "scoring":
             scoring = _named(self._scoring_methods, request.get("method"), "scoring method")
+            own = _own(request, self._scoring_methods)
             with bad_request():
-                scoring.check(_own(request, self._scoring_methods))
+                scoring.check(own)
+                for name in self._scoring_methods.keys() & request.keys():  # also of those that are not run
+                    scoring.check(own | request[name])
         elif method == "batch_infer":
             task = self._check_model(request.get("model"))
             with bad_request():
