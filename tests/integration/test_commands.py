@@ -39,6 +39,7 @@ def test_training_leaves_a_model_without_teacher_or_optimizer(picture_model: Pat
     assert settings["image_size"] == [32, 32]
 
 
+@pytest.mark.slow
 def test_training_in_a_process_of_its_own_leaves_the_same_model(
     bundle_process: Run,
     pictures: Path,

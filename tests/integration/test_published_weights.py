@@ -66,6 +66,7 @@ def test_profile_trains_and_infers_from_converted_folders(
     assert Image.open(output / f"{image.stem}.png").size == Image.open(image).size
 
 
+@pytest.mark.slow
 def test_a_converted_model_is_trained_on_by_one_key(
     bundle_run: Run, python_process: Run, run_python: Run, small_run: list[str], pictures: Path, tmp_path: Path
 ) -> None:
