@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from monai.data import MetaTensor
 from torch import nn
 
-from leaf_seg.inference import Answers, AutocastInferer, RoundTripInferer, SegmentationInferer
+from leaf_seg.inference import Answers, RoundTripInferer, SegmentationInferer
 from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, MaskCodec
 from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.networks.reconstruction import MaskRoundTrip
@@ -279,19 +279,6 @@ def test_round_trip_resizes_label_maps_without_mixing_classes() -> None:
     assert result.shape == (1, 3, 30, 50)
     overlap = (result.argmax(dim=1) == 2) & (label[:, 0] == 2)
     assert 2 * overlap.sum() / ((result.argmax(dim=1) == 2).sum() + (label == 2).sum()) > 0.9
-
-
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_training_inferer_passes_all_arguments_on(precision: str, dtype: torch.dtype) -> None:
-    linear = nn.Linear(2, 2)
-
-    def network(inputs: torch.Tensor, factor: float, offset: float = 0.0) -> torch.Tensor:
-        return linear(inputs) * factor + offset
-
-    inputs = torch.ones(1, 2)
-    output = AutocastInferer(precision)(inputs, network, 2.0, offset=1.0)
-    assert output.dtype == dtype
-    torch.testing.assert_close(output.float(), linear(inputs) * 2 + 1, rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize("options", [{"num_samples": 2}, {"num_samples": 3, "uncertainty": True}])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -12,9 +11,8 @@ from typing import Any, cast
 import numpy as np
 from ignite.engine import Engine, Events
 
-from leaf_seg.handlers.case_report import RELIABILITY_NAME, SUMMARY_NAME
+from leaf_seg.handlers.case_report import RELIABILITY_NAME, add_to_summary
 from leaf_seg.metrics import brier_scores, reliability_bins, summarize_calibration
-from leaf_seg.runtime.files import replacing
 from leaf_seg.visual.reliability import save_reliability
 
 logger = logging.getLogger(__name__)
@@ -55,10 +53,7 @@ class CalibrationReport:
 
     def _report(self) -> None:
         calibration = summarize_calibration(self._bins, self._brier, self.class_names, self.seed)
-        path = self.folder / SUMMARY_NAME
-        summary = json.loads(path.read_text()) | {"calibration": calibration}
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        add_to_summary(self.folder, {"calibration": calibration})
         save_reliability(calibration, self.folder / RELIABILITY_NAME)
         for name, result in calibration["classes"].items():
             logger.info("Calibration of %s: %s", name, _as_text(result))

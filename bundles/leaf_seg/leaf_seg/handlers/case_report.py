@@ -54,6 +54,18 @@ def remove_report(folder: str | os.PathLike[str]) -> bool:
     return bool(found)
 
 
+def add_to_summary(folder: str | os.PathLike[str], part: dict[str, Any]) -> None:
+    """Add what else was measured to the summary that a :class:`CaseReport` has written.
+
+    Raises:
+        InputError: When it cannot be written.
+    """
+    path = Path(folder) / SUMMARY_NAME
+    summary = json.loads(path.read_text()) | part
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
 class CaseReport:
     """Ignite handler that writes ``metrics_cases.csv`` and ``metrics_summary.json`` and logs the summary.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -12,12 +11,11 @@ from typing import Any, cast
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 
-from leaf_seg.handlers.case_report import SUMMARY_NAME
+from leaf_seg.handlers.case_report import add_to_summary
 from leaf_seg.inference import SegmentationInferer
 from leaf_seg.metrics import class_dice, noise_stability
 from leaf_seg.networks import SavedNetwork
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +54,7 @@ class NoiseStability:
         self.inferer = inferer
         self.seeds = network.noise_seeds(num_seeds)
         self.class_names = list(class_names)
-        self.path = Path(output_dir) / SUMMARY_NAME
+        self.folder = Path(output_dir)
         self._dice: list[list[float]] = []  # of each case, by class
         evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._measure)
 
@@ -68,9 +66,7 @@ class NoiseStability:
         """Segment with each noise seed and add the result to the summary."""
         dice = {seed: self._evaluate(seed) for seed in self.seeds}
         stability = noise_stability(dice, self.class_names[1:])
-        summary = json.loads(self.path.read_text()) | {"noise_stability": stability}
-        with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        add_to_summary(self.folder, {"noise_stability": stability})
         foreground = stability["mean_foreground"]["dice"]
         logger.info(
             "Dice over %d noise seeds: mean %.4f, standard deviation %.5f",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -12,10 +11,9 @@ from typing import Any, cast
 
 from ignite.engine import Engine, Events
 
-from leaf_seg.handlers.case_report import SUMMARY_NAME
+from leaf_seg.handlers.case_report import add_to_summary
 from leaf_seg.metrics import class_dice, rank_correlation
 from leaf_seg.metrics.summary import as_json
-from leaf_seg.runtime.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ class RankingReport:
     """
 
     def __init__(self, output_dir: str | os.PathLike[str], class_names: Sequence[str], seed: int = 0) -> None:
-        self.path = Path(output_dir) / SUMMARY_NAME
+        self.folder = Path(output_dir)
         self.num_classes = len(class_names)
         self.seed = seed
         self._expected: list[float] = []
@@ -59,9 +57,7 @@ class RankingReport:
         found = rank_correlation(self._expected, self._dice, self.seed)
         spearman = as_json(found)
         ranking = {"score": "expected_dice", "spearman": {"rho": spearman.pop("mean"), **spearman}}
-        summary = json.loads(self.path.read_text()) | {"ranking": ranking}
-        with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        add_to_summary(self.folder, {"ranking": ranking})
         if math.isnan(found.mean):
             logger.info("Whether the expected Dice ranks the cases is undefined: too few, or all the same.")
             return

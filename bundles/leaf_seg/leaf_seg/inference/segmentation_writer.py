@@ -147,7 +147,11 @@ class SegmentationWriter:
         self._faults[source] = reason
 
     def tell(self) -> None:
-        """Log what was written and where, of how many images, and which could not be segmented."""
+        """Log what was written and where, of how many images, and which could not be segmented; write their table.
+
+        Raises:
+            InputError: When the table of the expected Dice cannot be written.
+        """
         total = len(self._sources)
         number = f"{self._written}" if self._written == total else f"{self._written} of {total}"
         logger.info("%s label maps: %s", number, self.output_dir.resolve())
@@ -156,8 +160,7 @@ class SegmentationWriter:
         if total > 1:  # one image's fault is what the command ends with
             for reason in self._faults.values():
                 logger.error("not segmented: %s", reason)
-        with decoration("The table of the expected Dice"):
-            self._expected_dice.write()
+        self._expected_dice.write()
 
     def conclude(self) -> None:
         """End as what was told.

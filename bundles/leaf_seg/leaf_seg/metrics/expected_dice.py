@@ -25,9 +25,9 @@ class ExpectedDice:
 
     def add_class(self, index: int, probabilities: torch.Tensor) -> None:
         """Take the probabilities of the foreground class ``index`` in a part of the image, of any shape."""
-        mass, peak = probabilities.sum(), probabilities.max()
-        self._mass[index] = self._mass[index] + mass if index in self._mass else mass
-        self._peak[index] = torch.maximum(self._peak[index], peak) if index in self._peak else peak
+        peak = probabilities.max()
+        self._mass[index] = probabilities.sum() + self._mass.get(index, 0)
+        self._peak[index] = torch.maximum(peak, self._peak.get(index, peak))
 
     def add_label(self, label: torch.Tensor, greatest: torch.Tensor) -> None:
         """Take what was made of that part, when all its classes were seen.
@@ -38,9 +38,9 @@ class ExpectedDice:
         """
         for index in self._mass:
             inside = label == index
-            overlap, size = torch.where(inside, greatest, 0).sum(), inside.sum()  # without a copy of indices
-            self._overlap[index] = self._overlap[index] + overlap if index in self._overlap else overlap
-            self._size[index] = self._size[index] + size if index in self._size else size
+            # torch.where, since greatest[inside] would make a list of indices
+            self._overlap[index] = torch.where(inside, greatest, 0).sum() + self._overlap.get(index, 0)
+            self._size[index] = inside.sum() + self._size.get(index, 0)
 
     def compute(self) -> torch.Tensor:
         """Expected Dice of each foreground class, float32 [K - 1], 0 to 1, on the CPU."""
