@@ -29,7 +29,7 @@ from leaf_seg.ablation import (
 )
 from leaf_seg.runtime.config_keys import unused_keys
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.termination import interrupt_on_sigterm
+from leaf_seg.runtime.termination import interrupt_on_signals
 
 logger = logging.getLogger("ablate")
 
@@ -39,7 +39,7 @@ BUNDLE = Path(os.path.relpath(Path(__file__).resolve().parents[1] / "bundles" / 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ablation; the exit code is 0, 1 when a row failed, 2 for bad input, or 130 when it was interrupted."""
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # says much when MLflow makes its data base
     options = _parser().parse_args(arguments)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from leaf_seg.data import make_phantoms
 from leaf_seg.handlers import CASES_NAME, SUMMARY_NAME
-from leaf_seg.runtime.termination import interrupt_on_sigterm, run_python
+from leaf_seg.runtime.termination import interrupt_on_signals, run_python
 
 logger = logging.getLogger("demo")
 
@@ -23,7 +23,7 @@ CONFIGS = BUNDLE / "configs"
 
 def main() -> int:
     """Run the demo."""
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--output", default="runs/demo", help="folder for data, model and results")

@@ -24,7 +24,7 @@ from leaf_seg.data import make_phantoms
 from leaf_seg.handlers import CASES_NAME, SUMMARY_NAME
 from leaf_seg.metrics.comparison import MEAN_FOREGROUND, paired_difference, read_cases
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.termination import interrupt_on_sigterm
+from leaf_seg.runtime.termination import interrupt_on_signals
 from leaf_seg.runtime.text import aligned
 
 logger = logging.getLogger("equal_time")
@@ -56,7 +56,7 @@ class Run:
 
 def main() -> int:
     """Train, evaluate, compare; the exit code is 0, 1 when a run failed, 2 for bad input, 130 when interrupted."""
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     options = _parser().parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the trainings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -14,21 +15,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from leaf_seg.runtime.termination import interrupt_on_sigterm, run_python
+from leaf_seg.runtime import termination
+from leaf_seg.runtime.decoration import decoration
+from leaf_seg.runtime.files import replacing
+from leaf_seg.runtime.termination import interrupt_on_signals, raise_if_interrupted, run_python
+from leaf_seg.weights.checkpoint_folder import LAST_NAME, CheckpointFolder
 
+BOTH = pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 PARENT = """
 import sys
 from leaf_seg.runtime import termination
 termination._GRACE_SECONDS = float(sys.argv[1])
-termination.interrupt_on_sigterm()
+termination.interrupt_on_signals()
 termination.run_python(sys.argv[2:])
 """
 CHILD = """
 import sys, time
 from pathlib import Path
-from leaf_seg.runtime.termination import interrupt_on_sigterm
-interrupt_on_sigterm()
+from leaf_seg.runtime.termination import interrupt_on_signals
+interrupt_on_signals()
 try:
     Path("started").touch()
     time.sleep(60)
@@ -40,17 +47,92 @@ finally:
 
 @pytest.fixture(autouse=True)
 def default_handlers() -> Iterator[None]:
-    of_term, of_child = signal.signal(signal.SIGTERM, signal.SIG_DFL), signal.getsignal(signal.SIGCHLD)
+    former = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT)}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGTERM, of_term)
-    signal.signal(signal.SIGCHLD, of_child)
+    for kind, handler in former.items():
+        signal.signal(kind, handler)
+    termination._interruption.clear()
 
 
 def test_interrupts() -> None:
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)  # a second one does not: the first is being seen to
+
+
+class Interrupting(io.BytesIO):
+    """A file that the interruption comes in the midst of, in a write that C++ has called."""
+
+    def __init__(self, by: signal.Signals) -> None:
+        super().__init__()
+        self.by, self.writes = by, 0
+
+    def write(self, content: Any) -> int:
+        self.writes += 1
+        if self.writes == 5:
+            os.kill(os.getpid(), self.by)
+        return super().write(content)
+
+
+class Dying:
+    """An object in whose destructor the interruption comes."""
+
+    def __init__(self, by: signal.Signals) -> None:
+        self.by = by
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), self.by)
+
+
+@BOTH
+def test_in_a_checkpoint(by: signal.Signals, tmp_path: Path) -> None:
+    """PyTorch's writer makes an error of its own of it."""
+    interrupt_on_signals()
+    state = {str(index): torch.zeros(64, 64) for index in range(9)}
+    with pytest.raises(RuntimeError):
+        torch.save(state, Interrupting(by))
+    for guard in (replacing(tmp_path / "a.pt"), decoration("The figure")):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        interrupt_on_signals()
+        with pytest.raises(KeyboardInterrupt) as error, guard:
+            torch.save(state, Interrupting(by))
+        assert error.value.args == (("SIGTERM",) if by == signal.SIGTERM else ())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_that_is_being_read_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("of C++")
+
+    folder = CheckpointFolder(tmp_path)
+    folder.save({"a": torch.zeros(3)})
+    interrupt_on_signals()
+    monkeypatch.setattr(torch, "load", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        folder.load()
+    assert [path.name for path in tmp_path.iterdir()] == [LAST_NAME]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@BOTH
+def test_lost_in_a_destructor(by: signal.Signals) -> None:
+    interrupt_on_signals()
+    raise_if_interrupted()
+    Dying(by)
+    with pytest.raises(KeyboardInterrupt):
+        raise_if_interrupted()
+    raise_if_interrupted()  # once
+
+
+def test_at_a_prompt_it_stays_the_prompt_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    interrupt_on_signals()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_no_error_of_workers_takes_its_place() -> None:
@@ -58,7 +140,7 @@ def test_no_error_of_workers_takes_its_place() -> None:
         raise RuntimeError("a worker was killed")
 
     signal.signal(signal.SIGCHLD, fail)
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGCHLD)
@@ -67,7 +149,7 @@ def test_no_error_of_workers_takes_its_place() -> None:
 def test_leaves_the_handler_of_a_program() -> None:
     received: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     os.kill(os.getpid(), signal.SIGTERM)
     assert received == [signal.SIGTERM]
 
@@ -77,7 +159,7 @@ def test_does_nothing_in_another_thread() -> None:
 
     def run() -> None:
         try:
-            interrupt_on_sigterm()
+            interrupt_on_signals()
         except BaseException as error:
             errors.append(error)
 
@@ -135,8 +217,8 @@ def test_exit_code_of_a_process() -> None:
 def test_an_interrupted_command_says_so_in_one_line(number: signal.Signals, name: str) -> None:
     program = (
         "import time; from leaf_seg.runtime.plain import show_errors_plainly; "
-        "from leaf_seg.runtime.termination import interrupt_on_sigterm; "
-        "interrupt_on_sigterm(); show_errors_plainly(); print(flush=True); time.sleep(60)"
+        "from leaf_seg.runtime.termination import interrupt_on_signals; "
+        "interrupt_on_signals(); show_errors_plainly(); print(flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

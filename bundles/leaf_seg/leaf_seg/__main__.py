@@ -18,14 +18,14 @@ from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.plain import plain_message
 from leaf_seg.runtime.setting_bounds import SETTINGS
-from leaf_seg.runtime.termination import BY_SIGTERM, RESTING_THREADS, interrupt_on_sigterm
+from leaf_seg.runtime.termination import BY_SIGTERM, RESTING_THREADS, interrupt_on_signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     The exit code is 0, 2 for bad input found at the door, 1 where some images could not be segmented, and that of a
-    shell's command for Ctrl-C (130) and for SIGTERM (143), where :func:`interrupt_on_sigterm` was called.
+    shell's command for Ctrl-C (130) and for SIGTERM (143), where :func:`interrupt_on_signals` was called.
     """
     for name, value in RESTING_THREADS.items():  # before PyTorch is imported
         os.environ.setdefault(name, value)
@@ -154,5 +154,5 @@ def _segment(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
+from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
 from monai.utils import ensure_tuple
@@ -13,6 +14,7 @@ from monai.utils.enums import CommonKeys as Keys
 from leaf_seg.engines.ema import WeightAverage
 from leaf_seg.engines.resumption_log import hide_resumption
 from leaf_seg.inference.inferers import Answers
+from leaf_seg.runtime.termination import raise_if_interrupted
 from leaf_seg.runtime.workers import check_workers
 
 
@@ -36,6 +38,7 @@ class BundleEvaluator(SupervisedEvaluator):
         super().__init__(**kwargs)
         self.ema = ema
         hide_resumption(self)
+        self.add_event_handler(Events.ITERATION_STARTED, raise_if_interrupted)
         self.add_event_handler(IterationEvents.FORWARD_COMPLETED, _unpack_answers)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's Evaluator

@@ -11,6 +11,7 @@ from leaf_seg.engines.evaluator import BundleEvaluator
 from leaf_seg.inference.faults import fault_of
 from leaf_seg.inference.inferers import SegmentationInferer
 from leaf_seg.inference.tolerant_dataset import FAULT
+from leaf_seg.runtime.termination import raise_if_interrupted
 
 
 class TolerantEvaluator(BundleEvaluator):
@@ -44,6 +45,7 @@ class TolerantEvaluator(BundleEvaluator):
         try:
             return super()._iteration(engine, batchdata)
         except Exception as error:
+            raise_if_interrupted()
             reason = fault_of(error, source)
             if reason is None:
                 raise

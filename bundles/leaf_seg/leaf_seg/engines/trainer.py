@@ -26,6 +26,7 @@ from leaf_seg.engines.timed_schedule import TimedSchedule
 from leaf_seg.engines.training_state import restore_training_state
 from leaf_seg.runtime.distributed import num_processes
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.termination import raise_if_interrupted
 from leaf_seg.runtime.workers import check_workers
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class BundleTrainer(SupervisedTrainer):
             if ema is not None:
                 ema.plan(num_steps)
         hide_resumption(self)
+        self.add_event_handler(Events.ITERATION_STARTED, raise_if_interrupted)
         self.add_event_handler(IterationEvents.LOSS_COMPLETED, _check_near_loss)
         self.add_event_handler(IterationEvents.MODEL_COMPLETED, _forget_graph)
         self.add_event_handler(Events.EXCEPTION_RAISED, _reraise)  # after the handlers', of which Ignite expects it

@@ -11,6 +11,7 @@ from leaf_seg.data.checks import check_mirrored
 from leaf_seg.inference.faults import fault_of
 from leaf_seg.inference.segmentation_writer import SegmentationWriter
 from leaf_seg.inference.segmenter import Segmenter
+from leaf_seg.runtime.termination import raise_if_interrupted
 
 
 def segment_files(
@@ -34,9 +35,11 @@ def segment_files(
     writer.begin(sources)
     try:
         for source in tqdm(sources, desc="Segmenting", unit="image"):
+            raise_if_interrupted()
             try:
                 item = _segmented(segmenter, source, num_samples, writer.save_probabilities)
             except Exception as error:
+                raise_if_interrupted()
                 reason = fault_of(error, source)
                 if reason is None:
                     raise

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from leaf_seg.runtime.errors import InputError, causes
 from leaf_seg.runtime.scratch import remove_abandoned, scratch_folder
+from leaf_seg.runtime.termination import raise_if_interrupted
 from leaf_seg.runtime.text import first_line, is_unicode, printable
 
 PathLike = str | os.PathLike[str]
@@ -53,12 +54,14 @@ def writing(path: PathLike, size: int | None = None) -> Iterator[None]:
 
     Raises:
         InputError: When it cannot be written.
+        KeyboardInterrupt: When an interruption has come, of which libraries written in C++ make errors of their own.
     """
     try:
         yield
     except InputError:
         raise
     except Exception as error:
+        raise_if_interrupted()
         if not _is_of_writing(error):
             raise
         raise InputError(_message(Path(path), error, size)) from error

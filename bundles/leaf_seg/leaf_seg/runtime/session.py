@@ -8,7 +8,7 @@ from leaf_seg.runtime import devices
 from leaf_seg.runtime.config_keys import check_effect
 from leaf_seg.runtime.overrides import check_command_line, command_line_config, command_line_run_id
 from leaf_seg.runtime.setting_bounds import check_settings
-from leaf_seg.runtime.termination import interrupt_on_sigterm
+from leaf_seg.runtime.termination import interrupt_on_signals
 from leaf_seg.runtime.values import parse_bool
 
 
@@ -23,7 +23,7 @@ def begin(seed: int) -> None:
     check_command_line()
     check_settings(command_line_config() or {})
     set_determinism(seed=seed)
-    interrupt_on_sigterm()
+    interrupt_on_signals()
 
 
 def check_command() -> None:

@@ -17,23 +17,44 @@ RESTING_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 _GRACE_SECONDS = 30.0  # to end by a Ctrl-C that has reached it, before it is told once more
 BY_SIGTERM = ("SIGTERM",)  # arguments of the KeyboardInterrupt
 
+_interruption: list[KeyboardInterrupt] = []  # the last one that came, for where it is lost
 
-def interrupt_on_sigterm() -> None:
-    """Let SIGTERM raise KeyboardInterrupt, so that temporary slices are removed and trackers told.
 
-    Only where nothing else handles it: not in a program with a handler of its own, nor in another thread than the
-    main one, which alone can have it.
+def interrupt_on_signals() -> None:
+    """Let SIGTERM and Ctrl-C raise KeyboardInterrupt, so that temporary slices are removed and trackers told.
+
+    The interruption is kept for :func:`raise_if_interrupted`, too: raised within a destructor or in what C++ has
+    called it would be lost, or come out as another error, as of ``torch.save``.
+
+    Only where nothing else handles them: not in a program with handlers of its own, nor in another thread than the main
+    one, which alone can have them. At a prompt Ctrl-C stays what it is.
     """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _interrupt)
+    _interruption.clear()
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler and not hasattr(sys, "ps1"):
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def raise_if_interrupted() -> None:
+    """Raise the interruption that has come, where the block that it came in has not ended by it.
+
+    For loops, and where errors are handled that may be an interruption's.
+
+    Raises:
+        KeyboardInterrupt: If so, once.
+    """
+    if _interruption:
+        raise _interruption.pop()
 
 
 def run_python(words: Sequence[str], **kwargs: Any) -> int:
     """Run ``python`` with these words in a process of its own, and return its exit code.
 
     When this process is interrupted, that one is given the time to remove its temporary slices and to tell its tracker,
-    which ``subprocess.run`` would not. Ctrl-C reaches both; SIGTERM, if :func:`interrupt_on_sigterm` was called, is
+    which ``subprocess.run`` would not. Ctrl-C reaches both; SIGTERM, if :func:`interrupt_on_signals` was called, is
     passed on.
 
     Its threads do not spin while they wait (``OMP_WAIT_POLICY``), unless the environment says otherwise.
@@ -64,9 +85,15 @@ def _let_end(process: subprocess.Popen[Any], knows: bool) -> None:
 
 
 def _interrupt(*_: Any) -> None:
+    _interruption[:] = [KeyboardInterrupt()]
+    raise KeyboardInterrupt
+
+
+def _terminate(*_: Any) -> None:
     # Schedulers end the loader's workers, too, of which PyTorch's handler would make an error in place of this one.
     signal.signal(signal.SIGCHLD, _pass)
     signal.signal(signal.SIGTERM, _pass)  # a second one does not break the tidying up after the first
+    _interruption[:] = [KeyboardInterrupt(*BY_SIGTERM)]
     raise KeyboardInterrupt(*BY_SIGTERM)
 
 

@@ -12,6 +12,7 @@ import torch
 
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, replacing
+from leaf_seg.runtime.termination import raise_if_interrupted
 from leaf_seg.runtime.text import first_line
 from leaf_seg.weights.pickle_check import check_pickles
 
@@ -63,6 +64,7 @@ class CheckpointFolder:
             try:
                 state = _load_whole(path)
             except Exception as error:  # damage shows in many kinds
+                raise_if_interrupted()
                 damaged.append(path.replace(path.with_suffix(".damaged")))  # or it would become the previous one
                 logger.error("The checkpoint %s is damaged and not used (%s).", path, first_line(error))
             else:
