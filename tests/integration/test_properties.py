@@ -68,6 +68,7 @@ def test_cases_that_monai_label_hands_over(bundle: Path, pictures: Path, number:
     assert workflow.check_properties() == []
     found = workflow.parser.get_parsed_content("validate#dataloader").dataset.data
     assert found == (cases[:1] if number else cases[1:])
+    assert workflow.parser.get_parsed_content("network_def").image_size == (64, 64), "not the shipped one as it is"
 
 
 def test_paper_profile_is_the_paper_s_network(bundle: Path) -> None:
@@ -87,7 +88,7 @@ def test_baseline_builds_no_part_of_latent_diffusion(
     bundle: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, baseline: str | None
 ) -> None:
     built: list[str] = []
-    for package, name in ((networks, "load_autoencoder"), (networks, "MaskEncoder"), (weights, "initial_segmenter")):
+    for package, name in ((networks, "load_autoencoder"), (networks, "MaskEncoder"), (weights, "network_to_train")):
         monkeypatch.setattr(package, name, _noting(built, package, name))
     overrides: dict[str, Any] = {"dataset_dir": str(pictures), "num_classes": 3, "output_dir": str(tmp_path)}
     files = ["configs/train.json"] + ([f"configs/baselines/{baseline}.json"] if baseline else [])
@@ -98,7 +99,7 @@ def test_baseline_builds_no_part_of_latent_diffusion(
         assert not built
         assert type(trainer.network) is BASELINES[baseline]
     else:  # the trap is set
-        assert set(built) == {"load_autoencoder", "MaskEncoder", "initial_segmenter"}
+        assert set(built) == {"load_autoencoder", "MaskEncoder", "network_to_train"}
 
 
 def _noting(built: list[str], package: ModuleType, name: str) -> Callable[..., Any]:

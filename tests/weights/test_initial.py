@@ -18,10 +18,10 @@ from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, Autoencoder
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import (
     check_start,
+    default_autoencoder,
     initial_segmenter,
     own_autoencoder,
     save_model,
-    shipped_autoencoder,
     trained_with,
 )
 from tests.conftest import TINY_UNET
@@ -218,21 +218,22 @@ def test_a_model_of_another_kind_is_refused(start: Callable[..., LatentSegmenter
 
 
 def test_the_model_s_own_autoencoder(tmp_path: Path) -> None:
-    assert own_autoencoder(None) is None
-    assert own_autoencoder(tmp_path) is None
+    assert own_autoencoder(None, "another") == "another"
+    assert own_autoencoder(tmp_path, "another") == "another"
     (tmp_path / "autoencoder").mkdir()
-    assert own_autoencoder(tmp_path) == str(tmp_path / "autoencoder")
+    assert own_autoencoder(tmp_path, "another") == str(tmp_path / "autoencoder")
+    assert default_autoencoder(tmp_path, "models") == str(tmp_path / "autoencoder")
 
 
 def test_the_shipped_autoencoder_is_the_light_one_unless_the_model_has_the_other(
     make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path
 ) -> None:
-    assert shipped_autoencoder(None, "models") == "models/light_autoencoder"
+    assert default_autoencoder(None, "models") == "models/light_autoencoder"
     for kind, name in (("kl", "autoencoder"), ("tiny", "light_autoencoder")):
         folder = saved(make_segmenter(autoencoder=kind), tmp_path / kind, 3)
-        assert shipped_autoencoder(folder, "models") == f"models/{name}"
+        assert default_autoencoder(folder, "models") == f"models/{name}"
     with pytest.raises(InputError, match="No folder"):
-        shipped_autoencoder(tmp_path / "nothing", "models")
+        default_autoencoder(tmp_path / "nothing", "models")
 
 
 def test_an_encoder_of_another_kind_is_refused(

@@ -18,14 +18,15 @@ _OF_TRACKING = ("tracking_uri", "experiment_name", "run_name", "parent_run")
 
 
 def unused_keys(config: Mapping[str, Any], run_id: str = "training") -> set[str]:
-    """Top-level keys that neither ``run_id`` nor what it refers to uses; nothing is built.
+    """Top-level keys that neither ``run_id`` nor ``initialize`` nor what they refer to uses; nothing is built.
 
     Args:
         config: of one or several config files, merged.
         run_id: what is run.
     """
     parser = ConfigParser(dict(config))
-    parser.get_parsed_content(run_id, instantiate=False, eval_expr=False)
+    for key in {run_id, "initialize"} & set(config):
+        parser.get_parsed_content(key, instantiate=False, eval_expr=False)
     used = {root_key(identity) for identity in parser.ref_resolver.resolved_content}
     return set(config) - used - _OF_MONAI - set(_MLFLOW["configs"])
 

@@ -79,7 +79,7 @@ def check_keys(keys: Collection[str], known: Collection[str], where: str) -> Non
 def command_line_config(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     """The config that the command line of ``python -m monai.bundle run`` asks for: its files with its overrides.
 
-    Saved as JSON and given as ``--config_file`` it repeats the run.
+    Saved as JSON anywhere and given as ``--config_file`` it repeats the run: ``bundle_root`` is then where its files lie.
 
     Args:
         argv: the process's arguments, the program first. ``None``: ``sys.argv``.
@@ -94,6 +94,8 @@ def command_line_config(argv: Sequence[str] | None = None) -> dict[str, Any] | N
     parser.update(overridden_keys(argv))
     config = dict(parser.get())
     config.pop(ConfigParser.meta_key, None)
+    if config.get("bundle_root") == ".":
+        config["bundle_root"] = _bundle_of(_command_line_arguments(argv) or {})
     return config
 
 
@@ -149,6 +151,13 @@ def is_tracked(argv: Sequence[str] | None = None) -> bool:
         argv: the process's arguments, the program first. ``None``: ``sys.argv``.
     """
     return (_command_line_arguments(argv) or {}).get("tracking") is not None
+
+
+def _bundle_of(arguments: dict[str, Any]) -> str:
+    """The folder of the bundle whose config files these are; "." where they lie in none."""
+    files = arguments["config_file"]
+    folder = Path(files.split(",")[0] if isinstance(files, str) else files[0]).parent.parent
+    return str(folder) if (folder / "configs" / "metadata.json").is_file() else "."
 
 
 def _is_name(value: Any) -> bool:

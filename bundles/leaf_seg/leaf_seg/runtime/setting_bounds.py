@@ -27,10 +27,8 @@ NUM_SLICES = Choice((1, 3))
 
 SETTINGS: Bounds = {
     # folders and files
-    **dict.fromkeys(
-        ("bundle_root", "dataset_dir", "output_dir", "report_dir", "model_dir", "autoencoder_dir"), _FOLDER
-    ),
-    **dict.fromkeys(("init_dir", "unet_dir", "cache_dir"), _FOLDER_OR_NULL),
+    **dict.fromkeys(("bundle_root", "output_dir", "report_dir", "model_dir", "autoencoder_dir"), _FOLDER),
+    **dict.fromkeys(("dataset_dir", "init_dir", "unet_dir", "cache_dir"), _FOLDER_OR_NULL),
     "datalist_file": Text("a file's path", optional=True),
     "overwrite": Switch(),
     "resume": Switch(),

@@ -3,23 +3,27 @@
 from leaf_seg.weights.checkpoint_folder import CheckpointFolder
 from leaf_seg.weights.initial import (
     check_start,
+    default_autoencoder,
     initial_segmenter,
     own_autoencoder,
-    shipped_autoencoder,
     trained_with,
 )
 from leaf_seg.weights.model_folder import check_dataset, load_network, load_settings, model_is_whole, save_model
+from leaf_seg.weights.without_data import check_data_given, datalist_or_none, network_to_train
 
 __all__ = [
     "CheckpointFolder",
+    "check_data_given",
     "check_dataset",
     "check_start",
+    "datalist_or_none",
+    "default_autoencoder",
     "initial_segmenter",
     "load_network",
     "load_settings",
     "model_is_whole",
+    "network_to_train",
     "own_autoencoder",
     "save_model",
-    "shipped_autoencoder",
     "trained_with",
 ]

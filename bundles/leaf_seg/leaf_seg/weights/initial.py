@@ -33,14 +33,21 @@ LIGHT_AUTOENCODER_NAME = "light_autoencoder"  # of the shipped ones, the one tha
 _OF_THE_MODEL = ("unet_config", "unet_dir", "parameterization", "scheduler", "diffusion")
 
 
-def own_autoencoder(init_dir: str | os.PathLike[str] | None) -> str | None:
-    """Folder of the frozen autoencoder that a converted model brings with it; None where it brings none."""
+def own_autoencoder(init_dir: str | os.PathLike[str] | None, default: str) -> str:
+    """Folder of the frozen autoencoder that a converted model brings with it.
+
+    Args:
+        init_dir: folder of the model to start from; None without one.
+        default: where it brings none.
+    """
     folder = None if init_dir is None else Path(init_dir) / AUTOENCODER_NAME
-    return str(folder) if folder is not None and folder.is_dir() else None
+    return str(folder) if folder is not None and folder.is_dir() else default
 
 
-def shipped_autoencoder(init_dir: str | os.PathLike[str] | None, models: str | os.PathLike[str]) -> str:
-    """Folder of the shipped autoencoder to train with: the light one, unless a model was trained with the other.
+def default_autoencoder(init_dir: str | os.PathLike[str] | None, models: str | os.PathLike[str]) -> str:
+    """Folder of the autoencoder to train with: the model's own, or a shipped one.
+
+    That is the light one, unless a model was trained with the other.
 
     Args:
         init_dir: folder of the model to start from; None without one.
@@ -49,6 +56,9 @@ def shipped_autoencoder(init_dir: str | os.PathLike[str] | None, models: str | o
     Raises:
         InputError: When ``init_dir`` holds no model.
     """
+    own = own_autoencoder(init_dir, "")
+    if own:
+        return own
     name = LIGHT_AUTOENCODER_NAME
     if init_dir is not None:
         _check_is_there(init_dir)

@@ -1,0 +1,54 @@
+"""The shipped model, which the training config describes where no data set is given, as to ``monai.bundle.load``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from leaf_seg.data.datalists import Datalist, load_datalist
+from leaf_seg.networks import SavedNetwork
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.weights.initial import initial_segmenter
+from leaf_seg.weights.model_folder import load_network, load_settings
+
+PathLike = str | os.PathLike[str]
+
+
+def datalist_or_none(dataset_dir: str | None, datalist_file: str | None, seed: int, models: PathLike) -> Datalist:
+    """As :func:`~leaf_seg.data.load_datalist`; without a data set no cases, and the classes of the shipped model.
+
+    Args:
+        dataset_dir: data set; None without one.
+        datalist_file: where a split made here is kept.
+        seed: of the shuffling.
+        models: folder of the shipped model.
+
+    Raises:
+        InputError: As of ``load_datalist``.
+    """
+    if dataset_dir is None:
+        return Datalist([], [], [], list(load_settings(models).class_names), sha256="")
+    return load_datalist(dataset_dir, datalist_file, seed=seed)
+
+
+def network_to_train(loaded_from: PathLike | None, **start: Any) -> SavedNetwork:
+    """The network that training begins with, or without a data set the shipped model.
+
+    Args:
+        loaded_from: folder of the shipped model; None with a data set.
+        **start: as for :func:`~leaf_seg.weights.initial_segmenter`.
+
+    Raises:
+        InputError: As of ``initial_segmenter``, and when the folder holds no model.
+    """
+    return initial_segmenter(**start) if loaded_from is None else load_network(loaded_from)
+
+
+def check_data_given(datalist: Datalist) -> None:
+    """Refuse to train or evaluate without a data set.
+
+    Raises:
+        InputError: When there are no cases at all.
+    """
+    if not (datalist.training or datalist.validation or datalist.testing):
+        raise InputError("No data set is given; expected its folder or datalist: --dataset_dir FOLDER.")
