@@ -15,10 +15,13 @@ from collections.abc import Sequence
 from leaf_seg.image_io.formats import format_names
 from leaf_seg.image_io.listing import list_images
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
+from leaf_seg.runtime.bundle import bundle_folder
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.plain import plain_message
 from leaf_seg.runtime.setting_bounds import SETTINGS
 from leaf_seg.runtime.termination import BY_SIGTERM, RESTING_THREADS, interrupt_on_signals
+
+SHIPPED = "shipped"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     segment.add_argument("input", help=f"image file ({', '.join(format_names())}) or folder of images")
     segment.add_argument("output", help="folder to write to; made where needed")
-    segment.add_argument("--model", required=True, help="folder with config.json and weights")
+    segment.add_argument(
+        "--model", default=SHIPPED, help="folder with config.json and weights; shipped: of the hippocampus in MR"
+    )
     segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
     segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
     segment.add_argument("--no-overlays", action="store_true", help="do not draw overlays")
@@ -69,6 +74,13 @@ def _parser() -> argparse.ArgumentParser:
         "--memory-limit-gb", type=float, default=DEFAULT_MEMORY_LIMIT_GB, help="that reading one image may take"
     )
     segment.set_defaults(command=_segment)
+
+    bundle = commands.add_parser(
+        "bundle",
+        help="print where the bundle's folder is",
+        description="Print the folder with configs/ and models/, as for --config_file and --bundle_root.",
+    )
+    bundle.set_defaults(command=_bundle)
 
     convert = commands.add_parser(
         "convert",
@@ -119,6 +131,10 @@ def _compare(options: argparse.Namespace) -> None:
         ) from error
 
 
+def _bundle(_: argparse.Namespace) -> None:
+    print(bundle_folder())  # noqa: T201
+
+
 def _convert(options: argparse.Namespace) -> None:
     from leaf_seg.weights.convert import Options, convert
 
@@ -137,7 +153,8 @@ def _segment(options: argparse.Namespace) -> int:
     from leaf_seg.inference.segmentation_writer import SegmentationWriter
     from leaf_seg.inference.segmenter import load
 
-    segmenter = load(options.model, options.device, options.precision, options.batch_size, options.memory_limit_gb)
+    model = bundle_folder() / "models" if options.model == SHIPPED else options.model
+    segmenter = load(model, options.device, options.precision, options.batch_size, options.memory_limit_gb)
     writer = SegmentationWriter(
         options.output,
         segmenter.settings.class_names,

@@ -1,0 +1,30 @@
+"""Puts the bundle's configurations and shipped weights into the wheel, as ``leaf_seg/bundle``; the rest is setup.cfg's."""
+
+from pathlib import Path
+from shutil import copy2
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+BUNDLE = Path("bundles/leaf_seg")
+FILES = (
+    *("LICENSE", "configs/*", "configs/*/*.json", "docs/*"),
+    *("models/config.json", "models/model.pt", "models/*/README.md", "models/*/config.json", "models/*/*.safetensors"),
+)
+
+
+class BuildWithBundle(build_py):
+    """Copies the bundle beside the package's modules; an editable install uses the clone's."""
+
+    def run(self) -> None:
+        """Build."""
+        super().run()
+        if self.editable_mode:
+            return
+        for source in (source for pattern in FILES for source in sorted(BUNDLE.glob(pattern)) if source.is_file()):
+            target = Path(self.build_lib, "leaf_seg", "bundle", source.relative_to(BUNDLE))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy2(source, target)
+
+
+setup(cmdclass={"build_py": BuildWithBundle})
