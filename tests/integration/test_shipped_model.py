@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import time
@@ -14,7 +13,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-import yaml
 
 import leaf_seg
 from leaf_seg.networks import LatentDecoder, LatentSegmenter, load_autoencoder
@@ -53,17 +51,6 @@ def test_decoder_is_named_as_its_own(network: LatentSegmenter) -> None:
     assert not all(torch.equal(own[name], shipped[name]) for name in own)
     card = (BUNDLE / "docs" / "README.md").read_text()
     assert "The decoder of the masks is the model's own" in card
-
-
-def test_large_files_are_named_with_their_hashes() -> None:
-    listed = yaml.safe_load((BUNDLE / "large_files.yml").read_text())["large_files"]
-    assert {entry["path"] for entry in listed} == {
-        "models/model.pt",
-        "models/autoencoder/diffusion_pytorch_model.safetensors",
-    }
-    for entry in listed:
-        assert entry["hash_type"] == "sha256"
-        assert hashlib.sha256((BUNDLE / entry["path"]).read_bytes()).hexdigest() == entry["hash_val"]
 
 
 def test_metadata_is_of_this_model(network: LatentSegmenter, measured: dict[str, Any]) -> None:

@@ -22,7 +22,8 @@ def check_cases(dataset: Dataset, mirror_axes: Sequence[int] = ()) -> None:
     Raises:
         InputError: From those transforms, for the first unfit case; when a picture is to be mirrored along axis 2.
     """
-    for index in tqdm(range(len(dataset)), desc="Checking validation cases", unit="case", leave=False):  # type: ignore[arg-type]
+    indices = range(len(dataset))  # type: ignore[arg-type]
+    for index in tqdm(indices, desc="Checking validation cases", unit="case", leave=False):
         spatial = dataset[index]["image"].ndim - 1
         if any(axis >= spatial for axis in mirror_axes):
             raise _no_third_axis(mirror_axes)

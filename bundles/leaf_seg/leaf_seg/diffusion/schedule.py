@@ -72,13 +72,11 @@ class NoiseSchedule(nn.Module):
     def target(self, clean: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """What the network should return, [B, C, h, w] (LEAF Eq. 2-4): z itself, v = alpha eps - sigma z, or eps."""
         alpha, sigma = self.at(timesteps)
-        match self.parameterization:
-            case "x0":
-                return clean
-            case "v":
-                return alpha * noise - sigma * clean
-            case _:
-                return noise
+        if self.parameterization == "x0":
+            return clean
+        if self.parameterization == "v":
+            return alpha * noise - sigma * clean
+        return noise
 
     def clean_latent(self, output: torch.Tensor, noisy: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """The estimate of z from the network's output o, [B, C, h, w] in fp32 or better (LEAF Eq. 2-3).
@@ -88,13 +86,11 @@ class NoiseSchedule(nn.Module):
         dtype = torch.promote_types(output.dtype, torch.float32)
         output, noisy = output.to(dtype), noisy.to(dtype)
         alpha, sigma = self.at(timesteps)
-        match self.parameterization:
-            case "x0":
-                return output
-            case "v":
-                return alpha * noisy - sigma * output
-            case _:
-                return (noisy - sigma * output) / alpha
+        if self.parameterization == "x0":
+            return output
+        if self.parameterization == "v":
+            return alpha * noisy - sigma * output
+        return (noisy - sigma * output) / alpha
 
     def clip(self, clean: torch.Tensor) -> torch.Tensor:
         """A predicted latent cut at :attr:`clip_range`; for inference."""

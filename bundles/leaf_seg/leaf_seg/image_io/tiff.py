@@ -43,7 +43,8 @@ class Tiff(Picture):
     def check_content(self, path: PathLike) -> None:
         """Refuse strips or tiles that do not cover the picture: Pillow fills what is missing with zeros."""
         with self._open(path) as picture:
-            _check_parts(picture.tag_v2, picture.width, picture.height, os.path.getsize(path))  # type: ignore[attr-defined]
+            tags = picture.tag_v2  # type: ignore[attr-defined]
+            _check_parts(tags, picture.width, picture.height, os.path.getsize(path))
 
     @contextmanager
     def _open(self, path: PathLike) -> Iterator[Image]:
