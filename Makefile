@@ -8,12 +8,13 @@ STUDIES ?=
 PORT ?= 8000
 CONF ?=
 WORKERS ?= 2
+SCHEMA ?= $(wildcard ../shared/schema/meta_schema_20240725.json)
 
 # The tests of a file share what they made, so they run in one process; OpenMP's threads would spin in the other's way.
 IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow lint format label-env label-server test-label clean
+.PHONY: help env demo test test-slow lint zoo-check format label-env label-server test-label clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -58,6 +59,9 @@ label-server: label-env ## Serve a folder to 3D Slicer: make label-server STUDIE
 
 test-label: label-env ## Run the tests of the MONAI Label app, with real servers
 	OMP_WAIT_POLICY=PASSIVE $(LABEL_BIN)/pytest $(IN_PARALLEL) plugins/monailabel/tests
+
+zoo-check: env ## Check a copy of the bundle as the Model Zoo does (SCHEMA: file of its metadata's schema)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python scripts/zoo_check.py $(if $(SCHEMA),--schema $(SCHEMA))
 
 format: env ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""Puts the bundle's configurations and shipped weights into the wheel, as ``leaf_seg/bundle``; the rest is setup.cfg's."""
+"""Puts the bundle's configurations and shipped weights into the wheel, as ``leaf_seg/bundle``."""
 
 from pathlib import Path
 from shutil import copy2

@@ -19,6 +19,6 @@ def bundle_folder() -> Path:
         if (folder / "configs" / "metadata.json").is_file():
             return folder
     raise InputError(
-        f"No bundle in {_PACKAGE / 'bundle'} or {_PACKAGE.parent}; expected configs/ and models/ there. Install leaf_seg "
-        "from its wheel or with pip install -e from a clone, or keep the package in the bundle's folder."
+        f"No bundle in {_PACKAGE / 'bundle'} or {_PACKAGE.parent}; expected configs/ and models/ there. Install "
+        "leaf_seg from its wheel or with pip install -e from a clone, or keep the package in the bundle's folder."
     )

@@ -79,7 +79,7 @@ def check_keys(keys: Collection[str], known: Collection[str], where: str) -> Non
 def command_line_config(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     """The config that the command line of ``python -m monai.bundle run`` asks for: its files with its overrides.
 
-    Saved as JSON anywhere and given as ``--config_file`` it repeats the run: ``bundle_root`` is then where its files lie.
+    Saved as JSON anywhere and given as ``--config_file`` it repeats the run: ``bundle_root`` is where its files lie.
 
     Args:
         argv: the process's arguments, the program first. ``None``: ``sys.argv``.
