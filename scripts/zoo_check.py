@@ -28,7 +28,7 @@ SECTIONS = (
     "Execute training",
     "Override the `train` config",
     "multi-GPU training",
-    "Execute evaluation",
+    "execute evaluation",
     "multi-GPU evaluation",
     "Execute inference",
     "TensorRT",

@@ -13,6 +13,7 @@ import unittest
 
 import torch
 from monai.bundle import ConfigParser
+
 from test_leaf_seg import BUNDLE, CONFIGS, SMALL, make_volumes
 
 
