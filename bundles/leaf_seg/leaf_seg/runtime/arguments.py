@@ -22,6 +22,9 @@ _HANDED_ON: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 
+# Modules whose classes hand on ``**kwargs`` to the base class's constructor, and to nothing else.
+_WITH_HANDED_ON = ("leaf_seg.", "monai.data.dataloader")
+
 
 def find_target(target: Any) -> Callable[..., Any] | None:
     """The class or function that a ``_target_`` names; None for an expression, and where there is none."""
@@ -59,12 +62,12 @@ def _referred(value: Any) -> Path | None:
 
 
 def _arguments(function: Callable[..., Any]) -> Arguments | None:
-    signature = _signature(function)
-    if signature is None:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of C
         return None
-    parameters = signature.parameters.values()
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    own = {parameter.name: parameter.annotation for parameter in parameters if parameter.kind in by_name}
+    own = {item.name: _evaluated(item.annotation, function) for item in parameters if item.kind in by_name}
     if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return own
     base = _base_of(function)
@@ -72,20 +75,20 @@ def _arguments(function: Callable[..., Any]) -> Arguments | None:
     return None if inherited is None else {**inherited, **own}
 
 
-def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
+    """What an annotation that is text stands for; itself where a name in it is known to type checkers only."""
+    if not isinstance(annotation, str):
+        return annotation
+    code = inspect.unwrap(vars(function).get("__init__", function) if inspect.isclass(function) else function)
     try:
-        return inspect.signature(function, eval_str=True)
-    except Exception:  # whatever the annotations, which are evaluated, may raise
-        pass
-    try:
-        return inspect.signature(function)
-    except (TypeError, ValueError):  # of C
-        return None
+        return eval(annotation, dict(getattr(code, "__globals__", {})))
+    except Exception:  # whatever the text, which is evaluated, may raise
+        return annotation
 
 
 def _base_of(function: Callable[..., Any]) -> type | None:
-    """The class to whose constructor a class of leaf_seg hands on ``**kwargs``; others may do anything with theirs."""
-    if not inspect.isclass(function) or not function.__module__.startswith("leaf_seg."):
+    """The class to whose constructor a class hands on ``**kwargs``; None for those that may do anything with theirs."""
+    if not inspect.isclass(function) or not function.__module__.startswith(_WITH_HANDED_ON):
         return None
     with_constructor = [kind for kind in function.__mro__[:-1] if "__init__" in vars(kind)]
     return with_constructor[1] if len(with_constructor) > 1 else None

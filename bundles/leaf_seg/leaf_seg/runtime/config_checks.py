@@ -68,10 +68,10 @@ def check_config(argv: Sequence[str] | None = None) -> None:
         for missing in {path[0] for path in references({key: value})} - {*merged, *_known_to_command(arguments)}:
             raise InputError(f"{key} is {value!r}, which refers to @{missing}; no such key{nearest(missing, merged)}")
 
-    referred = references({**merged, **overrides})
+    contents = [ConfigParser.load_config_file(file) for file in files]
+    referred = {path for content in [*contents, overrides] for path in references(content)}
     parser = ConfigParser(config={})
-    for index, file in enumerate(files):
-        content = ConfigParser.load_config_file(file)
+    for index, (file, content) in enumerate(zip(files, contents, strict=True)):
         with _of_file(file):
             check_settings(content)
             for key, value in content.items():

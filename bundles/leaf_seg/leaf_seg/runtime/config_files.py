@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,8 +12,9 @@ from monai.bundle import ConfigParser
 
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.overrides import root_key
-from leaf_seg.runtime.references import is_built_later, references
+from leaf_seg.runtime.references import references
 from leaf_seg.runtime.text import nearest, shortened
+from leaf_seg.runtime.values import is_built_later
 
 _SHIPPED = Path(__file__).resolve().parents[2] / "configs"
 _OF_MONAI = {"imports", "initialize", "finalize", "run", "save_execute_config"}
@@ -70,7 +72,7 @@ def _fault(files: Sequence[str], overrides: Mapping[str, Any], also: Collection[
         missing = sorted(_missing(content, {**merged, **overrides}) - set(also))
         if missing:
             return f"{file}: refers to @{missing[0]}, a key that no file has{nearest(missing[0], merged)} Correct it."
-    used = {path[0] for path in references([merged, overrides])} | set(also) | _OF_MONAI
+    used = {path[0] for content in [*contents, overrides] for path in references(content)} | set(also) | _OF_MONAI
     for index, content in enumerate(contents[1:], 1):
         before = set(_merged(files[:index]) or ())
         for key in _roots(content) - before - used:
@@ -81,12 +83,15 @@ def _fault(files: Sequence[str], overrides: Mapping[str, Any], also: Collection[
 
 
 def _base_for(overlays: Sequence[str], also: Collection[str]) -> str | None:
-    """The base that overlays fit: one named as the shipped ones are, beside or above an overlay, or one of those."""
+    """The base that overlays fit: one named as the shipped ones are, beside or above an overlay, or one of those.
+
+    Of several, that with the likest name: evaluate_autoencoder.json fits train.json, too.
+    """
     folders = [Path(overlay).parent for overlay in overlays]
-    names = sorted(file.name for file in _SHIPPED.glob("*.json"))
+    names = [file.name for file in _SHIPPED.glob("*.json") if overlays]
+    names.sort(key=lambda name: -difflib.SequenceMatcher(None, name, Path(overlays[0]).name).ratio())
     for folder in dict.fromkeys([*folders, *(folder.parent for folder in folders), _SHIPPED]):
-        there = [str(folder / name) for name in names if (folder / name).is_file()]
-        for file in there:
+        for file in (str(folder / name) for name in names if (folder / name).is_file()):
             if file not in overlays and _is_base(file) and _fault([file, *overlays], {}, also) is None:
                 return file
     return None

@@ -10,10 +10,11 @@ from monai.bundle.config_item import ConfigComponent
 
 from leaf_seg.runtime.arguments import Arguments, arguments_of, find_target, handed_on
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.references import Path, is_built_later, items, references, split_key
+from leaf_seg.runtime.references import Path, items, references, split_key
 from leaf_seg.runtime.setting_bounds import SETTINGS
 from leaf_seg.runtime.text import one_line, shortened
 from leaf_seg.runtime.value_kinds import described, is_of, kinds_like, kinds_of_annotation, with_fractions
+from leaf_seg.runtime.values import is_built_later
 
 
 def check_item(

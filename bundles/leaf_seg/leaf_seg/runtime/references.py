@@ -40,12 +40,3 @@ def references(config: Any) -> set[Path]:
         else:
             found |= {split_key(key) for key in ReferenceResolver.match_refs_pattern(value)}
     return found
-
-
-def is_built_later(value: Any) -> bool:
-    """Whether a value is an expression, a reference or a part with ``_target_``, or a list with one: not yet known."""
-    if isinstance(value, str):
-        return value.startswith(("$", "@", "%"))
-    if isinstance(value, (list, tuple)):
-        return any(map(is_built_later, value))
-    return isinstance(value, Mapping) and "_target_" in value

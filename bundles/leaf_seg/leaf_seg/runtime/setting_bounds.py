@@ -8,7 +8,7 @@ from typing import Any
 
 from leaf_seg.runtime.bounds import Bound, Bounds, Choice, FlagOrFile, Switch, Text, check_bounds
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.references import is_built_later
+from leaf_seg.runtime.values import is_built_later
 
 _FOLDER = Text("a folder's path (./ before a name that is a number)")
 _FOLDER_OR_NULL = Text(_FOLDER.what, optional=True)

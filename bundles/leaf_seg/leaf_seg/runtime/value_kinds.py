@@ -7,7 +7,7 @@ import types
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
 
-from leaf_seg.runtime.references import is_built_later
+from leaf_seg.runtime.values import is_built_later
 
 Kinds = frozenset[str]
 
