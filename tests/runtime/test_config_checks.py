@@ -36,6 +36,25 @@ def test_other_processes_are_left_alone() -> None:
         check_config(argv)
 
 
+@pytest.mark.parametrize(
+    ("run_id", "names"),
+    [
+        ("training", ["train", "profiles/hippocampus"]),
+        ("training", ["train", "methods/leaf_paper", "profiles/ldm_kl8"]),
+        ("training", ["train_autoencoder", "profiles/light_autoencoder"]),
+        ("evaluating", ["train", "evaluate"]),
+        ("evaluating", ["train", "methods/ddim", "profiles/hippocampus", "evaluate"]),
+        *(("evaluating", ["train", f"baselines/{name}", "evaluate"]) for name in ("unet", "dynunet", "segresnet")),
+        ("evaluating", ["train_autoencoder", "evaluate_autoencoder"]),
+        ("inference", ["inference"]),
+        ("inference", ["inference", "profiles/monailabel_inference"]),
+        ("training", ["train", "profiles/monailabel_train"]),
+    ],
+)
+def test_the_shipped_files_pass(run_id: str, names: list[str]) -> None:
+    check(run_id, "--config_file", "[{}]".format(",".join(f"'{CONFIGS}/{name}.json'" for name in names)))
+
+
 @pytest.mark.parametrize("run_id", ["training", "train#trainer", "run"])
 def test_what_can_be_run(run_id: str) -> None:
     check(run_id, "--config_file", TRAIN)

@@ -55,6 +55,7 @@ def check(key: str, value: Any, file: str = "train.json") -> None:
         ("training_record#anything", 1),
         ("teacher", {"_target_": "leaf_seg.distillation.Teacher"}),
         ("alignment", "$None"),
+        ("validate#evaluator#ema", None),
         ("training", ["$print(1)"]),
     ],
 )
@@ -103,7 +104,7 @@ def test_what_is_sound_passes(key: str, value: Any) -> None:
         (
             "optimizer#lr",
             "abc",
-            r"optimizer#lr is 'abc'; expected a number or a list\. Correct it, or write",
+            r"optimizer#lr is 'abc'; expected a number or a list or null\.",
         ),
         ("train#dataloader#batch_size", 1.5, "train#dataloader#batch_size is 1.5; expected a whole number or null"),
         ("train#dataloader#drop_last", "false", "train#dataloader#drop_last is 'false'; expected True or False"),
@@ -111,7 +112,7 @@ def test_what_is_sound_passes(key: str, value: Any) -> None:
         ("unet_config#block_out_channels", 32, "unet_config#block_out_channels is 32; expected a list"),
         ("unet_config#layers_per_block", "two", "unet_config#layers_per_block is 'two'; expected a number"),
         ("unet_config", 3, "unet_config is 3; expected a dictionary"),
-        ("optimizer", "adam", "optimizer is 'adam'; expected a list or a dictionary"),
+        ("optimizer", "adam", "optimizer is 'adam'; expected a list or a dictionary or null"),
         ("train#augmentation#transforms", 3, "train#augmentation#transforms is 3; expected a list"),
         (
             "sampler#_target_",

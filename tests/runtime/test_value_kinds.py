@@ -46,7 +46,7 @@ def test_annotations_that_may_allow_anything(annotation: Any) -> None:
 def test_what_can_stand_in_place_of_a_value(now: Any, fit: list[Any], unfit: list[Any]) -> None:
     kinds = kinds_like(now)
     assert kinds is not None
-    assert all(is_of(value, kinds) for value in [*fit, "$f()", "@x", {"_target_": "dict"}, ["@x"]])
+    assert all(is_of(value, kinds) for value in [*fit, None, "$f()", "@x", {"_target_": "dict"}, ["@x"]])
     assert not any(is_of(value, kinds) for value in unfit)
 
 

@@ -32,15 +32,19 @@ def kinds_of_annotation(annotation: Any) -> Kinds | None:
 
 
 def kinds_like(value: Any) -> Kinds | None:
-    """Kinds of values that can replace a config's value; None where it does not tell."""
+    """Kinds of values that can replace a config's value; None where it does not tell. Null can, it often means none."""
     if isinstance(value, Mapping):
-        return frozenset({_DICTIONARY, _LIST} if "_target_" in value else {_DICTIONARY})
-    if isinstance(value, (list, tuple)):  # MONAI often takes one instead of several
-        alone = {_TEXT} if any(isinstance(item, str) for item in value) else set()
-        return frozenset({_LIST, *(alone | {_NUMBER} if any(map(_is_number, value)) else alone)})
-    if isinstance(value, bool):
-        return frozenset({_SWITCH})
-    return frozenset({_NUMBER, _LIST}) if _is_number(value) else None
+        kinds = {_DICTIONARY, _LIST} if "_target_" in value else {_DICTIONARY}
+    elif isinstance(value, (list, tuple)):  # MONAI often takes one instead of several
+        alone = {_TEXT: any(isinstance(item, str) for item in value), _NUMBER: any(map(_is_number, value))}
+        kinds = {_LIST, *(kind for kind, is_there in alone.items() if is_there)}
+    elif isinstance(value, bool):
+        kinds = {_SWITCH}
+    elif _is_number(value):
+        kinds = {_NUMBER, _LIST}
+    else:
+        return None
+    return frozenset({*kinds, _NULL})
 
 
 def is_of(value: Any, kinds: Kinds) -> bool:
