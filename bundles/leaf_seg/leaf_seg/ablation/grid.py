@@ -11,6 +11,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from leaf_seg.runtime.config_items import check_item
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.overrides import check_keys
 
@@ -124,9 +125,12 @@ def plan_tables(
         plans.append(("Baselines", []))
     if not plans:
         raise InputError("There is nothing to compare: give --table, --grid or --baseline.")
-    keys = {key for overrides in (settings, *(line for _, lines in plans for line in lines)) for key in overrides}
+    lines = [settings, *(line for _, lines in plans for line in lines)]
+    keys = {key for overrides in lines for key in overrides}
     _check_not_taken(keys)
     check_keys(sorted(keys), defaults.get().keys(), "train.json")
+    for key, value in (item for overrides in lines for item in overrides.items()):
+        check_item(defaults.get(), key, value, "train.json")
     rows = _Rows(settings, defaults)
     return [
         Table(

@@ -71,6 +71,15 @@ class Flag:
             raise InputError(f"{name} is {one_line(repr(value), 80)}; expected true or false.")
 
 
+class FlagOrFile:
+    """True or false, or the path of a JSON file."""
+
+    def check(self, value: Any, name: str) -> None:
+        """Raise an InputError with the name when a value is none of them."""
+        if not isinstance(value, bool) and not (isinstance(value, str) and value.lower().endswith(".json")):
+            raise InputError(f"{name} is {one_line(repr(value), 80)}; expected True, False or a .json file's path.")
+
+
 class Switch:
     """True or false, also as the words and numbers that a command line has for them."""
 
@@ -150,7 +159,7 @@ class Choice:
         return f"{kind}{', '.join(map(str, self.options))}{'; or null' if self.optional else ''}"
 
 
-Bounds = Mapping[str, Bound | Flag | Switch | Text | Choice]
+Bounds = Mapping[str, Bound | Flag | FlagOrFile | Switch | Text | Choice]
 
 
 def check_bounds(values: Mapping[str, Any], bounds: Bounds, where: str = "") -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.plain import show_errors_plainly
+from leaf_seg.runtime.text import nearest
 
 _COMMANDS: dict[str, Callable[..., None]] = {"run": run, "run_workflow": run_workflow}
 
@@ -38,16 +38,21 @@ def check_command_line(argv: Sequence[str] | None = None) -> None:
         InputError: For overrides of unknown top-level keys, naming the nearest of each, and for those that MONAI passes
             over or alters.
     """
-    arguments = _command_line_arguments(argv)
+    arguments = command_line_arguments(argv)
     if arguments is None:
         return
     show_errors_plainly()
 
-    config_files = arguments.get("config_file")
-    config_keys = set(ConfigParser.load_config_files(config_files)) if config_files else set()
-    known = config_keys | _argument_names() | _tracking_keys(arguments.get("tracking")) | {ConfigParser.meta_key}
-    check_keys(arguments, known, ", ".join(_file_names(config_files)) or "the config")
+    files = config_file_paths(arguments)
     own = _argument_names()
+    known = set(ConfigParser.load_config_files(files)) | own | tracking_keys(arguments.get("tracking"))
+    check_keys(arguments, known | {ConfigParser.meta_key}, ", ".join(Path(file).name for file in files) or "the config")
+    added = [f"--{key}" for key in arguments if key.startswith("+")]
+    if added:
+        raise InputError(
+            f"{', '.join(added)}: MONAI adds to what there is in files only, and would replace it here. Put the key "
+            "into an overlay of your own, after the other files, or leave the + out."
+        )
     empty = [f"--{key}" for key, value in arguments.items() if value is None and key not in own]
     if empty:
         raise InputError(f"{', '.join(empty)} None would be passed over by MONAI; to empty a setting, write '$None'.")
@@ -72,8 +77,8 @@ def check_keys(keys: Collection[str], known: Collection[str], where: str) -> Non
     """
     unknown = {key: root_key(key) for key in keys if root_key(key) not in known}
     if unknown:
-        found = "\n".join(f"no key {key!r} in {where}{_suggestion(root, known)}" for key, root in unknown.items())
-        raise InputError(f"{found}\nCorrect the command line: the keys that can be set stand at the top of the file.")
+        found = " ".join(f"no key {key!r} in {where}{nearest(root, known)}" for key, root in unknown.items())
+        raise InputError(f"{found} Correct the command line: the keys that can be set stand at the top of the file.")
 
 
 def command_line_config(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
@@ -101,7 +106,7 @@ def command_line_config(argv: Sequence[str] | None = None) -> dict[str, Any] | N
 
 def config_of_files(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     """As :func:`command_line_config`, without the overrides."""
-    arguments = _command_line_arguments(argv)
+    arguments = command_line_arguments(argv)
     if not arguments or not arguments.get("config_file"):
         return None
     parser = ConfigParser()
@@ -132,7 +137,7 @@ def overridden_keys(argv: Sequence[str] | None = None) -> dict[str, Any]:
         argv: the process's arguments, the program first. ``None``: ``sys.argv``.
     """
     own = _argument_names()
-    return {key: value for key, value in (_command_line_arguments(argv) or {}).items() if key not in own}
+    return {key: value for key, value in (command_line_arguments(argv) or {}).items() if key not in own}
 
 
 def command_line_run_id(argv: Sequence[str] | None = None) -> str | None:
@@ -141,7 +146,7 @@ def command_line_run_id(argv: Sequence[str] | None = None) -> str | None:
     Args:
         argv: the process's arguments, the program first. ``None``: ``sys.argv``.
     """
-    return (_command_line_arguments(argv) or {}).get("run_id")
+    return (command_line_arguments(argv) or {}).get("run_id")
 
 
 def is_tracked(argv: Sequence[str] | None = None) -> bool:
@@ -150,7 +155,7 @@ def is_tracked(argv: Sequence[str] | None = None) -> bool:
     Args:
         argv: the process's arguments, the program first. ``None``: ``sys.argv``.
     """
-    return (_command_line_arguments(argv) or {}).get("tracking") is not None
+    return (command_line_arguments(argv) or {}).get("tracking") is not None
 
 
 def _bundle_of(arguments: dict[str, Any]) -> str:
@@ -187,18 +192,20 @@ def check_not_overridden(
     Raises:
         InputError: Names the overrides.
     """
-    found = [f"--{key}" for key in _command_line_arguments(argv) or {} if root_key(key) in keys and key not in but]
+    found = [f"--{key}" for key in command_line_arguments(argv) or {} if root_key(key) in keys and key not in but]
     if found:
         raise InputError(f"{', '.join(found)} would have no effect: {reason}. Leave it out, or the other setting.")
 
 
-def _suggestion(word: str, candidates: Collection[str]) -> str:
-    """``; did you mean 'x'?``, or nothing when no candidate is near."""
-    nearest = difflib.get_close_matches(word, candidates, n=1)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+def config_file_paths(arguments: Mapping[str, Any]) -> list[str]:
+    """Paths of the config files among a command's arguments."""
+    files = arguments.get("config_file")
+    if isinstance(files, str):
+        return files.split(",") if "," in files and not Path(files).is_file() else [files]
+    return [str(file) for file in files or ()]
 
 
-def _command_line_arguments(argv: Sequence[str] | None) -> dict[str, Any] | None:
+def command_line_arguments(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     """Arguments of ``python -m monai.bundle run`` or ``run_workflow``; None in any other process."""
     argv = sys.argv if argv is None else argv
     if Path(argv[0]).parts[-3:] != ("monai", "bundle", "__main__.py") or len(argv) < 2:
@@ -237,7 +244,7 @@ def _argument_names() -> set[str]:
     return {item.name for item in parameters if item.kind is not inspect.Parameter.VAR_KEYWORD} - {"self"}
 
 
-def _tracking_keys(tracking: str | dict[str, Any] | None) -> set[str]:
+def tracking_keys(tracking: str | dict[str, Any] | None) -> set[str]:
     """Config keys that ``--tracking`` brings with it, such as ``run_name``."""
     if tracking is None:
         return set()
@@ -250,11 +257,3 @@ def _tracking_keys(tracking: str | dict[str, Any] | None) -> set[str]:
 def root_key(key: str) -> str:
     """Top-level key of an override or a config item: ``+train#handlers`` -> ``train``."""
     return re.split("#|::", key.removeprefix("+"), maxsplit=1)[0]
-
-
-def _file_names(config_files: str | Sequence[str] | None) -> list[str]:
-    """Names of the config files without their folders."""
-    if config_files is None:
-        return []
-    files = config_files.split(",") if isinstance(config_files, str) else config_files
-    return [Path(file).name for file in files]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from monai.utils import set_determinism
 
-from leaf_seg.runtime import devices
+from leaf_seg.runtime import config_checks, devices
 from leaf_seg.runtime.config_keys import check_effect
-from leaf_seg.runtime.overrides import check_command_line, command_line_config, command_line_run_id
-from leaf_seg.runtime.setting_bounds import check_settings
+from leaf_seg.runtime.overrides import check_command_line, command_line_run_id
 from leaf_seg.runtime.termination import interrupt_on_signals
 from leaf_seg.runtime.values import parse_bool
 
@@ -20,10 +19,20 @@ def begin(seed: int) -> None:
     Raises:
         InputError: Names an option that the config files do not have, or a value that cannot be meant.
     """
+    config_checks.check_files()
     check_command_line()
-    check_settings(command_line_config() or {})
+    config_checks.check_config()
     set_determinism(seed=seed)
     interrupt_on_signals()
+
+
+def check_files() -> None:
+    """Refuse config files that are no base with its overlays, in this order; for overlays, which may stand alone.
+
+    Raises:
+        InputError: Says which order is expected.
+    """
+    config_checks.check_files()
 
 
 def check_command() -> None:

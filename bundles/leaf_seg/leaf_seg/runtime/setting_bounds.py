@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from leaf_seg.runtime.bounds import Bound, Bounds, Choice, Switch, Text, check_bounds
+from leaf_seg.runtime.bounds import Bound, Bounds, Choice, FlagOrFile, Switch, Text, check_bounds
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.values import is_built_later
 
 _FOLDER = Text("a folder's path (./ before a name that is a number)")
 _FOLDER_OR_NULL = Text(_FOLDER.what, optional=True)
@@ -52,6 +53,7 @@ SETTINGS: Bounds = {
     "num_workers": Bound(0, 256),
     "memory_limit_gb": Bound(0, 1e6, whole=False, above=True),
     # the machine
+    "device": Text("a device, such as cpu or cuda:0"),
     "device_name": Text("auto, cuda, cuda:N, mps or cpu"),
     "precision": Choice(("fp32", "bf16", "fp16")),
     "storage": Choice(("fp32", "fp16")),
@@ -102,6 +104,7 @@ SETTINGS: Bounds = {
     "experiment_name": Text(_NAME_OR_NULL.what),
     "run_name": _NAME_OR_NULL,
     "parent_run": _NAME_OR_NULL,
+    "save_execute_config": FlagOrFile(),
 }
 
 
@@ -117,7 +120,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
         InputError: Names the first key with an unfit value, what was found, and what is allowed; and when
             ``class_names`` and ``num_classes`` do not agree, or both limits of time are given.
     """
-    known = {key: value for key, value in config.items() if not _is_built_later(value)}
+    known = {key: value for key, value in config.items() if not is_built_later(value)}
     check_bounds(known, SETTINGS)
     names, number = known.get("class_names"), known.get("num_classes")
     if names is not None and number is not None and len(names) != number:
@@ -127,11 +130,3 @@ def check_settings(config: Mapping[str, Any]) -> None:
         raise InputError(
             f"max_minutes is {wall:g} and max_cpu_minutes is {cpu:g}; expected one of them: leave one out."
         )
-
-
-def _is_built_later(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.startswith(("$", "@", "%"))
-    if isinstance(value, (list, tuple)):
-        return any(map(_is_built_later, value))
-    return isinstance(value, Mapping) and "_target_" in value

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import difflib
+from collections.abc import Collection, Iterable, Sequence
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
@@ -16,6 +17,12 @@ def shortened(names: Iterable[str], limit: int = 5) -> str:
     listed = list(names)
     rest = f", ... ({len(listed)} in all)" if len(listed) > limit else ""
     return ", ".join(map(printable, listed[:limit])) + rest
+
+
+def nearest(word: str, candidates: Collection[str]) -> str:
+    """How a sentence about an unknown word ends: ``; did you mean 'x'?``, or a full stop when no candidate is near."""
+    found = difflib.get_close_matches(word, candidates, n=1)
+    return f"; did you mean {found[0]!r}?" if found else "."
 
 
 def first_line(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from leaf_seg.runtime.errors import InputError
@@ -46,3 +46,12 @@ def parse_bool(value: Any, name: str) -> bool:
     raise InputError(
         f"The value of {name} is {value!r}, which is neither true nor false: give one of {', '.join(_BOOLEANS)}."
     )
+
+
+def is_built_later(value: Any) -> bool:
+    """Whether a value is an expression, a reference or a part with ``_target_``, or a list with one: not yet known."""
+    if isinstance(value, str):
+        return value.startswith(("$", "@", "%"))
+    if isinstance(value, (list, tuple)):
+        return any(map(is_built_later, value))
+    return isinstance(value, Mapping) and "_target_" in value
