@@ -100,7 +100,7 @@ def command_line_config(argv: Sequence[str] | None = None) -> dict[str, Any] | N
     config = dict(parser.get())
     config.pop(ConfigParser.meta_key, None)
     if config.get("bundle_root") == ".":
-        config["bundle_root"] = _bundle_of(_command_line_arguments(argv) or {})
+        config["bundle_root"] = _bundle_of(command_line_arguments(argv) or {})
     return config
 
 
