@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     segment.add_argument("input", help=f"image file ({', '.join(format_names())}) or folder of images")
     segment.add_argument("output", help="folder to write to; made where needed")
-    segment.add_argument("--model", required=True, help="folder with config.json and weights")
+    segment.add_argument(
+        "--model", required=True, help="folder with config.json and weights, or exported file (.onnx, .ts)"
+    )
     segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
     segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
     segment.add_argument("--no-overlays", action="store_true", help="do not draw overlays")
@@ -91,6 +93,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("--class-name", help="of the one foreground class of LEAF and SDSeg (without: foreground)")
     convert.set_defaults(command=_convert)
+
+    export = commands.add_parser(
+        "export",
+        help="write a trained model as an ONNX or TorchScript file",
+        description="Write a trained model as one file, and compare it with the model.",
+    )
+    export.add_argument("model", help="folder with config.json and weights")
+    export.add_argument("--to", required=True, choices=("onnx", "torchscript"), help="format of the file")
+    export.add_argument(
+        "--whole",
+        action="store_true",
+        help="with scaling, resizing and labels, for images of any size (without: the network alone)",
+    )
+    export.add_argument(
+        "--output",
+        metavar="FILE",
+        help="file to write (without: model.onnx or model.ts, with --whole model_whole, in the model's folder)",
+    )
+    export.set_defaults(command=_export)
 
     compare = commands.add_parser(
         "compare",
@@ -125,6 +146,12 @@ def _convert(options: argparse.Namespace) -> None:
     ema = None if options.weights is None else options.weights == "ema"
     converted = convert(options.source, options.to, Options(ema, options.image_size, options.class_name))
     logging.getLogger(__name__).info("Saved to %s. %s", options.to, converted.usage.format(folder=options.to))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from leaf_seg.export import export_model
+
+    export_model(options.model, options.to, options.whole, options.output)
 
 
 def _segment(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ _BATCH_SIZE = 2  # of the example; a batch of one image could be taken for a con
 
 
 class TracedNetwork(nn.Module):
-    """What ``torch.jit.script`` compiles instead of a network, whose parts (diffusers' embedding of timesteps) it cannot.
+    """What ``torch.jit.script`` compiles for a network; diffusers' embedding of timesteps it could not.
 
     It answers to images [B, 3, H, W] of the network's size, of any number, as the network does in its present mode.
 
