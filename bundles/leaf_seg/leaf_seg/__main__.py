@@ -50,28 +50,8 @@ def _end(message: str, code: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m leaf_seg", description="Latent-diffusion segmentation.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    segment = commands.add_parser(
-        "segment",
-        help="segment images with a trained model",
-        description="Segment an image, or every image in a folder, and write label maps and overlays.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    segment.add_argument("input", help=f"image file ({', '.join(format_names())}) or folder of images")
-    segment.add_argument("output", help="folder to write to; made where needed")
-    segment.add_argument(
-        "--model", required=True, help="folder with config.json and weights, or exported file (.onnx, .ts)"
-    )
-    segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
-    segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
-    segment.add_argument("--no-overlays", action="store_true", help="do not draw overlays")
-    segment.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu")
-    segment.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16")
-    segment.add_argument("--batch-size", type=int, default=16, help="slices at a time")
-    segment.add_argument(
-        "--memory-limit-gb", type=float, default=DEFAULT_MEMORY_LIMIT_GB, help="that reading one image may take"
-    )
-    segment.set_defaults(command=_segment)
-
+    _add_segment(commands)
+    _add_export(commands)
     convert = commands.add_parser(
         "convert",
         help="convert published weights",
@@ -94,6 +74,43 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--class-name", help="of the one foreground class of LEAF and SDSeg (without: foreground)")
     convert.set_defaults(command=_convert)
 
+    compare = commands.add_parser(
+        "compare",
+        help="compare two evaluations case by case",
+        description="Differences of two evaluations on their common cases: mean with a paired bootstrap interval, "
+        "median, cases won, Wilcoxon's signed-rank test.",
+    )
+    compare.add_argument("first", help="folder of an evaluation, with metrics_cases.csv")
+    compare.add_argument("second", help="folder of the other evaluation")
+    compare.set_defaults(command=_compare)
+    return parser
+
+
+def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    segment = commands.add_parser(
+        "segment",
+        help="segment images with a trained model",
+        description="Segment an image, or every image in a folder, and write label maps and overlays.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    segment.add_argument("input", help=f"image file ({', '.join(format_names())}) or folder of images")
+    segment.add_argument("output", help="folder to write to; made where needed")
+    segment.add_argument(
+        "--model", required=True, help="folder with config.json and weights, or exported file (.onnx, .ts)"
+    )
+    segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
+    segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
+    segment.add_argument("--no-overlays", action="store_true", help="do not draw overlays")
+    segment.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu")
+    segment.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16")
+    segment.add_argument("--batch-size", type=int, default=16, help="slices at a time")
+    segment.add_argument(
+        "--memory-limit-gb", type=float, default=DEFAULT_MEMORY_LIMIT_GB, help="that reading one image may take"
+    )
+    segment.set_defaults(command=_segment)
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     export = commands.add_parser(
         "export",
         help="write a trained model as an ONNX or TorchScript file",
@@ -112,17 +129,6 @@ def _parser() -> argparse.ArgumentParser:
         help="file to write (without: model.onnx or model.ts, with --whole model_whole, in the model's folder)",
     )
     export.set_defaults(command=_export)
-
-    compare = commands.add_parser(
-        "compare",
-        help="compare two evaluations case by case",
-        description="Differences of two evaluations on their common cases: mean with a paired bootstrap interval, "
-        "median, cases won, Wilcoxon's signed-rank test.",
-    )
-    compare.add_argument("first", help="folder of an evaluation, with metrics_cases.csv")
-    compare.add_argument("second", help="folder of the other evaluation")
-    compare.set_defaults(command=_compare)
-    return parser
 
 
 def _compare(options: argparse.Namespace) -> None:

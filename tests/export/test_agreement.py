@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from leaf_seg.export.agreement import Agreement, agreement
+from leaf_seg.export.variants import Tensors, Variant, WholeModel
+from leaf_seg.networks import SegResNetSegmenter
+from tests.networks.test_baselines import make
+
+
+@pytest.fixture(scope="module")
+def module() -> Variant:
+    return WholeModel(make(SegResNetSegmenter)).eval()
+
+
+def test_the_module_agrees_with_itself(module: Variant) -> None:
+    assert agreement(module, module) == Agreement(0.0, 0.0, pytest.approx(1, abs=0.2))
+
+
+@pytest.mark.parametrize("offset", [0.002, float("nan")])
+def test_probabilities_that_differ(module: Variant, offset: float) -> None:
+    def other(*inputs: torch.Tensor) -> Tensors:
+        labels, probabilities = module(*inputs)
+        return labels, probabilities + offset
+
+    assert not agreement(module, other).holds
+
+
+def test_labels_that_differ(module: Variant) -> None:
+    def other(*inputs: torch.Tensor) -> Tensors:
+        labels, probabilities = module(*inputs)
+        labels[:, 0] = 2 - labels[:, 0]
+        labels[:, 1] = 1
+        return labels, probabilities
+
+    found = agreement(module, other)
+    assert found.difference == 0
+    assert 0.001 < found.other_labels < 0.2
+    assert not found.holds
+
+
+def test_another_kind_of_number(module: Variant) -> None:
+    def other(*inputs: torch.Tensor) -> Tensors:
+        labels, probabilities = module(*inputs)
+        return labels.long(), probabilities
+
+    assert not agreement(module, other).holds
