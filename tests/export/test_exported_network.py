@@ -60,9 +60,9 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_device_and_precision(folder: Path) -> None:
     file = export_model(folder, "torchscript")
-    for options in ({"device": "cuda"}, {"precision": "bf16"}):
+    for device, precision in (("cuda", "fp32"), ("auto", "bf16")):
         with pytest.raises(InputError, match="an exported file runs on the CPU in fp32"):
-            leaf_seg.load(file, **options)
+            leaf_seg.load(file, device, precision)
 
 
 def test_what_is_no_exported_file(tmp_path: Path) -> None:

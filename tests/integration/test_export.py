@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 import numpy as np
 import onnxruntime
 import pytest
@@ -17,6 +19,7 @@ from monai.data import load_net_with_metadata
 import leaf_seg
 from leaf_seg.export import export_model
 from leaf_seg.weights import load_network
+from tests.integration.markdown import Page
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "leaf_seg"
 MODEL = BUNDLE / "models"
@@ -27,17 +30,32 @@ MONAI += ["--config_file", "configs/inference.json"]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("to", ["onnx", "torchscript"])
-def test_real_volumes(to: str, shared_data: Path, tmp_path: Path) -> None:
+def test_real_volumes(to: str, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one test volume; docs/export.md has all twenty."""
     image = shared_data / "msd_hippocampus" / "images" / SPLIT["testing"][0]
     expected = leaf_seg.load(MODEL, device="cpu")(image)
     foreground = int((expected.label > 0).sum())
     assert foreground > 1000
     for whole in (False, True):
-        file = export_model(MODEL, to, whole, tmp_path / f"model{int(whole)}{'.onnx' if to == 'onnx' else '.ts'}")
-        found = leaf_seg.load(file)(image)
+        name = f"model{'_whole' if whole else ''}.{'onnx' if to == 'onnx' else 'ts'}"
+        found = leaf_seg.load(export_model(MODEL, to, whole, tmp_path / name))(image)
         assert (found.label != expected.label).sum() <= 0.001 * foreground
         assert found.expected_dice == pytest.approx(expected.expected_dice, abs=1e-3)
+    if to == "onnx":
+        monkeypatch.chdir(tmp_path)
+        _run_the_page(image)
+
+
+def _run_the_page(image: Path) -> None:
+    """The code of docs/export.md, in a folder with the file that it takes: it segments a slice as the model does."""
+    volume = nib.load(image)
+    np.save("volume.npy", nib.as_closest_canonical(volume).get_fdata())
+    (code,) = Page(BUNDLE.parents[1] / "docs" / "export.md").python
+    names: dict[str, Any] = {}
+    exec(code, names)
+    expected = leaf_seg.load(MODEL, device="cpu")(np.load("volume.npy").astype(np.float32), np.eye(4)).label[:, 20]
+    assert (expected > 0).sum() > 20
+    np.testing.assert_array_equal(names["labels"][0], expected)
 
 
 def _monai(*words: object) -> None:
@@ -53,7 +71,7 @@ def _monai(*words: object) -> None:
 @pytest.mark.slow
 def test_monai_exports_torchscript_without_tracing_options(tmp_path: Path) -> None:
     _monai("ckpt_export", "network_def", "--filepath", tmp_path / "model.ts", *MONAI)
-    script, metadata, _ = load_net_with_metadata(tmp_path / "model.ts")
+    script, metadata, _ = load_net_with_metadata(str(tmp_path / "model.ts"))
     assert metadata["name"] == "leaf_seg"
     network = load_network(MODEL)
     for number in (1, 3):
