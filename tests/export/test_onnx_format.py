@@ -76,6 +76,14 @@ def _with_weights_elsewhere(content: bytes) -> bytes:
     return model.SerializeToString()
 
 
+def _with_a_constant_elsewhere(content: bytes) -> bytes:
+    model = onnx.load_model_from_string(content)
+    tensor = onnx.TensorProto(name="x", data_type=onnx.TensorProto.FLOAT, dims=[1], raw_data=bytes(4))
+    onnx.external_data_helper.set_external_data(tensor, location="weights")
+    model.graph.node.append(onnx.helper.make_node("Constant", [], ["x"], value=tensor))
+    return model.SerializeToString()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
@@ -87,6 +95,7 @@ def _with_weights_elsewhere(content: bytes) -> bytes:
         (lambda _: b"", "was not written by"),
         (_without_description, "was not written by"),
         (_with_weights_elsewhere, "was not written by"),
+        (_with_a_constant_elsewhere, "was not written by"),
     ],
 )
 def test_other_files(change: Callable[[bytes], bytes], said: str, exported: bytes, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ class OnnxFormat(ExportFormat):
         except Exception as error:  # of protobuf, whose kinds depend on how it is built
             raise damaged(file, one_line(error, 120)) from error
         text = next((entry.value.encode() for entry in model.metadata_props if entry.key == KEY), None)
-        if text is None or any(entry.data_location == entry.EXTERNAL for entry in model.graph.initializer):
+        if text is None or any(getattr(part, "external_data", ()) for part in _parts(model)):
             raise foreign(file)
         _check_seal(content, text, file)
         description = Description.from_json(text, file)
@@ -106,6 +106,15 @@ def _library(name: str) -> Any:
             f"ONNX files need the package {name}, which is not installed; expected those of leaf_seg's extra export: "
             'give pip install -e ".[export]".'
         ) from error
+
+
+def _parts(message: Any) -> Iterator[Any]:
+    """A protobuf message and all that are within; their depth is limited by protobuf."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                yield from _parts(part)
 
 
 def _check_seal(content: bytes, text: bytes, file: Path) -> None:
