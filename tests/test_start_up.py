@@ -46,7 +46,9 @@ def packages(modules: dict[str, str | None]) -> set[str]:
     return {name.partition(".")[0] for name in modules}
 
 
-@pytest.mark.parametrize("words", [["--help"], *([command, "--help"] for command in ("segment", "convert", "compare"))])
+@pytest.mark.parametrize(
+    "words", [["--help"], *([command, "--help"] for command in ("segment", "convert", "export", "compare"))]
+)
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert not packages(modules_of(RUN, *words)) & HEAVY
 

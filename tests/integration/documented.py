@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -31,6 +32,7 @@ BUNDLE_PROGRAM = str(Path(monai.bundle.__file__).with_name("__main__.py"))
 
 OTHER_PROGRAMS = {"source", "cp", "sed", "curl", "monailabel", ".venv/bin/pre-commit"}  # not ours; not checked
 OTHER_OPTIONS = {"conf", "host", "tracking"}  # of MONAI Label, of MONAI
+MONAI_EXPORTS = ("ckpt_export", "onnx_export")
 OWN_FOLDERS = ("bundles/", "docs/", "plugins/", "scripts/")  # a path in them has to be there
 MADE_BY_A_TRAINING = {"runs/wbc/executed_config.json": "bundles/leaf_seg/configs/train.json"}  # has the same keys
 
@@ -82,6 +84,9 @@ def check_mention(text: str) -> None:
 
 
 def _check_bundle_command(arguments: Sequence[str]) -> None:
+    if arguments[0] in MONAI_EXPORTS:
+        _check_monai_export(*arguments)
+        return
     assert arguments[0] == "run", f"no command {arguments[0]}"
     argv = [BUNDLE_PROGRAM, *(MADE_BY_A_TRAINING.get(word, word) for word in arguments)]
     check_command_line(argv)
@@ -91,6 +96,15 @@ def _check_bundle_command(arguments: Sequence[str]) -> None:
     assert run_id in config, f"the config files have no {run_id!r}"
     check_effect(run_id, argv)
     check_settings(config)
+
+
+def _check_monai_export(name: str, network: str, *options: str) -> None:
+    """A command that is given at the bundle's root, with options of MONAI's."""
+    assert network in json.loads((CONFIGS / "inference.json").read_text())
+    known = inspect.signature(getattr(monai.bundle, name)).parameters
+    for option, value in zip(options[::2], options[1::2], strict=True):
+        assert option.removeprefix("--") in known, f"{name} has no {option}"
+        assert option == "--filepath" or "/" not in value or (CONFIGS.parent / value).is_file(), f"no {value}"
 
 
 def _check_script(script: str, *arguments: str) -> None:

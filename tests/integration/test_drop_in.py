@@ -55,7 +55,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*words: object, at: Path, packages: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Python with the packages of this one but leaf_seg: what stands in site-packages as .pth files is not read."""
-    path = os.pathsep.join(filter(None, (packages and str(packages), sysconfig.get_path("purelib"))))
+    path = os.pathsep.join([*([str(packages)] if packages else []), sysconfig.get_path("purelib")])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     command = [sys.executable, "-S", *map(str, words)]
     return subprocess.run(command, cwd=at, env=environment, capture_output=True, text=True, timeout=300)

@@ -88,7 +88,7 @@ def test_baseline_builds_no_part_of_latent_diffusion(
     bundle: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, baseline: str | None
 ) -> None:
     built: list[str] = []
-    for package, name in ((networks, "load_autoencoder"), (networks, "MaskEncoder"), (weights, "network_to_train")):
+    for package, name in ((networks, "load_autoencoder"), (networks, "MaskEncoder"), (weights, "initial_segmenter")):
         monkeypatch.setattr(package, name, _noting(built, package, name))
     overrides: dict[str, Any] = {"dataset_dir": str(pictures), "num_classes": 3, "output_dir": str(tmp_path)}
     files = ["configs/train.json"] + ([f"configs/baselines/{baseline}.json"] if baseline else [])
@@ -99,7 +99,7 @@ def test_baseline_builds_no_part_of_latent_diffusion(
         assert not built
         assert type(trainer.network) is BASELINES[baseline]
     else:  # the trap is set
-        assert set(built) == {"load_autoencoder", "MaskEncoder", "network_to_train"}
+        assert set(built) == {"load_autoencoder", "MaskEncoder", "initial_segmenter"}
 
 
 def _noting(built: list[str], package: ModuleType, name: str) -> Callable[..., Any]:

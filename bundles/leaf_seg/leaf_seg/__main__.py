@@ -53,28 +53,8 @@ def _end(message: str, code: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m leaf_seg", description="Latent-diffusion segmentation.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    segment = commands.add_parser(
-        "segment",
-        help="segment images with a trained model",
-        description="Segment an image, or every image in a folder, and write label maps and overlays.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    segment.add_argument("input", help=f"image file ({', '.join(format_names())}) or folder of images")
-    segment.add_argument("output", help="folder to write to; made where needed")
-    segment.add_argument(
-        "--model", default=SHIPPED, help="folder with config.json and weights; shipped: of the hippocampus in MR"
-    )
-    segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
-    segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
-    segment.add_argument("--no-overlays", action="store_true", help="do not draw overlays")
-    segment.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu")
-    segment.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16")
-    segment.add_argument("--batch-size", type=int, default=16, help="slices at a time")
-    segment.add_argument(
-        "--memory-limit-gb", type=float, default=DEFAULT_MEMORY_LIMIT_GB, help="that reading one image may take"
-    )
-    segment.set_defaults(command=_segment)
-
+    _add_segment(commands)
+    _add_export(commands)
     bundle = commands.add_parser(
         "bundle",
         help="print where the bundle's folder is",
@@ -116,6 +96,53 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    segment = commands.add_parser(
+        "segment",
+        help="segment images with a trained model",
+        description="Segment an image, or every image in a folder, and write label maps and overlays.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    segment.add_argument("input", help=f"image file ({', '.join(format_names())}) or folder of images")
+    segment.add_argument("output", help="folder to write to; made where needed")
+    segment.add_argument(
+        "--model",
+        default=SHIPPED,
+        help="folder with config.json and weights, or exported file (.onnx, .ts); shipped: of the hippocampus in MR",
+    )
+    segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
+    segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
+    segment.add_argument("--no-overlays", action="store_true", help="do not draw overlays")
+    segment.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu")
+    segment.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16")
+    segment.add_argument("--batch-size", type=int, default=16, help="slices at a time")
+    segment.add_argument(
+        "--memory-limit-gb", type=float, default=DEFAULT_MEMORY_LIMIT_GB, help="that reading one image may take"
+    )
+    segment.set_defaults(command=_segment)
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    export = commands.add_parser(
+        "export",
+        help="write a trained model as an ONNX or TorchScript file",
+        description="Write a trained model as one file, and compare it with the model.",
+    )
+    export.add_argument("model", help="folder with config.json and weights")
+    export.add_argument("--to", required=True, choices=("onnx", "torchscript"), help="format of the file")
+    export.add_argument(
+        "--whole",
+        action="store_true",
+        help="with scaling, resizing and labels, for images of any size (without: the network alone)",
+    )
+    export.add_argument(
+        "--output",
+        metavar="FILE",
+        help="file to write (without: model.onnx or model.ts, with --whole model_whole, in the model's folder)",
+    )
+    export.set_defaults(command=_export)
+
+
 def _compare(options: argparse.Namespace) -> None:
     from leaf_seg.metrics.comparison import compare
 
@@ -141,6 +168,12 @@ def _convert(options: argparse.Namespace) -> None:
     ema = None if options.weights is None else options.weights == "ema"
     converted = convert(options.source, options.to, Options(ema, options.image_size, options.class_name))
     logging.getLogger(__name__).info("Saved to %s. %s", options.to, converted.usage.format(folder=options.to))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from leaf_seg.export import export_model
+
+    export_model(options.model, options.to, options.whole, options.output)
 
 
 def _segment(options: argparse.Namespace) -> int:

@@ -240,8 +240,9 @@ def inferer_for(
     noise_seed: int | None = None,
     probabilities: bool | str = True,
     expected_dice: bool = False,
+    kind: type[SegmentationInferer] = SegmentationInferer,
 ) -> SegmentationInferer:
-    """The inferer of a model; arguments as of :class:`SegmentationInferer`.
+    """The inferer of a model, of the given kind; arguments as of :class:`SegmentationInferer`.
 
     Where images are resampled to the model's spacing there always are probabilities: which class is the most probable
     is known only when they have been resampled back.
@@ -249,7 +250,7 @@ def inferer_for(
     Raises:
         InputError: When they do not fit.
     """
-    return SegmentationInferer(
+    return kind(
         settings.image_size,
         axis=settings.axis,
         num_slices=settings.num_slices,

@@ -16,8 +16,10 @@ from monai.utils import convert_to_tensor
 
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.data.slicing import check_mirror_axes
+from leaf_seg.export import ExportedNetwork, is_exported, load_exported
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.inference.inferers import Answers, SegmentationInferer, inferer_for
+from leaf_seg.inference.native_size_inferer import NativeSizeInferer
 from leaf_seg.networks import SavedNetwork
 from leaf_seg.runtime.devices import select_device
 from leaf_seg.runtime.errors import InputError, input_error_in
@@ -63,23 +65,28 @@ class Segmenter:
     """Segments pictures and volumes of any size with a trained model.
 
     Args:
-        network: the model.
+        network: the model, or what was exported of it.
         settings: how its images are prepared.
-        device: "auto", "cuda", "cuda:N", "mps" or "cpu".
-        precision: "fp32", "bf16" or "fp16".
+        device: "auto", "cuda", "cuda:N", "mps" or "cpu"; of an exported model "auto" or "cpu".
+        precision: "fp32", "bf16" or "fp16"; of an exported model "fp32".
         batch_size: slices at a time.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take.
+
+    Raises:
+        InputError: When the device is not there, or device or precision are none of an exported model.
     """
 
     def __init__(
         self,
-        network: SavedNetwork,
+        network: SavedNetwork | ExportedNetwork,
         settings: ModelSettings,
         device: str = "auto",
         precision: str = "fp32",
         batch_size: int = 16,
         memory_limit_gb: float = DEFAULT_MEMORY_LIMIT_GB,
     ) -> None:
+        if isinstance(network, ExportedNetwork):
+            device = _exported_device(device, precision)
         self.device = select_device(device)
         self.network = network.to(self.device).eval()
         self.settings = settings
@@ -155,6 +162,7 @@ class Segmenter:
             noise_seed,
             probabilities,
             expected_dice=True,
+            kind=NativeSizeInferer if getattr(self.network, "resizes", False) else SegmentationInferer,
         )
 
     def _in_native_grid(
@@ -178,7 +186,7 @@ class Segmenter:
 
 
 def load(
-    folder: str | os.PathLike[str],
+    model: str | os.PathLike[str],
     device: str = "auto",
     precision: str = "fp32",
     batch_size: int = 16,
@@ -187,17 +195,32 @@ def load(
     """Load a trained model.
 
     Args:
-        folder: with ``config.json`` and ``model.pt``, as training leaves it.
-        device: "auto", "cuda", "cuda:N", "mps" or "cpu".
-        precision: "fp32", "bf16" or "fp16".
+        model: folder with ``config.json`` and ``model.pt``, as training leaves it; or a file that was exported.
+        device: "auto", "cuda", "cuda:N", "mps" or "cpu"; of an exported file "auto" or "cpu".
+        precision: "fp32", "bf16" or "fp16"; of an exported file "fp32".
         batch_size: slices at a time.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take.
 
     Raises:
-        InputError: When the folder is no complete model.
+        InputError: When the folder is no complete model, or the file none that was exported.
     """
-    path = Path(folder)
-    return Segmenter(load_network(path), load_settings(path), device, precision, batch_size, memory_limit_gb)
+    path = Path(model)
+    network: SavedNetwork | ExportedNetwork
+    if is_exported(path):
+        network, settings = load_exported(path)
+    else:
+        network, settings = load_network(path), load_settings(path)
+    return Segmenter(network, settings, device, precision, batch_size, memory_limit_gb)
+
+
+def _exported_device(device: str, precision: str) -> str:
+    """The device of an exported model."""
+    if device not in ("auto", "cpu") or precision != "fp32":
+        raise InputError(
+            f"The device is {device!r} and the precision {precision!r}; an exported file runs on the CPU in fp32: "
+            "leave them out, or segment with the folder of the model."
+        )
+    return "cpu"
 
 
 def _dimensions(mirrored: Sequence[int], image: torch.Tensor) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from leaf_seg.networks.traced import TracedNetwork
 from leaf_seg.runtime.errors import InputError
 
 
@@ -35,6 +36,10 @@ class SavedNetwork(nn.Module, ABC):
     @abstractmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Build the module, with random weights, from :attr:`config`."""
+
+    def __prepare_scriptable__(self) -> TracedNetwork:
+        """What ``torch.jit.script(network)``, and so MONAI's ``ckpt_export``, compiles; PyTorch calls this."""
+        return TracedNetwork(self, self.image_size)
 
     def noise_seeds(self, number: int) -> Sequence[int]:
         """Seeds of so many hypotheses, that of the network's own answer first.

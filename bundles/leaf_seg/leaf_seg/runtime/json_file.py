@@ -24,6 +24,22 @@ def read_json_object(file: Path) -> dict[str, Any]:
             raise OSError("no file" if not file.exists() else "a folder" if file.is_dir() else "not a plain file")
         with file.open("rb") as opened:
             text = opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(file, error) from error
+    return json_object(text, file)
+
+
+def json_object(text: bytes, file: object) -> dict[str, Any]:
+    """The same of what has been read.
+
+    Args:
+        text: of the object.
+        file: that it is from, for the message.
+
+    Raises:
+        InputError: As for :func:`read_json_object`.
+    """
+    try:
         if len(text) > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES // 1024**2} MB")
         content = json.loads(
@@ -32,14 +48,18 @@ def read_json_object(file: Path) -> dict[str, Any]:
             parse_float=_finite,
             object_pairs_hook=_each_once,
         )
-    except (OSError, ValueError, RecursionError, MemoryError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise InputError(f"{file}: cannot be read as JSON ({reason}). Correct or restore the file.") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise _unreadable(file, error) from error
     if not isinstance(content, dict):
         raise InputError(
             f"{file}: holds a {type(content).__name__}; expected a JSON object {{...}}. Correct or restore the file."
         )
     return content
+
+
+def _unreadable(file: object, error: BaseException) -> InputError:
+    reason = getattr(error, "strerror", None) or one_line(error)
+    return InputError(f"{file}: cannot be read as JSON ({reason}). Correct or restore the file.")
 
 
 def _no_constant(name: str) -> float:

@@ -9,7 +9,7 @@ from leaf_seg.weights.initial import (
     trained_with,
 )
 from leaf_seg.weights.model_folder import check_dataset, load_network, load_settings, model_is_whole, save_model
-from leaf_seg.weights.without_data import check_data_given, datalist_or_none, network_to_train
+from leaf_seg.weights.without_data import check_data_given, datalist_or_none
 
 __all__ = [
     "CheckpointFolder",
@@ -22,7 +22,6 @@ __all__ = [
     "load_network",
     "load_settings",
     "model_is_whole",
-    "network_to_train",
     "own_autoencoder",
     "save_model",
     "trained_with",

@@ -113,6 +113,7 @@ def initial_segmenter(
     sampler: Sampler | None = None,
     unet_dir: str | os.PathLike[str] | None = None,
     init_dir: str | os.PathLike[str] | None = None,
+    loaded_from: str | os.PathLike[str] | None = None,
 ) -> LatentSegmenter:
     """Build the network that is to be trained.
 
@@ -132,11 +133,14 @@ def initial_segmenter(
         sampler: one step unless given.
         unet_dir: folder of an unconditional U-Net to start from, as ``python -m leaf_seg convert`` writes it.
         init_dir: folder of a model to train on, trained here or converted.
+        loaded_from: folder of a model that is taken as it is, whatever else is given: without a data set.
 
     Raises:
         InputError: When weights or kinds of parts do not fit, the scheduler clips, or a decoder that was trained is to
             be frozen.
     """
+    if loaded_from is not None:
+        return _loaded(loaded_from)
     if init_dir is None:
         _check_scheduler(diffusion)
         unet = _new_unet(unet_config, mask_decoder.channels, codec.num_images, unet_dir)
@@ -159,15 +163,20 @@ def _check_is_there(init_dir: str | os.PathLike[str]) -> None:
 def _model_of(init_dir: str | os.PathLike[str], mask_decoder: LatentPart) -> LatentSegmenter:
     """The model to train on, whose mask latents the decoder knows."""
     _check_is_there(init_dir)
-    model = load_network(init_dir)
-    if not isinstance(model, LatentSegmenter):
-        raise InputError(f"init_dir {init_dir} holds a {type(model).__name__}; expected a LatentSegmenter.")
+    model = _loaded(init_dir)
     logger.info("Training on from %s: U-Net, parameterisation and noise schedule are its own.", init_dir)
     if model.mask_decoder.trainable and not mask_decoder.trainable:
         raise InputError(
             f"train_decoder is false, and the decoder of the model in {init_dir} was trained; expected true."
         )
     _check_same_autoencoder(model, mask_decoder)
+    return model
+
+
+def _loaded(folder: str | os.PathLike[str]) -> LatentSegmenter:
+    model = load_network(folder)
+    if not isinstance(model, LatentSegmenter):
+        raise InputError(f"{folder} holds a {type(model).__name__}; expected a LatentSegmenter.")
     return model
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from leaf_seg.data.datalists import Datalist, load_datalist
-from leaf_seg.networks import SavedNetwork
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.weights.initial import initial_segmenter
-from leaf_seg.weights.model_folder import load_network, load_settings
+from leaf_seg.weights.model_folder import load_settings
 
 PathLike = str | os.PathLike[str]
 
@@ -29,19 +26,6 @@ def datalist_or_none(dataset_dir: str | None, datalist_file: str | None, seed: i
     if dataset_dir is None:
         return Datalist([], [], [], list(load_settings(models).class_names), sha256="")
     return load_datalist(dataset_dir, datalist_file, seed=seed)
-
-
-def network_to_train(loaded_from: PathLike | None, **start: Any) -> SavedNetwork:
-    """The network that training begins with, or without a data set the shipped model.
-
-    Args:
-        loaded_from: folder of the shipped model; None with a data set.
-        **start: as for :func:`~leaf_seg.weights.initial_segmenter`.
-
-    Raises:
-        InputError: As of ``initial_segmenter``, and when the folder holds no model.
-    """
-    return initial_segmenter(**start) if loaded_from is None else load_network(loaded_from)
 
 
 def check_data_given(datalist: Datalist) -> None:
