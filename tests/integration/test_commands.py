@@ -188,7 +188,7 @@ def test_mistyped_key_is_reported_with_the_nearest(bundle_process: Run, pictures
     arguments = ["--config_file", f"{CONFIGS}/train.json", "--dataset_dir", pictures, "--alignment_wieght", 0.75]
     result = bundle_process("training", *arguments, check=False)
     assert result.returncode != 0
-    assert "did you mean 'alignment_weight'?" in result.stderr.splitlines()[-2]
+    assert "did you mean 'alignment_weight'?" in result.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
