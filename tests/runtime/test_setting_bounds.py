@@ -14,9 +14,10 @@ from monai.bundle import ConfigParser
 from leaf_seg.data.slicing import SLICE_AXES
 from leaf_seg.data.splits import SPLITS
 from leaf_seg.diffusion.schedule import PARAMETERIZATIONS
+from leaf_seg.inference.fast_network import COMPILE
 from leaf_seg.runtime.bounds import Bound, Choice
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.precision import PRECISIONS
+from leaf_seg.runtime.precision import AUTO, PRECISIONS
 from leaf_seg.runtime.setting_bounds import SETTINGS, check_settings
 
 CONFIGS = Path(inspect.getfile(check_settings)).parents[2] / "configs"
@@ -96,7 +97,7 @@ def test_every_plain_value_of_the_commands_is_in_the_table() -> None:
     names = ("train", "train_autoencoder", "evaluate", "evaluate_autoencoder", "inference")
     parser.read_config([str(CONFIGS / f"{name}.json") for name in names])
     plain = {key for key, value in parser.get().items() if value is None or isinstance(value, (str, bool, int, float))}
-    assert plain - set(SETTINGS) == {"save_execute_config", "run", "data_id", "autoencoder", "network"}
+    assert plain - set(SETTINGS) == {"save_execute_config", "run", "data_id", "autoencoder"}
 
 
 def test_expressions_references_and_parts_are_left_alone() -> None:
@@ -128,7 +129,8 @@ def test_the_table_has_the_words_of_the_code() -> None:
     assert SETTINGS["axis"] == Choice(tuple(SLICE_AXES), several=True, optional=True)
     assert SETTINGS["split"] == Choice(SPLITS)
     assert SETTINGS["parameterization"] == Choice(PARAMETERIZATIONS)
-    assert SETTINGS["precision"] == Choice(tuple(PRECISIONS))
+    assert SETTINGS["precision"] == Choice((*PRECISIONS, AUTO))
+    assert SETTINGS["compile"] == Choice(COMPILE)
     schedules = {kind.value for kind in SchedulerType} - {"piecewise_constant"}  # which takes rules besides
     assert isinstance(SETTINGS["lr_schedule"], Choice)
     assert set(SETTINGS["lr_schedule"].options) == schedules

@@ -18,6 +18,7 @@ from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.data.slicing import check_mirror_axes
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.inference.inferers import Answers, SegmentationInferer, inferer_for
+from leaf_seg.inference.network_for import network_for
 from leaf_seg.networks import SavedNetwork
 from leaf_seg.runtime.devices import select_device
 from leaf_seg.runtime.errors import InputError, input_error_in
@@ -66,7 +67,7 @@ class Segmenter:
         network: the model.
         settings: how its images are prepared.
         device: "auto", "cuda", "cuda:N", "mps" or "cpu".
-        precision: "fp32", "bf16" or "fp16".
+        precision: "fp32", "bf16", "fp16" or "auto".
         batch_size: slices at a time.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take.
     """
@@ -81,7 +82,7 @@ class Segmenter:
         memory_limit_gb: float = DEFAULT_MEMORY_LIMIT_GB,
     ) -> None:
         self.device = select_device(device)
-        self.network = network.to(self.device).eval()
+        self.network = network_for(network, self.device, precision)
         self.settings = settings
         self.precision = precision
         self.batch_size = batch_size
@@ -189,7 +190,7 @@ def load(
     Args:
         folder: with ``config.json`` and ``model.pt``, as training leaves it.
         device: "auto", "cuda", "cuda:N", "mps" or "cpu".
-        precision: "fp32", "bf16" or "fp16".
+        precision: "fp32", "bf16", "fp16" or "auto".
         batch_size: slices at a time.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take.
 
