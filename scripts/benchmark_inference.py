@@ -50,9 +50,10 @@ AUTOENCODER = {
     "scaling_factor": 0.18215,
 }
 SMALL_AUTOENCODER = {"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1}  # of a rehearsal
-SMALL_UNET = {"block_out_channels": (32, 32, 64, 64, 64), "attention_head_dim": 16}
+SMALL_UNET = {"block_out_channels": (32, 32, 32, 64, 64), "layers_per_block": 1, "attention_head_dim": 16}
+SMALL_LIGHT = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4}
 SCHEDULE = {"beta_start": 0.0015, "beta_end": 0.0155, "beta_schedule": "linear", "clip_sample": False}
-MATRIX = 2048  # side of the products that measure the device's rate
+MATRIX, SMALL_MATRIX = 2048, 256  # side of the products that measure the device's rate
 
 
 class Published(nn.Module):
@@ -129,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         device = select_device(options.device)
         precision = options.precision or ("fp16" if device.type == "cuda" else "bf16")
-        with torch.inference_mode():
+        with torch.no_grad():
             candidates = _candidates(device, precision, options)
             for batch_size in options.batch_size:
                 _measure(candidates, device, batch_size, options)
@@ -160,7 +161,8 @@ def _candidates(device: torch.device, precision: str, options: argparse.Namespac
     profile = json.loads((CONFIGS / "profiles" / "ldm_kl8.json").read_text())["unet_config"] | {"dropout": 0.0}
     unet = build_conditional_unet(profile | (SMALL_UNET if options.small else {})).eval()
     plain = _segmenter(autoencoder, unet, LatentDecoder(autoencoder), options.image_size)
-    light = _segmenter(autoencoder, unet, LatentDecoder(AutoencoderTiny()), options.image_size)
+    light_autoencoder = AutoencoderTiny(**(SMALL_LIGHT if options.small else {}))
+    light = _segmenter(autoencoder, unet, LatentDecoder(light_autoencoder), options.image_size)
     setting = json.loads((CONFIGS / "inference_gpu.json").read_text())
     ready: dict[str, Any] = {
         "device": device,
@@ -239,10 +241,9 @@ def _resident(name: str) -> int:
     return 1024 * int(found[1]) if found else 0
 
 
-def _rate(device: torch.device, precision: str) -> float:
-    """GFLOP/s of the device in products of large matrices, the best of five."""
+def _rate(device: torch.device, precision: str, side: int) -> float:
+    """GFLOP/s of the device in products of large square matrices, the best of five."""
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    side = MATRIX if device.type == "cpu" else 4 * MATRIX
     one, other = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
     seconds = []
     for _ in range(5):
@@ -261,7 +262,8 @@ def report(
 ) -> str:
     """A table as text: times, ratios to the published mode, and the time that the arithmetic alone would take."""
     reference, own_mode = candidates[0], candidates[1]
-    rates = {name: _rate(device, name) for name in ("fp32", precision)}
+    side = SMALL_MATRIX if options.small else MATRIX if device.type == "cpu" else 4 * MATRIX
+    rates = {name: _rate(device, name, side) for name in ("fp32", precision)}
     rows = [["", "ms", "times as fast", "(range)", "GFLOP an image", "floor ms", "peak MiB", "differing pixels"]]
     for candidate in candidates:
         ratios = [other / own for own, other in zip(candidate.seconds, own_mode.seconds, strict=True)]
