@@ -55,12 +55,7 @@ def main() -> int:
     """Run the checks; the exit code is the number of those that failed."""
     interrupt_on_signals()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--device", default="cuda", help="cuda or cpu")
-    parser.add_argument("--images", type=Path, default=IMAGES, help="hippocampus volumes, for the shipped model")
-    parser.add_argument("--num_images", type=int, default=20, help="how many of them")
-    parser.add_argument("--only", nargs="+", choices=CHECKS, default=list(CHECKS), help="which checks")
-    options = parser.parse_args()
+    options = _parser().parse_args()
     failed = 0
     with tempfile.TemporaryDirectory(prefix="gpu_checks_") as folder:
         for name in options.only:
@@ -74,6 +69,15 @@ def main() -> int:
                 failed += 1
                 logger.error("== %s FAILED: %s (%.0f s)", name, error, time.monotonic() - start)
     return failed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--device", default="cuda", help="cuda or cpu")
+    parser.add_argument("--images", type=Path, default=IMAGES, help="hippocampus volumes, for the shipped model")
+    parser.add_argument("--num_images", type=int, default=20, help="how many of them")
+    parser.add_argument("--only", nargs="+", choices=CHECKS, default=list(CHECKS), help="which checks")
+    return parser
 
 
 def tests(folder: Path, options: argparse.Namespace) -> str:

@@ -31,7 +31,7 @@ def run(saver: SegmentationSaver, sources: list[str]) -> list[int]:
     def segment(engine: Engine, index: int) -> list[dict[str, Any]]:
         begun.append(index)
         image = MetaTensor(torch.zeros(1, 6, 8), meta={"filename_or_obj": sources[index]})
-        engine.state.batch = [{"image": image}]
+        engine.state.batch = [{"image": image}]  # type: ignore[assignment]
         return [{"pred": torch.full((1, 6, 8), index % 2, dtype=torch.uint8), "expected_dice": [0.5]}]
 
     engine = Engine(segment)
@@ -76,7 +76,7 @@ def test_everything_is_written_when_it_tells(tmp_path: Path) -> None:
 
     def segment(engine: Engine, index: int) -> list[dict[str, Any]]:
         image = MetaTensor(torch.zeros(1, 6, 8), meta={"filename_or_obj": sources[index]})
-        engine.state.batch = [{"image": image}]
+        engine.state.batch = [{"image": image}]  # type: ignore[assignment]
         return [{"pred": torch.zeros((1, 6, 8), dtype=torch.uint8)}]
 
     engine = Engine(segment)

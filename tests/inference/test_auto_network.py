@@ -33,7 +33,7 @@ def clear_cut(make_segmenter: Make) -> LatentSegmenter:
 
 def decide(network: AutoNetwork, seconds: dict[str, float]) -> list[torch.Tensor]:
     """Segment until it has decided, with times that the machine would take."""
-    network._timed = lambda own, image: (own(image), seconds[own.precision])  # type: ignore[method-assign]
+    network._timed = lambda own, image: (own(image), seconds[own.precision])  # type: ignore[assignment,method-assign]
     answers = []
     with torch.no_grad():
         while network.chosen is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def test_graphs_are_without_effect_on_a_cpu(make_segmenter: Make) -> None:
         ({"compile": "max"}, "compile is 'max'; expected one of off, default, cudagraphs"),
     ],
 )
-def test_what_cannot_be(options: dict[str, str], message: str, make_segmenter: Make) -> None:
+def test_what_cannot_be(options: dict[str, Any], message: str, make_segmenter: Make) -> None:
     with pytest.raises(InputError, match=message):
         FastNetwork(make_segmenter(), CPU, **options)
 

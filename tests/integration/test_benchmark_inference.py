@@ -26,7 +26,7 @@ def candidates() -> list[benchmark.Candidate]:
 def test_the_table(run_python: Run) -> None:
     result = run_python("scripts/benchmark_inference.py", *SMALL, "--batch_size", 1, 2)
     assert result.stdout.count("batch 1;") == result.stdout.count("batch 2;") == 1
-    rows = {}
+    rows: dict[str, list[list[str]]] = {}
     for line in result.stdout.splitlines():
         if re.match("published|leaf_seg", line):
             name, *cells = re.split(r"  +", line)
