@@ -14,9 +14,10 @@ from monai.bundle import ConfigParser
 from leaf_seg.data.slicing import SLICE_AXES
 from leaf_seg.data.splits import SPLITS
 from leaf_seg.diffusion.schedule import PARAMETERIZATIONS
+from leaf_seg.inference.fast_network import COMPILE
 from leaf_seg.runtime.bounds import Bound, Choice
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.precision import PRECISIONS
+from leaf_seg.runtime.precision import AUTO, PRECISIONS
 from leaf_seg.runtime.setting_bounds import SETTINGS, check_settings
 from leaf_seg.runtime.values import is_built_later
 
@@ -102,7 +103,7 @@ def test_every_plain_value_of_the_commands_is_in_the_table() -> None:
     assert not plain - set(SETTINGS)
     of_the_bundle = {"config_dirs", "root", "python_path"}  # not to be set
     expressions = {key for key, value in items if isinstance(value, str) and value.startswith("$")}
-    assert expressions - set(SETTINGS) - of_the_bundle == {"data_id", "autoencoder", "network"}
+    assert expressions - set(SETTINGS) - of_the_bundle == {"data_id", "autoencoder"}
 
 
 def test_expressions_references_and_parts_are_left_alone() -> None:
@@ -134,7 +135,8 @@ def test_the_table_has_the_words_of_the_code() -> None:
     assert SETTINGS["axis"] == Choice(tuple(SLICE_AXES), several=True, optional=True)
     assert SETTINGS["split"] == Choice(SPLITS)
     assert SETTINGS["parameterization"] == Choice(PARAMETERIZATIONS)
-    assert SETTINGS["precision"] == Choice(tuple(PRECISIONS))
+    assert SETTINGS["precision"] == Choice((*PRECISIONS, AUTO))
+    assert SETTINGS["compile"] == Choice(COMPILE)
     schedules = {kind.value for kind in SchedulerType} - {"piecewise_constant"}  # which takes rules besides
     assert isinstance(SETTINGS["lr_schedule"], Choice)
     assert set(SETTINGS["lr_schedule"].options) == schedules

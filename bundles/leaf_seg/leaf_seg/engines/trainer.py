@@ -26,6 +26,7 @@ from leaf_seg.engines.timed_schedule import TimedSchedule
 from leaf_seg.engines.training_state import restore_training_state
 from leaf_seg.runtime.distributed import num_processes
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.precision import check_precision
 from leaf_seg.runtime.termination import raise_if_interrupted
 from leaf_seg.runtime.workers import check_workers
 
@@ -91,8 +92,7 @@ class BundleTrainer(SupervisedTrainer):
         self.budget = budget
         events: list[Any] = [IterationEvents, TrainingEvents]
         super().__init__(amp=precision == "fp16", event_names=events, max_epochs=max_epochs or _NO_LIMIT, **kwargs)
-        if self.amp and self.state.device.type != "cuda":
-            raise InputError(f"precision fp16 needs a CUDA device, found {self.state.device}; use bf16 or fp32.")
+        check_precision(precision, self.state.device)
         self.max_grad_norm = max_grad_norm
         self.ema = ema
         self.data_id = data_id

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from leaf_seg.handlers.autoencoder_saver import AutoencoderSaver
+from leaf_seg.handlers.background_saver import BackgroundSaver
 from leaf_seg.handlers.calibration_report import CalibrationReport
 from leaf_seg.handlers.case_report import CASES_NAME, REPORT_NAMES, SUMMARY_NAME, CaseReport
 from leaf_seg.handlers.class_dice import ClassDice
@@ -27,6 +28,7 @@ __all__ = [
     "REPORT_NAMES",
     "SUMMARY_NAME",
     "AutoencoderSaver",
+    "BackgroundSaver",
     "CalibrationReport",
     "CaseReport",
     "ClassDice",

@@ -10,6 +10,8 @@ from leaf_seg.inference.segmentation_writer import SegmentationWriter
 from leaf_seg.inference.tolerant_dataset import FAULT
 from leaf_seg.runtime.files import ensure_writable_folder
 
+Cases = list[tuple[Any, Any]]  # items of a batch, and of the output
+
 
 class SegmentationSaver(SegmentationWriter):
     """Ignite handler that writes every case of an evaluator that decollates.
@@ -38,7 +40,10 @@ class SegmentationSaver(SegmentationWriter):
 
     def _save_batch(self, engine: Engine) -> None:
         batch, output = cast(list[Any], engine.state.batch), cast(list[Any], engine.state.output)
-        for case, item in zip(batch, output, strict=True):
+        self._save_cases(list(zip(batch, output, strict=True)))
+
+    def _save_cases(self, cases: Cases) -> None:
+        for case, item in cases:
             if FAULT in case:
                 self.give_up(case["image"], case[FAULT])
                 continue

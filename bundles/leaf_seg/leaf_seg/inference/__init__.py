@@ -2,7 +2,10 @@
 
 from leaf_seg.inference.autocast_inferer import AutocastInferer
 from leaf_seg.inference.inferers import Answers, RoundTripInferer, SegmentationInferer, inferer_for
+from leaf_seg.inference.network_for import fast_network, fitting_batch_size, network_for
 from leaf_seg.inference.segmentation_writer import SegmentationWriter
+from leaf_seg.inference.tensorrt_network import tensorrt_network
+from leaf_seg.inference.thread_loader import ThreadLoader
 from leaf_seg.inference.tolerant_dataset import TolerantDataset
 
 __all__ = [
@@ -11,6 +14,11 @@ __all__ = [
     "RoundTripInferer",
     "SegmentationInferer",
     "SegmentationWriter",
+    "ThreadLoader",
     "TolerantDataset",
+    "fast_network",
+    "fitting_batch_size",
     "inferer_for",
+    "network_for",
+    "tensorrt_network",
 ]

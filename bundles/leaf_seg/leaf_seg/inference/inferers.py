@@ -21,6 +21,7 @@ from leaf_seg.data.slicing import (
     slice_directions,
     to_slices,
 )
+from leaf_seg.inference.fast_network import ReadyNetwork
 from leaf_seg.metrics.expected_dice import ExpectedDice
 from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.runtime.distributed import bare
@@ -66,7 +67,8 @@ class SegmentationInferer(Inferer):
         probabilities: False returns labels, unless there is uncertainty, which needs the probabilities; of one slicing
             direction without mirror images the probabilities of a batch only are then held.
         uncertainty: return :class:`Answers` with variance and entropy instead of probabilities alone.
-        precision: "fp32", "bf16" or "fp16".
+        precision: "fp32", "bf16" or "fp16", by autocast; a
+            :class:`~leaf_seg.inference.fast_network.ReadyNetwork` has its own.
         mirror_axes: spatial axes along which the image is mirrored, segmented once more and mirrored back; the result
             is the mean with the answer to the image as it is. Of volumes 0 is left-right, 1 front-back, 2 up-down.
         expected_dice: return :class:`Answers` instead of probabilities or labels alone.
@@ -117,7 +119,7 @@ class SegmentationInferer(Inferer):
             InputError: When the network draws no hypotheses but several are asked for, or the device does not have the
                 precision.
         """
-        autocast(device, self.precision)
+        self._autocast(network, device)
         if self.num_samples > 1 or self.noise_seed is not None:
             diffusion_model: SavedNetwork = bare(network)
             diffusion_model.noise_seeds(self.num_samples)
@@ -151,6 +153,10 @@ class SegmentationInferer(Inferer):
         for channel in range(1, probabilities.shape[1]):
             entropy += torch.special.entr(probabilities[:, channel : channel + 1])
         return Answers(_like(probabilities, inputs), expected_dice, _like(variance, inputs), _like(entropy, inputs))
+
+    def _autocast(self, network: Callable[..., Any], device: torch.device) -> torch.autocast:
+        """That of the precision, unless the network sees to it itself."""
+        return autocast(device, "fp32" if isinstance(network, ReadyNetwork) else self.precision)
 
     def _one_image(self, image: torch.Tensor, network: Callable[..., Any]) -> tuple[torch.Tensor, ExpectedDice]:
         """Mean over slicing directions and mirror images, [K (+ 1), *spatial], or labels [1, *spatial]; their Dice."""
@@ -188,7 +194,7 @@ class SegmentationInferer(Inferer):
         """Batch by batch of slices [S, C, H, W] which they are, and their hypotheses [num_samples, N, K, h, w]."""
         for start in range(0, len(slices), self.batch_size):
             indices = range(start, min(start + self.batch_size, len(slices)))
-            with autocast(slices.device, self.precision):
+            with self._autocast(network, slices.device):
                 hypotheses = self._hypotheses(self._network_input(slices, indices), network)
             yield slice(indices.start, indices.stop), hypotheses
 

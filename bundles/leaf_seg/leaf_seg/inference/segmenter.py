@@ -20,6 +20,7 @@ from leaf_seg.export import ExportedNetwork, is_exported, load_exported
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.inference.inferers import Answers, SegmentationInferer, inferer_for
 from leaf_seg.inference.native_size_inferer import NativeSizeInferer
+from leaf_seg.inference.network_for import network_for
 from leaf_seg.networks import SavedNetwork
 from leaf_seg.runtime.devices import select_device
 from leaf_seg.runtime.errors import InputError, input_error_in
@@ -68,7 +69,7 @@ class Segmenter:
         network: the model, or what was exported of it.
         settings: how its images are prepared.
         device: "auto", "cuda", "cuda:N", "mps" or "cpu"; of an exported model "auto" or "cpu".
-        precision: "fp32", "bf16" or "fp16"; of an exported model "fp32".
+        precision: "fp32", "bf16", "fp16" or "auto"; of an exported model "fp32".
         batch_size: slices at a time.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take.
 
@@ -88,7 +89,9 @@ class Segmenter:
         if isinstance(network, ExportedNetwork):
             device = _exported_device(device, precision)
         self.device = select_device(device)
-        self.network = network.to(self.device).eval()
+        self.network = (
+            network.eval() if isinstance(network, ExportedNetwork) else network_for(network, self.device, precision)
+        )
         self.settings = settings
         self.precision = precision
         self.batch_size = batch_size
@@ -197,7 +200,7 @@ def load(
     Args:
         model: folder with ``config.json`` and ``model.pt``, as training leaves it; or a file that was exported.
         device: "auto", "cuda", "cuda:N", "mps" or "cpu"; of an exported file "auto" or "cpu".
-        precision: "fp32", "bf16" or "fp16"; of an exported file "fp32".
+        precision: "fp32", "bf16", "fp16" or "auto"; of an exported file "fp32".
         batch_size: slices at a time.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DModel
+from torch import nn
 
 from leaf_seg.diffusion.sampling import OneStep, Sampler
 from leaf_seg.diffusion.schedule import DiffusionSettings
@@ -47,6 +48,7 @@ class LatentSegmenter(SavedNetwork):
     """
 
     noise: torch.Tensor
+    stages = ("encode_image", "segment_latent")
 
     def __init__(
         self,
@@ -92,6 +94,11 @@ class LatentSegmenter(SavedNetwork):
         found = (self.unet.config["in_channels"], self.unet.config["out_channels"])
         if found != expected:
             raise ValueError(f"{self.num_classes} classes need U-Net channels (in, out) {expected}, found {found}.")
+
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """As in :class:`SavedNetwork`; noise, schedule and codec stay in fp32."""
+        return self.image_encoder, self.unet, self.mask_decoder
 
     @property
     def config(self) -> dict[str, Any]:

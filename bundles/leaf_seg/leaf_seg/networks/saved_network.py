@@ -22,10 +22,18 @@ class SavedNetwork(nn.Module, ABC):
     Attributes:
         num_classes: K, background included.
         image_size: (H, W) that the network works at.
+        stages: names of the methods that inference consists of, from tensors [B, ...] to a tensor [B, ...]; each is
+            compiled, or captured as a CUDA graph.
     """
 
     num_classes: int
     image_size: tuple[int, int]
+    stages: tuple[str, ...] = ("forward",)
+
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """Modules that may compute in half precision, each as a whole; what stands between them stays in fp32."""
+        return (self,)
 
     @property
     @abstractmethod

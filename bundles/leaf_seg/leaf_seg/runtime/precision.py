@@ -7,6 +7,19 @@ import torch
 from leaf_seg.runtime.errors import InputError
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+AUTO = "auto"  # in inference: the fastest that pays and agrees with fp32
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Compare the name of a number format with what a device computes in.
+
+    Raises:
+        InputError: When the name is unknown, or fp16 is asked of another device than CUDA.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
+    if precision == "fp16" and device.type != "cuda":
+        raise InputError(f"precision fp16 needs a CUDA device, found {device.type}; use bf16 or fp32.")
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -19,8 +32,5 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     Raises:
         InputError: When the name is unknown, or fp16 is asked of another device.
     """
-    if precision not in PRECISIONS:
-        raise InputError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
-    if precision == "fp16" and device.type != "cuda":
-        raise InputError(f"precision fp16 needs a CUDA device, found {device.type}; use bf16 or fp32.")
+    check_precision(precision, device)
     return torch.autocast(device.type, dtype=PRECISIONS[precision], enabled=precision != "fp32")

@@ -55,7 +55,9 @@ SETTINGS: Bounds = {
     # the machine
     "device": Text("a device, such as cpu or cuda:0"),
     "device_name": Text("auto, cuda, cuda:N, mps or cpu"),
-    "precision": Choice(("fp32", "bf16", "fp16")),
+    "precision": Choice(("fp32", "bf16", "fp16", "auto")),  # auto in inference only
+    "channels_last": Switch(),
+    "compile": Choice(("off", "default", "cudagraphs")),
     "storage": Choice(("fp32", "fp16")),
     "deterministic": Switch(),
     "seed": Bound(0, 2**32 - 1),
