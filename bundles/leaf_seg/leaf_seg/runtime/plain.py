@@ -7,6 +7,7 @@ from types import TracebackType
 
 from leaf_seg.runtime.errors import InputError, causes, input_error_in
 from leaf_seg.runtime.files import no_space_error
+from leaf_seg.runtime.processes import is_first_to_say
 from leaf_seg.runtime.text import printable
 
 
@@ -45,5 +46,5 @@ def _show(kind: type[BaseException], error: BaseException, traceback: TracebackT
         message = f"ended by {error.args[0] if error.args else 'Ctrl-C'}."
     if message is None:
         sys.__excepthook__(kind, error, traceback)
-    else:
+    elif is_first_to_say(message):
         sys.stderr.write(f"\nleaf_seg: {message}\n")

@@ -1,0 +1,100 @@
+"""Several processes that torchrun has started: how they join, and how they end."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shlex
+import sys
+import warnings
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from leaf_seg.runtime.distributed import is_rank_zero, num_processes
+from leaf_seg.runtime.errors import InputError
+
+_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # that torchrun sets
+_TIMEOUT = timedelta(hours=1)  # for what others wait: the preparation of the slices, the end of a validation
+_ANSWER = timedelta(seconds=5)
+
+
+def open_processes(device: torch.device) -> None:
+    """Join the processes that torchrun has started, by NCCL on GPUs and by gloo on CPUs.
+
+    Only the first one logs then; of the others errors are shown. Does nothing in a process that has joined already.
+
+    Args:
+        device: of this process.
+
+    Raises:
+        InputError: When torchrun has not started this process, or processes would share a GPU.
+    """
+    if dist.is_initialized():
+        return
+    if not all(name in os.environ for name in _VARIABLES):
+        words = shlex.join(sys.argv[1:])
+        raise InputError(
+            "These config files are for several processes (multi_gpu_*.json), and torchrun has not started this one. "
+            f"Give the command as: torchrun --standalone --nproc_per_node=2 -m monai.bundle {words}"
+        )
+    device = torch.device(device)
+    _check_device(device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", timeout=_TIMEOUT, device_id=device)
+    else:
+        dist.init_process_group("gloo", timeout=_TIMEOUT)
+    if not is_rank_zero():
+        logging.disable(logging.WARNING)  # what all do alike, the first one tells
+        warnings.simplefilter("ignore")
+
+
+def close_processes() -> None:
+    """Leave the other processes, when all is done."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def check_joined() -> None:
+    """Refuse to run what is for one process in each of several, which would write the same files.
+
+    Raises:
+        InputError: Names the overlays for several processes.
+    """
+    started = _num_started()
+    if started > num_processes():
+        raise InputError(
+            f"torchrun has started {started} processes, and these config files are for one; each would write the same "
+            "files. Add configs/multi_gpu_train.json to --config_file (behind evaluate.json: "
+            "configs/multi_gpu_evaluate.json), or start with python instead of torchrun."
+        )
+
+
+def is_first_to_say(message: str) -> bool:
+    """Whether no other process of this torchrun has ended with the same message; also where it cannot be asked."""
+    if _num_started() == 1:
+        return True
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    key = f"leaf_seg/{attempt}/{hashlib.sha256(message.encode()).hexdigest()}"
+    try:
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        return dist.TCPStore(address, port, is_master=False, timeout=_ANSWER).add(key, 1) == 1
+    except (KeyError, ValueError, RuntimeError):
+        return True
+
+
+def _num_started() -> int:
+    size = os.environ.get("WORLD_SIZE", "1")
+    return int(size) if size.isdecimal() else 1
+
+
+def _check_device(device: torch.device) -> None:
+    number = os.environ["LOCAL_RANK"]
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and device.index != int(number)):
+        raise InputError(
+            f"device_name gives {device} to process {number} of this machine; expected a device for each: auto, cuda "
+            "or cpu."
+        )
