@@ -35,7 +35,7 @@ def open_processes(device: torch.device) -> None:
     if dist.is_initialized():
         return
     if not all(name in os.environ for name in _VARIABLES):
-        words = shlex.join(sys.argv[1:])
+        words = " ".join(map(_quoted, sys.argv[1:]))
         raise InputError(
             "These config files are for several processes (multi_gpu_*.json), and torchrun has not started this one. "
             f"Give the command as: torchrun --standalone --nproc_per_node=2 -m monai.bundle {words}"
@@ -84,6 +84,11 @@ def is_first_to_say(message: str) -> bool:
         return dist.TCPStore(address, port, is_master=False, timeout=_ANSWER).add(key, 1) == 1
     except (KeyError, ValueError, RuntimeError):
         return True
+
+
+def _quoted(word: str) -> str:
+    """A word for the shell; of a list of files as the documents write it."""
+    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
 
 
 def _num_started() -> int:
