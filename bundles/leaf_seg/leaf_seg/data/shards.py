@@ -52,7 +52,7 @@ class CaseShard(Sampler[int]):
         num_cases = len(cast(Sized, dataset))
         if num_cases < num_processes():
             raise InputError(
-                f"{num_processes()} processes share the {num_cases} case(s) of the split; expected at least a case for each. "
+                f"{num_processes()} processes share {num_cases} case(s) of the split; expected a case for each. "
                 "Start fewer with --nproc_per_node, or add cases."
             )
         self.start = num_cases * rank() // num_processes()

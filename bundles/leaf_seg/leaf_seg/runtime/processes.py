@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shlex
@@ -12,13 +11,14 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from ignite import distributed as idist
 
 from leaf_seg.runtime.distributed import is_rank_zero, num_processes
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.told_once import num_started
 
 _VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # that torchrun sets
 _TIMEOUT = timedelta(hours=1)  # for what others wait: the preparation of the slices, the end of a validation
-_ANSWER = timedelta(seconds=5)
 
 
 def open_processes(device: torch.device) -> None:
@@ -42,11 +42,8 @@ def open_processes(device: torch.device) -> None:
         )
     device = torch.device(device)
     _check_device(device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        dist.init_process_group("nccl", timeout=_TIMEOUT, device_id=device)
-    else:
-        dist.init_process_group("gloo", timeout=_TIMEOUT)
+    # Ignite's way, for it would make a group of its own when metrics are gathered first.
+    idist.initialize("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
     if not is_rank_zero():
         logging.disable(logging.WARNING)  # what all do alike, the first one tells
         warnings.simplefilter("ignore")
@@ -55,7 +52,7 @@ def open_processes(device: torch.device) -> None:
 def close_processes() -> None:
     """Leave the other processes, when all is done."""
     if dist.is_initialized():
-        dist.destroy_process_group()
+        idist.finalize()
 
 
 def check_joined() -> None:
@@ -64,7 +61,7 @@ def check_joined() -> None:
     Raises:
         InputError: Names the overlays for several processes.
     """
-    started = _num_started()
+    started = num_started()
     if started > num_processes():
         raise InputError(
             f"torchrun has started {started} processes, and these config files are for one; each would write the same "
@@ -73,27 +70,9 @@ def check_joined() -> None:
         )
 
 
-def is_first_to_say(message: str) -> bool:
-    """Whether no other process of this torchrun has ended with the same message; also where it cannot be asked."""
-    if _num_started() == 1:
-        return True
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    key = f"leaf_seg/{attempt}/{hashlib.sha256(message.encode()).hexdigest()}"
-    try:
-        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        return dist.TCPStore(address, port, is_master=False, timeout=_ANSWER).add(key, 1) == 1
-    except (KeyError, ValueError, RuntimeError):
-        return True
-
-
 def _quoted(word: str) -> str:
     """A word for the shell; of a list of files as the documents write it."""
     return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
-
-
-def _num_started() -> int:
-    size = os.environ.get("WORLD_SIZE", "1")
-    return int(size) if size.isdecimal() else 1
 
 
 def _check_device(device: torch.device) -> None:
