@@ -89,6 +89,7 @@ SETTINGS: dict[str, Any] = {
     # in double precision, in which rounding does not hide a difference
     "network": "$@network_def.double().to(@device)",
     "prepare_batch#mask_encoder": "$@mask_encoder.double().to(@device)",
+    "validate#evaluator#to_kwargs": {"dtype": "$torch.float64"},
 }
 
 
@@ -97,6 +98,7 @@ def train(rank: int, names: list[str], port: int, settings: dict[str, Any]) -> N
     if len(names) > 1:
         set_environment(rank, port)
     torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign,assignment]  # of this process, which ends
+    torch.set_default_dtype(torch.float64)
     workflow = ConfigWorkflow(
         [str(CONFIGS / f"{name}.json") for name in names],
         logging_file=False,

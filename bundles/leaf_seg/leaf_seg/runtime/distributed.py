@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from leaf_seg.runtime.errors import InputError
@@ -39,6 +40,11 @@ def bare(network: Any) -> Any:
 def own_share(batch: Batch) -> Batch:
     """This process's part of a batch of all processes: its items rank, rank + processes, rank + 2 processes, ..."""
     return batch[rank() :: num_processes()]
+
+
+def summed(values: torch.Tensor) -> torch.Tensor:
+    """The sum over all processes, in each; its gradient is that of the sum of their losses. All have to call this."""
+    return values if num_processes() == 1 else all_reduce(values)
 
 
 def gathered(items: Iterable[Item]) -> list[Item]:
