@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from leaf_seg.diffusion import NoiseSchedule
 from leaf_seg.networks.latents import LatentPart
 from leaf_seg.networks.mask_codec import Codec
-from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.distributed import summed
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import autocast
 
 
