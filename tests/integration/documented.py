@@ -46,6 +46,8 @@ def check(command: str) -> None:
     try:
         if program == "python" and arguments[:2] == ["-m", "monai.bundle"]:
             _check_bundle_command(arguments[2:])
+        elif program == "torchrun":
+            _check_bundle_command(arguments[arguments.index("monai.bundle") + 1 :])
         elif program == "python" and arguments[:2] == ["-m", "leaf_seg"]:
             leaf_seg_program._parser().parse_args(arguments[2:])
         elif program == "python" and arguments[:1] == ["-c"]:

@@ -35,7 +35,7 @@ SHELL_SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
 
 def _is_ours(line: str) -> bool:
     """Whether a line calls a program of this repository, MONAI's bundle command or MLflow."""
-    return re.match(r"(\w+=\S+ )*(python |make |mlflow |scripts/\w)", line) is not None
+    return re.match(r"(\w+=\S+ )*(python |torchrun |make |mlflow |scripts/\w)", line) is not None
 
 
 def _commands() -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from leaf_seg.data.datalists import Datalist, class_names, given_cases, load_dat
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.data.phantom_data_set import make_phantoms
 from leaf_seg.data.phantoms import phantom
+from leaf_seg.data.shards import CaseShard, SliceShard
 from leaf_seg.data.slice_dataset import SliceDataset, SliceSampler
 from leaf_seg.moved import names_of
 
@@ -18,11 +19,13 @@ if not TYPE_CHECKING:
 
 __all__ = [
     "AutoencoderImages",
+    "CaseShard",
     "Datalist",
     "ModelSettings",
     "PhantomSlices",
     "SliceDataset",
     "SliceSampler",
+    "SliceShard",
     "check_cases",
     "check_mirrored",
     "class_names",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from leaf_seg.image_io.reading import read_grid
+from leaf_seg.runtime.distributed import once
 from leaf_seg.runtime.errors import InputError
 
 
@@ -19,9 +21,15 @@ def check_cases(dataset: Dataset, mirror_axes: Sequence[int] = ()) -> None:
         dataset: whose transforms load and check a case with an "image".
         mirror_axes: spatial axes along which the images are to be mirrored.
 
+    One of several processes does it for all.
+
     Raises:
         InputError: From those transforms, for the first unfit case; when a picture is to be mirrored along axis 2.
     """
+    once(partial(_check_cases, dataset, mirror_axes))
+
+
+def _check_cases(dataset: Dataset, mirror_axes: Sequence[int]) -> None:
     indices = range(len(dataset))  # type: ignore[arg-type]
     for index in tqdm(indices, desc="Checking validation cases", unit="case", leave=False):
         spatial = dataset[index]["image"].ndim - 1

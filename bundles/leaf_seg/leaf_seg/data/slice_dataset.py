@@ -8,6 +8,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from leaf_seg.data.slicing import resize_image, resize_label, slice_axis, slice_channels, slice_directions, to_slices
 from leaf_seg.data.structure_widths import StructureWidths
+from leaf_seg.runtime.distributed import once_per_node
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, writing
 from leaf_seg.runtime.scratch import remove_abandoned, scratch_folder
@@ -43,7 +45,8 @@ class SliceDataset(Dataset):
     """Slices of every case at the network's size; a picture is one slice.
 
     Each case is loaded and preprocessed once, its slices are resized and written to disk as float16 images and uint8
-    labels, and read from there by memory map: memory does not grow with the data set.
+    labels, and read from there by memory map: memory does not grow with the data set. Of several processes on a
+    machine one does it for all.
 
     Args:
         data: cases, dictionaries with the paths "image" and "label".
@@ -79,21 +82,30 @@ class SliceDataset(Dataset):
         self.axes = slice_directions(axis)
         self.num_slices = num_slices
         self.augmentation = augmentation
-        self._folder = _scratch_folder(self, Path(tempfile.gettempdir()) if cache_dir is None else Path(cache_dir))
         self.stacks: list[str | None] = []  # slicing direction of each stack of slices; None is a picture
         self.index: list[tuple[int, int]] = []  # (stack, slice)
         self.is_empty: list[bool] = []  # no foreground in the slice
         self.widths = StructureWidths(self.image_size, len(self.data) * len(self.axes))
-        for case in tqdm(self.data, desc="Preparing slices", unit="case", leave=False):
-            self._prepare(preprocessing(case))
+        parent = Path(tempfile.gettempdir() if cache_dir is None else cache_dir)
+        prepared = once_per_node(partial(self._prepare_all, parent, preprocessing))
+        self._folder, self.stacks, self.index, self.is_empty = prepared
         if augmentation is not None:
             self[0, 0]  # an augmentation that does not fit the images is an error here, not in a worker
+
+    def _prepare_all(
+        self, parent: Path, preprocessing: Callable[[dict[str, str]], dict[str, Any]]
+    ) -> tuple[Path, list[str | None], list[tuple[int, int]], list[bool]]:
+        """Write all slices; the folder, and what the other processes of this machine have to know of them."""
+        self._folder = _scratch_folder(self, parent)
+        for case in tqdm(self.data, desc="Preparing slices", unit="case", leave=False):
+            self._prepare(preprocessing(case))
         logger.info("%d training slices of %d cases, %d empty.", len(self.index), len(self.data), sum(self.is_empty))
         if all(self.is_empty):
             logger.warning(
                 "No training slice has any structure, so that none can be learnt: check that the labels are right."
             )
         self.widths.log()
+        return self._folder, self.stacks, self.index, self.is_empty
 
     def _prepare(self, case: dict[str, Any]) -> None:
         image = convert_to_tensor(case["image"], track_meta=False).float()  # [C, *spatial]

@@ -8,12 +8,14 @@ from typing import Any
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
+from monai.handlers import MLFlowHandler
 from monai.utils import ensure_tuple
 from monai.utils.enums import CommonKeys as Keys
 
 from leaf_seg.engines.ema import WeightAverage
 from leaf_seg.engines.resumption_log import hide_resumption
 from leaf_seg.inference.inferers import Answers
+from leaf_seg.runtime.distributed import is_rank_zero
 from leaf_seg.runtime.termination import raise_if_interrupted
 from leaf_seg.runtime.workers import check_workers
 
@@ -33,7 +35,8 @@ class BundleEvaluator(SupervisedEvaluator):
     """
 
     def __init__(self, *, ema: WeightAverage | None = None, **kwargs: Any) -> None:
-        self.val_handlers = ensure_tuple(kwargs.get("val_handlers") or ())
+        self.val_handlers = of_this_process(kwargs.get("val_handlers"))
+        kwargs["val_handlers"] = self.val_handlers
         check_workers(getattr(kwargs.get("val_data_loader"), "num_workers", 0))
         super().__init__(**kwargs)
         self.ema = ema
@@ -45,6 +48,12 @@ class BundleEvaluator(SupervisedEvaluator):
         """Evaluate; ``global_epoch`` is the trainer's epoch."""
         with nullcontext() if self.ema is None else self.ema.applied():
             super().run(global_epoch)
+
+
+def of_this_process(handlers: Any) -> tuple[Any, ...]:
+    """The handlers of an engine, without MONAI's MLFlowHandler where this is not the first of several processes."""
+    handlers = ensure_tuple(handlers or ())
+    return handlers if is_rank_zero() else tuple(h for h in handlers if not isinstance(h, MLFlowHandler))
 
 
 def _unpack_answers(engine: SupervisedEvaluator) -> None:

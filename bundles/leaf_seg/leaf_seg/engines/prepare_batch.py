@@ -10,6 +10,7 @@ from monai.utils import convert_to_tensor
 
 from leaf_seg.diffusion import NoiseSchedule, TimestepSampler
 from leaf_seg.networks import MaskEncoder
+from leaf_seg.runtime.distributed import num_processes, own_share
 from leaf_seg.runtime.precision import autocast
 
 
@@ -55,8 +56,10 @@ class PrepareDenoisingBatch(PrepareBatch):
         image, label = _image_and_label(batchdata, device=device, non_blocking=non_blocking, **kwargs)
         with autocast(label.device, self.precision):
             clean = self.mask_encoder(label)  # [B, 4n, h, w] fp32
-        timesteps = self.timestep_sampler(len(clean), self.schedule.last + 1, clean.device)
-        noise = torch.randn_like(clean)
+        # Every process draws for all, as one process would, and takes its share: their generators stay in step.
+        of_all = torch.cat([clean] * num_processes())  # [B * processes, 4n, h, w]
+        timesteps = own_share(self.timestep_sampler(len(of_all), self.schedule.last + 1, clean.device))
+        noise = own_share(torch.randn_like(of_all))
         noisy = self.schedule.add_noise(clean, noise, timesteps)
         target = self.schedule.target(clean, noise, timesteps)
         targets = {"target": target, "noisy": noisy, "timesteps": timesteps, "label": label}

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from leaf_seg.runtime.distributed import num_processes
+
 logger = logging.getLogger(__name__)
 
 
@@ -33,7 +35,9 @@ def set_random_state(state: dict[str, Any]) -> None:
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"].cpu())
-    if "cuda" in state:
+    if "cuda" in state and num_processes() > 1:  # all draw the same, and rank 0, which saved it, has the first device
+        torch.cuda.set_rng_state(state["cuda"][0].cpu())
+    elif "cuda" in state:
         if len(state["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all([device_state.cpu() for device_state in state["cuda"]])
         else:

@@ -12,12 +12,12 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
-from monai.utils import ensure_tuple
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from leaf_seg.engines.budget import Budget
 from leaf_seg.engines.ema import WeightAverage
+from leaf_seg.engines.evaluator import of_this_process
 from leaf_seg.engines.events import TrainingEvents
 from leaf_seg.engines.resumption_log import hide_resumption
 from leaf_seg.engines.share_of_steps import ShareOfSteps
@@ -85,7 +85,7 @@ class BundleTrainer(SupervisedTrainer):
         **kwargs: Any,
     ) -> None:
         _check_length(max_epochs, schedule_epochs, budget)
-        self.train_handlers = ensure_tuple(kwargs.get("train_handlers") or ())
+        self.train_handlers = of_this_process(kwargs.get("train_handlers"))
         kwargs = {"decollate": False, "optim_set_to_none": True} | kwargs
         kwargs["train_handlers"] = [StepLosses(_check_losses, after_error=False), *self.train_handlers]
         check_workers(getattr(kwargs.get("train_data_loader"), "num_workers", 0))

@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 
 from leaf_seg.handlers.case_report import RELIABILITY_NAME, add_to_summary
 from leaf_seg.metrics import brier_scores, reliability_bins, summarize_calibration
+from leaf_seg.runtime.distributed import gathered, is_rank_zero
 from leaf_seg.visual.reliability import save_reliability
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,11 @@ class CalibrationReport:
             self._brier.append(brier_scores(item["probabilities"], item["label"][0]))
 
     def _report(self) -> None:
+        self._bins, self._brier = gathered(self._bins), gathered(self._brier)
+        if is_rank_zero():
+            self._write()
+
+    def _write(self) -> None:
         calibration = summarize_calibration(self._bins, self._brier, self.class_names, self.seed)
         add_to_summary(self.folder, {"calibration": calibration})
         save_reliability(calibration, self.folder / RELIABILITY_NAME)

@@ -28,6 +28,7 @@ from leaf_seg.metrics import (
     has_classes,
     summarize,
 )
+from leaf_seg.runtime.distributed import gathered, is_rank_zero
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, replacing, writing
 from leaf_seg.runtime.text import aligned
@@ -70,7 +71,7 @@ class CaseReport:
     """Ignite handler that writes ``metrics_cases.csv`` and ``metrics_summary.json`` and logs the summary.
 
     What a former evaluation left of them, and its figure of the calibration, is removed when one starts. Cases with
-    foreground in which none was predicted are warned of.
+    foreground in which none was predicted are warned of. Of several processes the first one reports, for all.
 
     For an evaluator that decollates. Every item of ``engine.state.output`` holds "pred" and "label" as class indices
     [1, *spatial] in one grid, and every item of ``engine.state.batch`` "image", a MetaTensor that knows its file.
@@ -124,7 +125,8 @@ class CaseReport:
 
     def _reset(self) -> None:
         self._cases, self._found = {}, {}
-        remove_report(self.output_dir)  # of another model, perhaps: killed midway, this evaluation has none
+        if is_rank_zero():
+            remove_report(self.output_dir)  # of another model, perhaps: killed midway, this evaluation has none
 
     def _measure(self, engine: Engine) -> None:
         batch, output = cast(list[Any], engine.state.batch), cast(list[Any], engine.state.output)
@@ -142,6 +144,11 @@ class CaseReport:
         return cast(float, self.tolerance_share) * diagonal(shape, spacing)
 
     def _report(self) -> None:
+        self._cases, self._found = dict(gathered(self._cases.items())), dict(gathered(self._found.items()))
+        if is_rank_zero():
+            self._write()
+
+    def _write(self) -> None:
         counts = count_foreground(*map(torch.stack, zip(*self._found.values(), strict=True)))
         names = _display_names(list(self._cases))
         rows = [

@@ -15,6 +15,7 @@ from leaf_seg.handlers.case_report import add_to_summary
 from leaf_seg.inference import SegmentationInferer
 from leaf_seg.metrics import class_dice, noise_stability
 from leaf_seg.networks import SavedNetwork
+from leaf_seg.runtime.distributed import gathered, is_rank_zero
 from leaf_seg.runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,10 @@ class NoiseStability:
     def __call__(self) -> None:
         """Segment with each noise seed and add the result to the summary."""
         dice = {seed: self._evaluate(seed) for seed in self.seeds}
+        if is_rank_zero():
+            self._write(dice)
+
+    def _write(self, dice: dict[int, list[list[float]]]) -> None:
         stability = noise_stability(dice, self.class_names[1:])
         add_to_summary(self.folder, {"noise_stability": stability})
         foreground = stability["mean_foreground"]["dice"]
@@ -76,11 +81,11 @@ class NoiseStability:
         )
 
     def _evaluate(self, seed: int) -> list[list[float]]:
-        """Dice of every case and foreground class with the noise of one seed."""
+        """Dice of every case, of all processes, and foreground class with the noise of one seed."""
         self._dice = []
         self.inferer.noise_seed = seed
         self.evaluator.run()
-        return self._dice
+        return gathered(self._dice)
 
     def _measure(self, engine: Engine) -> None:
         for item in cast(list[Any], engine.state.output):

@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from leaf_seg.handlers.case_report import add_to_summary
 from leaf_seg.metrics import class_dice, rank_correlation
 from leaf_seg.metrics.summary import as_json
+from leaf_seg.runtime.distributed import gathered, is_rank_zero
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,11 @@ class RankingReport:
             self._dice.append(sum(dice) / len(dice))
 
     def _report(self) -> None:
+        self._expected, self._dice = gathered(self._expected), gathered(self._dice)
+        if is_rank_zero():
+            self._write()
+
+    def _write(self) -> None:
         found = rank_correlation(self._expected, self._dice, self.seed)
         spearman = as_json(found)
         ranking = {"score": "expected_dice", "spearman": {"rho": spearman.pop("mean"), **spearman}}

@@ -8,6 +8,7 @@ from ignite.engine import Engine, Events
 
 from leaf_seg.inference.segmentation_writer import SegmentationWriter
 from leaf_seg.inference.tolerant_dataset import FAULT
+from leaf_seg.runtime.distributed import gathered, is_rank_zero
 from leaf_seg.runtime.files import ensure_writable_folder
 
 Cases = list[tuple[Any, Any]]  # items of a batch, and of the output
@@ -30,13 +31,21 @@ class SegmentationSaver(SegmentationWriter):
         ensure_writable_folder(self.output_dir)
         engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_batch)
-        engine.add_event_handler(Events.COMPLETED, self.tell)
+        engine.add_event_handler(Events.COMPLETED, self._complete)
         engine.add_event_handler(Events.INTERRUPT, self.tell)
 
     def _begin(self, engine: Engine) -> None:
         """Find name clashes before the first case is computed, where the data set lists its cases."""
         dataset = getattr(engine.state.dataloader, "dataset", None)
         self.begin(str(case["image"]) for case in getattr(dataset, "data", None) or ())
+
+    def _complete(self) -> None:
+        """Of several processes each has written its own cases, and the first tells of all."""
+        self._written, self._drawn = sum(gathered([self._written])), sum(gathered([self._drawn]))
+        self._faults = dict(gathered(self._faults.items()))
+        self._expected_dice.gather()
+        if is_rank_zero():
+            self.tell()
 
     def _save_batch(self, engine: Engine) -> None:
         batch, output = cast(list[Any], engine.state.batch), cast(list[Any], engine.state.output)

@@ -81,7 +81,7 @@ class TrainingCheckpoint:
 
     def _tell_stop(self, engine: Engine, error: BaseException) -> None:
         """The error itself is raised behind this handler."""
-        if self._saved_step is not None:
+        if self._saved_step is not None and is_rank_zero():
             logger.error(
                 "Training stopped (%s) after step %d; the same command with --resume true goes on after step %d.",
                 type(error).__name__,

@@ -36,8 +36,9 @@ class ValidationOverlays:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Draw the case just evaluated, if it is one of the first."""
-        if engine.state.iteration > self.num_cases:
+        """Draw the case just evaluated, if it is one of the first; of several processes each draws its own."""
+        before = getattr(getattr(engine.state.dataloader, "sampler", None), "start", 0)  # of CaseShard
+        if before + engine.state.iteration > self.num_cases:
             return
         batch, output = cast(list[Any], engine.state.batch), cast(list[Any], engine.state.output)
         for case, item in zip(batch, output, strict=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from leaf_seg.runtime.distributed import gathered
 from leaf_seg.runtime.files import replacing, writing
 from leaf_seg.runtime.text import printable
 
@@ -46,6 +47,10 @@ class ExpectedDiceTable:
     def add(self, case: str, expected_dice: Sequence[float]) -> None:
         """Note the expected Dice of each structure of a case."""
         self._rows[case] = [float(value) for value in expected_dice]
+
+    def gather(self) -> None:
+        """Take the rows of all processes; each has to call this."""
+        self._rows = dict(gathered(self._rows.items()))
 
     def write(self) -> None:
         """Write the table, lowest mean first, and log which cases that are; nothing without cases.

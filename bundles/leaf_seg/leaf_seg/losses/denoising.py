@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from leaf_seg.diffusion import NoiseSchedule
 from leaf_seg.networks.latents import LatentPart
 from leaf_seg.networks.mask_codec import Codec
+from leaf_seg.runtime.distributed import summed
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import autocast
 
@@ -64,6 +65,8 @@ class DenoisingLoss:
 def mask_loss(images: torch.Tensor, label: torch.Tensor, codec: Codec) -> torch.Tensor:
     """Soft Dice loss (mean over the foreground classes of the whole batch) plus the mean squared error.
 
+    The whole batch is that of all processes: their averaged gradients are those of one that has all of it.
+
     The squared error is of the mask images as they are decoded, before they are cut to [-1, 1]: so a pixel that is
     wrong beyond doubt still has a gradient, which Dice and cross-entropy of its probability, exactly 0, do not give.
 
@@ -76,5 +79,6 @@ def mask_loss(images: torch.Tensor, label: torch.Tensor, codec: Codec) -> torch.
     truth = torch.zeros_like(probabilities).scatter_(1, label.long(), 1)
     overlap = (probabilities * truth).sum(dim=(0, 2, 3))[1:]  # [K - 1]
     total = (probabilities + truth).sum(dim=(0, 2, 3))[1:]
+    overlap, total = summed(torch.stack([overlap, total]))
     dice = ((2 * overlap + 1) / (total + 1)).mean()
     return 1 - dice + F.mse_loss(images, codec.encode(label))

@@ -8,6 +8,7 @@ from types import TracebackType
 from leaf_seg.runtime.errors import InputError, causes, input_error_in
 from leaf_seg.runtime.files import no_space_error
 from leaf_seg.runtime.text import printable
+from leaf_seg.runtime.told_once import is_first_to_say
 
 
 def plain_message(error: BaseException) -> str | None:
@@ -15,7 +16,7 @@ def plain_message(error: BaseException) -> str | None:
 
     None for others, which are the program's.
     """
-    cause = input_error_in(error) or no_space_error(error) or _denied(error)
+    cause = input_error_in(error) or no_space_error(error) or _denied(error) or _left_alone(error)
     return None if cause is None else str(cause)
 
 
@@ -27,6 +28,15 @@ def _denied(error: BaseException) -> InputError | None:
                 f"{printable(cause.filename)}: cannot be read or written ({cause.strerror}); expected a file or folder "
                 "that this user may use. Correct its permissions and those of the folders around it, or choose another."
             )
+    return None
+
+
+def _left_alone(error: BaseException) -> InputError | None:
+    """The message where another of several processes has ended, which says why itself; gloo has no error of its own."""
+    for cause in causes(error):
+        is_torch = any(kind.__name__ == "DistError" for kind in type(cause).__mro__)  # not imported for its sake
+        if is_torch or (isinstance(cause, RuntimeError) and "/gloo/" in str(cause)):
+            return InputError("Another of the processes has ended or does not answer, and none can go on without it.")
     return None
 
 
@@ -45,5 +55,5 @@ def _show(kind: type[BaseException], error: BaseException, traceback: TracebackT
         message = f"ended by {error.args[0] if error.args else 'Ctrl-C'}."
     if message is None:
         sys.__excepthook__(kind, error, traceback)
-    else:
+    elif is_first_to_say(message):
         sys.stderr.write(f"\nleaf_seg: {message}\n")

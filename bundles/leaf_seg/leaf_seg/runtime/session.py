@@ -7,6 +7,7 @@ from monai.utils import set_determinism
 from leaf_seg.runtime import config_checks, devices
 from leaf_seg.runtime.config_keys import check_effect
 from leaf_seg.runtime.overrides import check_command_line, command_line_run_id
+from leaf_seg.runtime.processes import check_joined
 from leaf_seg.runtime.termination import interrupt_on_signals
 from leaf_seg.runtime.values import parse_bool
 
@@ -36,11 +37,12 @@ def check_files() -> None:
 
 
 def check_command() -> None:
-    """Refuse settings on the command line that have no effect on what is run.
+    """Refuse settings on the command line that have no effect on what is run, and processes that do not work together.
 
     Raises:
-        InputError: Names them.
+        InputError: Names the settings, or the overlays for several processes.
     """
+    check_joined()
     check_effect(command_line_run_id() or "run")
 
 

@@ -13,9 +13,13 @@ _MOST_BYTES = 103 if sys.platform == "darwin" else 107  # of a socket's path
 
 
 def default_workers() -> int:
-    """One for every two cores that this process may use, 1 to 4: the others are for the training itself."""
+    """One for every two cores that this process may use, 1 to 4: the others are for the training itself.
+
+    The processes that torchrun has started on a machine share its cores.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(cores // 2, 1), 4)
+    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(max(cores // (2 * sharing), 1), 4)
 
 
 def check_workers(num_workers: int) -> None:

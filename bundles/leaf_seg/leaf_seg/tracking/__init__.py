@@ -1,6 +1,7 @@
 """What a run leaves for people to read, compare and repeat: run folder, manifest, curves, MLflow."""
 
 from leaf_seg.tracking.mlflow_results import MlflowResults
+from leaf_seg.tracking.mlflow_store import prepare_store
 from leaf_seg.tracking.mlflow_training import MlflowTraining
 from leaf_seg.tracking.run_folder import (
     check_unoccupied,
@@ -27,5 +28,6 @@ __all__ = [
     "local_store",
     "prepare_empty_folder",
     "prepare_run_folder",
+    "prepare_store",
     "train",
 ]

@@ -19,13 +19,12 @@ from PIL import Image
 
 from leaf_seg.engines import BundleEvaluator, BundleTrainer, StepLosses, StepRecord, TrainingEvents
 from leaf_seg.runtime.decoration import decoration
-from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import scratch_beside
 from leaf_seg.runtime.overrides import command_line_settings
-from leaf_seg.runtime.text import first_line
 from leaf_seg.tracking.manifest import read_manifest
 from leaf_seg.tracking.mlflow_model import log_model
 from leaf_seg.tracking.mlflow_run import MlflowRun, metric_key, mlflow_handler
+from leaf_seg.tracking.mlflow_store import unusable_store
 from leaf_seg.tracking.rows import step_row, validation_row
 from leaf_seg.tracking.run_folder import (
     CURVES_NAME,
@@ -92,10 +91,7 @@ class MlflowTraining:
         try:
             self._open()
         except Exception as error:  # of MLflow, its data base and the network
-            raise InputError(
-                f"MLflow cannot be used ({first_line(error)}); expected a store that can be written to. Correct "
-                "--tracking_uri, or leave out --tracking mlflow."
-            ) from error
+            raise unusable_store(error) from error
 
     def _open(self) -> None:
         manifest = read_manifest(self.folder)

@@ -8,11 +8,12 @@ import os
 import re
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from leaf_seg.handlers.case_report import remove_report
 from leaf_seg.runtime.claim import CLAIM_NAMES, claim_folder, release_folder
-from leaf_seg.runtime.distributed import is_rank_zero
+from leaf_seg.runtime.distributed import is_rank_zero, once
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, remove_unfinished, writing
 from leaf_seg.runtime.paths import FILE, FOLDER, kind_of
@@ -48,7 +49,7 @@ def prepare_run_folder(
     """Make sure that training harms nothing in a folder, claim it, and begin or continue its log file.
 
     From then on no other training can have the folder, until :func:`~leaf_seg.tracking.train` or the process ends. What
-    a training that was killed has left half-written is removed.
+    a training that was killed has left half-written is removed. One of several processes does it for all.
 
     Args:
         folder: of the training; made where needed.
@@ -59,7 +60,10 @@ def prepare_run_folder(
         InputError: When the folder holds a training and neither is set, when a model in it has no checkpoint to resume
             from, when both are set, when another training is at work in the folder, or when it cannot be written to.
     """
-    resume, overwrite = parse_bool(resume, "resume"), parse_bool(overwrite, "overwrite")
+    return once(partial(_prepare, folder, parse_bool(resume, "resume"), parse_bool(overwrite, "overwrite")))
+
+
+def _prepare(folder: str | os.PathLike[str], resume: bool, overwrite: bool) -> Path:
     if resume and overwrite:
         raise InputError("resume and overwrite are both set: choose one, to continue the training or to replace it.")
     path = ensure_writable_folder(folder)

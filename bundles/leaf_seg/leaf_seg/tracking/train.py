@@ -8,6 +8,7 @@ from pathlib import Path
 
 from leaf_seg.engines import BundleTrainer
 from leaf_seg.runtime.claim import release_folder
+from leaf_seg.runtime.distributed import wait_for_all
 from leaf_seg.runtime.text import shortened
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.tracking.run_folder import clear_run_folder
@@ -33,10 +34,12 @@ def train(
     try:
         if parse_bool(overwrite, "overwrite"):
             clear_run_folder(folder)
+        wait_for_all()
         state = checkpoints.load()
         trainer.restore(state)
         if state is not None:
             _tell_changed_files(trainer, checkpoints.folder)
+        wait_for_all()  # from here on there are other checkpoints
         trainer.run()
     finally:
         release_folder(Path(folder))
