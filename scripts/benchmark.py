@@ -37,6 +37,7 @@ logger = logging.getLogger("benchmark")
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "leaf_seg"
 LEAF, REFERENCE = "leaf", "unet"
+INFERENCE = "--inference"
 NUM_CLASSES, MANY = 3, 1_000_000
 DATA, OPTIMISER, LOSSES, REST = "data, augmentation", "optimiser, clip, EMA", "losses", "rest"
 PARTS = {"image_encoder": "image encoder", "unet": "U-Net", "mask_decoder": "mask decoder"}  # of a LatentSegmenter
@@ -118,7 +119,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print the tables; the exit code is 0, or 2 for bad input."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
     logger.setLevel(logging.INFO)
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == [INFERENCE]:
+        import benchmark_inference
+
+        return benchmark_inference.main(words[1:])
+    options = _parser().parse_args(words)
     torch.set_num_threads(options.threads)
     try:
         with tempfile.TemporaryDirectory(prefix="benchmark_") as folder, redirect_stderr(io.StringIO()):
@@ -134,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     baselines = ", ".join(file.stem for file in sorted((BUNDLE / "configs" / "baselines").glob("*.json")))
+    parser.add_argument(INFERENCE, action="store_true", help="as the first option: of inference, with its own options")
     parser.add_argument(
         "--networks", nargs="+", default=[LEAF, REFERENCE], help=f"{LEAF}, a baseline ({baselines}), or overlay files"
     )

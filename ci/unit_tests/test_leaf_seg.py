@@ -92,7 +92,7 @@ class TestLeafSeg(unittest.TestCase):
 
     def test_evaluate_config(self):
         """Evaluates the model that training has left."""
-        override = {"bundle_root": BUNDLE, "num_classes": 3, "num_workers": 0, "dataset_dir": self.dataset_dir}
+        override = {"bundle_root": BUNDLE, "num_workers": 0, "dataset_dir": self.dataset_dir}
         self.run_workflow("train", ["train.json", "evaluate.json"], {**override, "model_dir": self.model_dir})
         report = os.path.join(self.model_dir, "evaluation", "testing")
         self.assertTrue(os.path.isfile(os.path.join(report, "metrics_summary.json")))

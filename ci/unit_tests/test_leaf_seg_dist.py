@@ -53,7 +53,7 @@ class TestLeafSegMGPU(unittest.TestCase):
         self.run_by_all(["train.json", "multi_gpu_train.json"], override)
         self.assertTrue(os.path.isfile(os.path.join(model_dir, "model.pt")))
 
-        override = {"bundle_root": BUNDLE, "num_classes": 3, "num_workers": 0, "dataset_dir": self.dataset_dir}
+        override = {"bundle_root": BUNDLE, "num_workers": 0, "dataset_dir": self.dataset_dir}
         override["model_dir"] = model_dir
         self.run_by_all(["train.json", "evaluate.json", "multi_gpu_evaluate.json"], override)
         report = os.path.join(model_dir, "evaluation", "testing")
