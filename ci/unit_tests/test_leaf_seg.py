@@ -30,12 +30,12 @@ SMALL = {
 }
 
 
-def make_volumes(folder: str) -> None:
-    """Write noise with two bright blocks, and their label maps."""
+def make_volumes(folder: str, number: int = NUM_VOLUMES) -> None:
+    """Write so many volumes of noise with two bright blocks, and their label maps."""
     generator = np.random.default_rng(0)
     for name in ("images", "labels"):
         os.makedirs(os.path.join(folder, name))
-    for index in range(NUM_VOLUMES):
+    for index in range(number):
         label = np.zeros(SHAPE, np.uint8)
         label[4:12, 6:14, 4:16] = 1
         label[14:20, 12:22, 6:18] = 2

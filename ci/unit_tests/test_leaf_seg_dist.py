@@ -25,7 +25,8 @@ class TestLeafSegMGPU(unittest.TestCase):
         self.folder = tempfile.mkdtemp()
         self.dataset_dir = os.path.join(self.folder, "dataset")
         self.merged = os.path.join(CONFIGS, "merged_override.json")
-        make_volumes(self.dataset_dir)
+        self.number = torch.cuda.device_count() or 2
+        make_volumes(self.dataset_dir, 10 * self.number)  # a tenth is for validation: one for each process
 
     def tearDown(self):
         """Remove all."""
@@ -40,7 +41,7 @@ class TestLeafSegMGPU(unittest.TestCase):
         parser.update(pairs=override)
         ConfigParser.export_config_file(parser.config, self.merged, indent=4)
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1"]
-        launcher += [f"--nproc_per_node={torch.cuda.device_count() or 2}"]
+        launcher += [f"--nproc_per_node={self.number}"]
         command = ["-m", "monai.bundle", "run", "--config_file", self.merged]
         command += ["--logging_file", os.path.join(CONFIGS, "logging.conf")]
         command += ["--meta_file", os.path.join(CONFIGS, "metadata.json")]
