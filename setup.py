@@ -21,7 +21,10 @@ class BuildWithBundle(build_py):
         super().run()
         if self.editable_mode:
             return
-        for source in (source for pattern in FILES for source in sorted(BUNDLE.glob(pattern)) if source.is_file()):
+        found = {pattern: [path for path in sorted(BUNDLE.glob(pattern)) if path.is_file()] for pattern in FILES}
+        if not all(found.values()):
+            raise FileNotFoundError(f"The bundle lacks {[pattern for pattern in FILES if not found[pattern]]}.")
+        for source in (source for sources in found.values() for source in sources):
             target = Path(self.build_lib, "leaf_seg", "bundle", source.relative_to(BUNDLE))
             target.parent.mkdir(parents=True, exist_ok=True)
             copy2(source, target)

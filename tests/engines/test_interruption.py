@@ -46,3 +46,15 @@ def test_lost_in_a_step(make: Callable[[LatentSegmenter], Engine], make_segmente
     with pytest.raises(KeyboardInterrupt):
         engine.run()
     assert steps == [1]
+    termination.raise_if_interrupted()  # it is done with
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("make", [make_trainer, make_evaluator])
+def test_in_the_last_step(make: Callable[[LatentSegmenter], Engine], make_segmenter: Make, lost: bool) -> None:
+    engine = make(make_segmenter())
+    stop = lose_one if lost else lambda: os.kill(os.getpid(), signal.SIGINT)
+    engine.add_event_handler(Events.COMPLETED, stop)
+    with pytest.raises(KeyboardInterrupt):
+        engine.run()
+    termination.raise_if_interrupted()

@@ -30,6 +30,18 @@ def test_probabilities_that_differ(module: Variant, offset: float) -> None:
     assert not agreement(module, other).holds
 
 
+def test_nan_in_the_first_batch_is_not_forgotten(module: Variant) -> None:
+    batches: list[int] = []
+
+    def other(*inputs: torch.Tensor) -> Tensors:
+        labels, probabilities = module(*inputs)
+        batches.append(len(labels))
+        return labels, probabilities + (float("nan") if len(batches) == 1 else 0)
+
+    assert not agreement(module, other).holds
+    assert len(batches) > 1
+
+
 def test_labels_that_differ(module: Variant) -> None:
     def other(*inputs: torch.Tensor) -> Tensors:
         labels, probabilities = module(*inputs)

@@ -69,6 +69,10 @@ def _with_other_names(content: bytes) -> bytes:
     return content.replace(b"right", b"RIGHT")
 
 
+def _with_an_empty_seal(content: bytes) -> bytes:
+    return _without_description(content) + b'"sha256": "'
+
+
 def _with_weights_elsewhere(content: bytes) -> bytes:
     model = onnx.load_model_from_string(content)
     onnx.external_data_helper.set_external_data(model.graph.initializer[0], location="/etc/passwd")
@@ -94,6 +98,7 @@ def _with_a_constant_elsewhere(content: bytes) -> bytes:
         (lambda _: b"no model", "is damaged"),
         (lambda _: b"", "was not written by"),
         (_without_description, "was not written by"),
+        (_with_an_empty_seal, "was not written by|is damaged"),
         (_with_weights_elsewhere, "was not written by"),
         (_with_a_constant_elsewhere, "was not written by"),
     ],

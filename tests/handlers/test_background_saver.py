@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,22 @@ def test_no_error_of_writing_is_lost(broken: int, tmp_path: Path) -> None:
     (tmp_path / "out" / f"{NAMES[broken]}.png").mkdir(parents=True)  # where a file is to be
     with pytest.raises(InputError, match=NAMES[broken]):
         run(BackgroundSaver(tmp_path / "out", ["background", "a"], save_overlays=False), sources)
+
+
+def test_what_is_written_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    saver = BackgroundSaver(tmp_path / "out", ["background", "a"], save_overlays=False)
+    save = saver.save
+
+    def slowly(*arguments: Any) -> None:
+        time.sleep(0.05)  # the evaluator is at its end when the last case is written
+        save(*arguments)
+
+    monkeypatch.setattr(saver, "save", slowly)
+    with caplog.at_level(logging.INFO):
+        run(saver, pictures(tmp_path / "images"))
+    assert f"{len(NAMES)} label maps" in caplog.text
 
 
 def test_an_error_ends_the_run_early(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from leaf_seg.inference import fast_network, fitting_batch_size, network_for, te
 from leaf_seg.inference.auto_network import AutoNetwork
 from leaf_seg.inference.fast_network import FastNetwork
 from leaf_seg.inference.network_for import fitting_number
+from leaf_seg.inference.tensorrt_network import _digest
 from leaf_seg.networks import LatentSegmenter
 from leaf_seg.runtime.errors import InputError
 
@@ -50,6 +51,21 @@ def test_a_batch_that_fits_on_a_gpu(make_segmenter: Make) -> None:
     number = fitting_batch_size(network, device, most=32)
     assert number == 32  # of a tiny network
     assert network(torch.rand(number, 3, 16, 16, device=device)).shape == (32, 3, 16, 16)
+
+
+@pytest.mark.parametrize("precision", ["auto", "bf16"])
+def test_tensorrt_in_another_precision(precision: str, make_segmenter: Make, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"precision is '{precision}'; expected fp32 or fp16"):
+        tensorrt_network(make_segmenter(), CPU, tmp_path / "model", precision)
+
+
+def test_an_engine_is_of_its_weights_and_settings(make_segmenter: Make) -> None:
+    network = make_segmenter()
+    found = [_digest(network, {"precision": precision}) for precision in ("fp32", "fp16", "fp16")]
+    torch.nn.init.normal_(next(network.parameters()))
+    found.append(_digest(network, {"precision": "fp16"}))
+    assert found[1] == found[2]
+    assert len(set(found)) == 3
 
 
 @pytest.mark.skipif(find_spec("tensorrt") is not None, reason="TensorRT is installed")

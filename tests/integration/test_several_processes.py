@@ -49,8 +49,9 @@ def test_every_reference_of_the_overlays_is_found(names: list[str], run_id: str)
 def test_torchrun_without_the_overlay(
     bundle_run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    for variable in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(variable, "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("LOCAL_RANK", "0")
     run_id = "inference" if name == "inference" else "training"
     output = tmp_path / "output"
     result = bundle_run(

@@ -21,8 +21,6 @@ from leaf_seg.runtime.plain import plain_message
 from leaf_seg.runtime.setting_bounds import SETTINGS
 from leaf_seg.runtime.termination import BY_SIGTERM, RESTING_THREADS, interrupt_on_signals
 
-SHIPPED = "shipped"
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -107,8 +105,7 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     segment.add_argument("output", help="folder to write to; made where needed")
     segment.add_argument(
         "--model",
-        default=SHIPPED,
-        help="folder with config.json and weights, or exported file (.onnx, .ts); shipped: of the hippocampus in MR",
+        help="folder with config.json and weights, or exported file (without: the shipped one, of the hippocampus)",
     )
     segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
     segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
@@ -186,7 +183,7 @@ def _segment(options: argparse.Namespace) -> int:
     from leaf_seg.inference.segmentation_writer import SegmentationWriter
     from leaf_seg.inference.segmenter import load
 
-    model = bundle_folder() / "models" if options.model == SHIPPED else options.model
+    model = options.model or bundle_folder() / "models"
     segmenter = load(model, options.device, options.precision, options.batch_size, options.memory_limit_gb)
     writer = SegmentationWriter(
         options.output,

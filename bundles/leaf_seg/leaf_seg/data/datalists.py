@@ -38,7 +38,7 @@ class Datalist:
 
 
 def load_datalist(
-    dataset_dir: str,
+    dataset_dir: str | None,
     datalist_file: str | None = None,
     fractions: Sequence[float] = (0.7, 0.1, 0.2),
     seed: int = 0,

@@ -39,14 +39,16 @@ class Layout:
     is_split: bool
 
 
-def read_layout(dataset_dir: str) -> Layout:
+def read_layout(dataset_dir: str | None) -> Layout:
     """Read a datalist .json file, a Decathlon folder, or a folder with ``images/`` and ``labels/``.
 
     A ``split.json`` in either folder splits cases that are not split yet.
 
     Raises:
-        InputError: When it is none of these, holds no pairs, or its lists and files disagree.
+        InputError: When it is None or none of these, holds no pairs, or its lists and files disagree.
     """
+    if dataset_dir is None:
+        raise InputError("No data set is given; expected its folder or datalist: --dataset_dir FOLDER.")
     path = absolute(dataset_dir)
     if kind_of(path) == FILE and path.suffix.lower() == ".json":
         layout = _read_datalist(path)

@@ -16,7 +16,7 @@ from leaf_seg.engines.ema import WeightAverage
 from leaf_seg.engines.resumption_log import hide_resumption
 from leaf_seg.inference.inferers import Answers
 from leaf_seg.runtime.distributed import is_rank_zero
-from leaf_seg.runtime.termination import raise_if_interrupted
+from leaf_seg.runtime.termination import interruptible, raise_if_interrupted
 from leaf_seg.runtime.workers import check_workers
 
 
@@ -46,7 +46,7 @@ class BundleEvaluator(SupervisedEvaluator):
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's Evaluator
         """Evaluate; ``global_epoch`` is the trainer's epoch."""
-        with nullcontext() if self.ema is None else self.ema.applied():
+        with interruptible(), nullcontext() if self.ema is None else self.ema.applied():
             super().run(global_epoch)
 
 

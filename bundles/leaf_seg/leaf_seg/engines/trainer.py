@@ -27,7 +27,7 @@ from leaf_seg.engines.training_state import restore_training_state
 from leaf_seg.runtime.distributed import num_processes
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import check_precision
-from leaf_seg.runtime.termination import raise_if_interrupted
+from leaf_seg.runtime.termination import interruptible, raise_if_interrupted
 from leaf_seg.runtime.workers import check_workers
 
 logger = logging.getLogger(__name__)
@@ -142,7 +142,8 @@ class BundleTrainer(SupervisedTrainer):
         elif self.is_restored and self.budget is not None and self.budget.is_over:
             logger.info("The %g minutes are used; raise %s to train on.", self.budget.minutes, self.budget.key)
         else:
-            super().run()
+            with interruptible():
+                super().run()
             return
         self.fire_event(Events.STARTED)
         self.fire_event(Events.COMPLETED)

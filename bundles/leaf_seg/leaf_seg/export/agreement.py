@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -55,7 +56,7 @@ def agreement(module: Variant, run: Run) -> Agreement:
         if [(e.shape, e.dtype) for e in expected] != [(f.shape, f.dtype) for f in found]:
             return Agreement(float("nan"), 1.0, 0.0)
         gap = float((expected[-1] - found[-1]).abs().max())
-        difference = gap if not gap <= difference else difference  # NaN stays
+        difference = math.nan if math.isnan(gap) or math.isnan(difference) else max(gap, difference)
         labels = [out[0] if len(out) > 1 else out[0].argmax(dim=1) for out in (expected, found)]
         other += int((labels[0] != labels[1]).sum())
         unsure += float(((expected[-1] - 0.5).abs() < 0.5 - SURE).float().mean(dim=1).sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,7 +122,8 @@ def _check_seal(content: bytes, text: bytes, file: Path) -> None:
     """Compare the checksum in the description with that of the file without it."""
     _, found, rest = text.partition(b'"sha256": "')
     seal = rest[: len(_UNSEALED)]
-    if not found or hashlib.sha256(content.replace(seal, _UNSEALED.encode())).hexdigest().encode() != seal:
+    is_seal = bool(found) and re.fullmatch(rb"[0-9a-f]{64}", seal) is not None  # an empty one would be everywhere
+    if not is_seal or hashlib.sha256(content.replace(seal, _UNSEALED.encode())).hexdigest().encode() != seal:
         raise damaged(file, "its checksum is another")
 
 

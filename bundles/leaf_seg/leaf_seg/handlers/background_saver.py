@@ -45,6 +45,10 @@ class BackgroundSaver(SegmentationSaver):
         super()._begin(engine)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
 
+    def _complete(self) -> None:
+        self._wait_for_all_but(0)  # before what has been written is counted
+        super()._complete()
+
     def _save_cases(self, cases: Cases) -> None:
         assert self._thread is not None
         self._wait_for_all_but(self._max_waiting - 1)

@@ -32,7 +32,7 @@ def image_files(folder: PathLike) -> list[Path]:
         raise InputError(f"{shown}: cannot be read ({error.strerror}); correct its permissions.") from error
 
 
-def list_images(path: PathLike) -> list[dict[str, str]]:
+def list_images(path: PathLike | None) -> list[dict[str, str]]:
     """Cases to segment: one image file, or every picture and volume directly in a folder, sorted by name.
 
     Returns:
@@ -41,7 +41,7 @@ def list_images(path: PathLike) -> list[dict[str, str]]:
     Raises:
         InputError: When the path is empty or does not exist, or holds no image.
     """
-    if not os.fspath(path):
+    if path is None or not os.fspath(path):
         raise InputError("The name of the images is empty; expected an image file or a folder of images.")
     root, kind, shown = Path(path), kind_of(path), printable(os.path.abspath(path))
     if kind == FILE:

@@ -22,7 +22,7 @@ LEAST_GAIN = 0.05  # of the time of fp32, below which it is not worth a differen
 _MOST_BATCHES = 32  # to compare; then fp32 it is
 _TIMED_PASSES = 2
 _LONG_SECONDS = 1.0  # a pass on a CPU that took so long tells its time by itself
-_FORMATS = {"cuda": ("fp16", "bf16"), "mps": ("fp16",), "cpu": ("bf16",)}
+_FORMATS = {"cuda": ("fp16", "bf16"), "cpu": ("bf16",)}
 
 
 @dataclass

@@ -11,7 +11,7 @@ from leaf_seg.data.checks import check_mirrored
 from leaf_seg.inference.faults import fault_of
 from leaf_seg.inference.segmentation_writer import SegmentationWriter
 from leaf_seg.inference.segmenter import Segmenter
-from leaf_seg.runtime.termination import raise_if_interrupted
+from leaf_seg.runtime.termination import interruptible, raise_if_interrupted
 
 
 def segment_files(
@@ -34,6 +34,16 @@ def segment_files(
     check_mirrored(sources, segmenter.settings.mirror_axes)
     writer.begin(sources)
     try:
+        _segment_each(segmenter, sources, writer, num_samples)
+    except KeyboardInterrupt:
+        writer.tell()
+        raise
+    writer.tell()
+    writer.conclude()
+
+
+def _segment_each(segmenter: Segmenter, sources: Sequence[str], writer: SegmentationWriter, num_samples: int) -> None:
+    with interruptible():
         for source in tqdm(sources, desc="Segmenting", unit="image"):
             raise_if_interrupted()
             try:
@@ -47,11 +57,6 @@ def segment_files(
             else:
                 writer.save(source, item)
                 del item  # before the next image is read
-    except KeyboardInterrupt:
-        writer.tell()
-        raise
-    writer.tell()
-    writer.conclude()
 
 
 def _segmented(segmenter: Segmenter, source: str, num_samples: int, probabilities: bool) -> dict[str, Any]:

@@ -24,10 +24,10 @@ class _Watched:
 
     def __init__(self, source: Iterable[Any]) -> None:
         self.source = source
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def __iter__(self) -> Iterator[Any]:
         try:
             yield from self.source
-        except Exception as error:
+        except BaseException as error:
             self.error = error

@@ -160,8 +160,7 @@ def is_tracked(argv: Sequence[str] | None = None) -> bool:
 
 def _bundle_of(arguments: dict[str, Any]) -> str:
     """The folder of the bundle whose config files these are; "." where they lie in none."""
-    files = arguments["config_file"]
-    folder = Path(files.split(",")[0] if isinstance(files, str) else files[0]).parent.parent
+    folder = Path(config_file_paths(arguments)[0]).resolve().parent.parent
     return str(folder) if (folder / "configs" / "metadata.json").is_file() else "."
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from leaf_seg.runtime.errors import InputError, causes, input_error_in
 from leaf_seg.runtime.files import no_space_error
-from leaf_seg.runtime.text import printable
+from leaf_seg.runtime.text import first_line, printable
 from leaf_seg.runtime.told_once import is_first_to_say
 
 
@@ -36,7 +36,10 @@ def _left_alone(error: BaseException) -> InputError | None:
     for cause in causes(error):
         is_torch = any(kind.__name__ == "DistError" for kind in type(cause).__mro__)  # not imported for its sake
         if is_torch or (isinstance(cause, RuntimeError) and "/gloo/" in str(cause)):
-            return InputError("Another of the processes has ended or does not answer, and none can go on without it.")
+            return InputError(
+                "Another of the processes has ended or does not answer, and none can go on without it "
+                f"({first_line(cause)})."
+            )
     return None
 
 

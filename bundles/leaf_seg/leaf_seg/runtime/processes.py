@@ -15,9 +15,8 @@ from ignite import distributed as idist
 
 from leaf_seg.runtime.distributed import is_rank_zero, num_processes
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.told_once import num_started
+from leaf_seg.runtime.told_once import TORCHRUN_VARIABLES, num_started
 
-_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # that torchrun sets
 _TIMEOUT = timedelta(hours=1)  # for what others wait: the preparation of the slices, the end of a validation
 
 
@@ -34,7 +33,7 @@ def open_processes(device: torch.device) -> None:
     """
     if dist.is_initialized():
         return
-    if not all(name in os.environ for name in _VARIABLES):
+    if not all(name in os.environ for name in TORCHRUN_VARIABLES):
         words = " ".join(map(_quoted, sys.argv[1:]))
         raise InputError(
             "These config files are for several processes (multi_gpu_*.json), and torchrun has not started this one. "

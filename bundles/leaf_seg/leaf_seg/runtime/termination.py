@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 # For a process that is to import PyTorch: the threads of OpenMP spin while they wait, and where others need the cores,
@@ -29,9 +29,9 @@ def interrupt_on_signals() -> None:
     Only where nothing else handles them: not in a program with handlers of its own, nor in another thread than the main
     one, which alone can have them. At a prompt Ctrl-C stays what it is.
     """
-    _interruption.clear()
     if threading.current_thread() is not threading.main_thread():
         return
+    _interruption.clear()
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler and not hasattr(sys, "ps1"):
@@ -48,6 +48,21 @@ def raise_if_interrupted() -> None:
     """
     if _interruption:
         raise _interruption.pop()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let the block end by an interruption that came in it, lost or not, and be done with it then.
+
+    Raises:
+        KeyboardInterrupt: That.
+    """
+    try:
+        yield
+        raise_if_interrupted()
+    except KeyboardInterrupt:
+        _interruption.clear()
+        raise
 
 
 def run_python(words: Sequence[str], **kwargs: Any) -> int:

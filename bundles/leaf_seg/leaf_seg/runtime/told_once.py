@@ -6,12 +6,15 @@ import hashlib
 import os
 from datetime import timedelta
 
+TORCHRUN_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # that it sets
 _ANSWER = timedelta(seconds=5)
 
 
 def num_started() -> int:
     """Number of processes that torchrun has started with this one."""
-    size = os.environ.get("WORLD_SIZE", "1")
+    if not all(name in os.environ for name in TORCHRUN_VARIABLES):
+        return 1
+    size = os.environ["WORLD_SIZE"]
     return int(size) if size.isdecimal() else 1
 
 

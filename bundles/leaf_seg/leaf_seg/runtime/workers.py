@@ -18,8 +18,9 @@ def default_workers() -> int:
     The processes that torchrun has started on a machine share its cores.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return min(max(cores // (2 * sharing), 1), 4)
+    sharing = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    number = max(int(sharing), 1) if sharing.isdecimal() else 1
+    return min(max(cores // (2 * number), 1), 4)
 
 
 def check_workers(num_workers: int) -> None:

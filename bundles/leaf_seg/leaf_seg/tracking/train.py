@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from leaf_seg.engines import BundleTrainer
 from leaf_seg.runtime.claim import release_folder
-from leaf_seg.runtime.distributed import wait_for_all
+from leaf_seg.runtime.distributed import num_processes, once, wait_for_all
 from leaf_seg.runtime.text import shortened
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.tracking.run_folder import clear_run_folder
@@ -35,7 +36,7 @@ def train(
         if parse_bool(overwrite, "overwrite"):
             clear_run_folder(folder)
         wait_for_all()
-        state = checkpoints.load()
+        state = _loaded(checkpoints)
         trainer.restore(state)
         if state is not None:
             _tell_changed_files(trainer, checkpoints.folder)
@@ -43,6 +44,14 @@ def train(
         trainer.run()
     finally:
         release_folder(Path(folder))
+
+
+def _loaded(checkpoints: CheckpointFolder) -> dict[str, Any] | None:
+    """The last checkpoint; of several processes the first one sees to a damaged one, which it moves aside."""
+    if num_processes() == 1:
+        return checkpoints.load()
+    once(lambda: checkpoints.load() and None)
+    return checkpoints.load()
 
 
 def _tell_changed_files(trainer: BundleTrainer, folder: Path) -> None:
