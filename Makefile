@@ -33,10 +33,10 @@ demo: env ## Train, evaluate and segment on generated phantoms (at most 10 minut
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python scripts/demo.py
 
 test: env ## Run the tests that are not slow, in WORKERS (2) processes
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) -m "not slow"
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) --durations=20 -m "not slow"
 
 test-slow: env ## Run the tests that take minutes
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) -m slow
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) --durations=20 -m slow
 
 lint: env ## Check style and types
 	$(BIN)/ruff check .

@@ -92,8 +92,8 @@ def test_from_python(copied: Path) -> None:
     [
         ("elsewhere", "../models/leaf_seg/configs/inference.json", None),
         ("models/leaf_seg", "configs/inference.json", "."),
-        ("models", "{copied}/models/leaf_seg/configs/inference.json", "leaf_seg"),
         ("models/leaf_seg/configs", "inference.json", None),
+        ("models", "{copied}/models/leaf_seg/configs/inference.json", "leaf_seg"),
     ],
 )
 def test_run_from_any_folder(copied: Path, tmp_path: Path, at: str, config: str, root: str | None) -> None:

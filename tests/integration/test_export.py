@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ import torch
 from monai.data import load_net_with_metadata
 
 import leaf_seg
+from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.export import export_model
-from leaf_seg.weights import load_network
+from leaf_seg.networks import LatentSegmenter
+from leaf_seg.weights import load_network, save_model
 from tests.integration.markdown import Page
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "leaf_seg"
@@ -82,12 +85,16 @@ def test_monai_exports_torchscript_without_tracing_options(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_monai_exports_onnx_with_a_dynamic_batch(tmp_path: Path) -> None:
-    """By the options that docs/export.md names."""
+def test_monai_exports_onnx_with_a_dynamic_batch(
+    make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path
+) -> None:
+    """By the options that docs/export.md names, of a small network."""
+    save_model(make_segmenter(), ModelSettings(["background", "a", "b"], (16, 16)), tmp_path / "model")
     names = "{'input_names': ['image'], 'output_names': ['probabilities'], 'dynamic_axes': {'image': {0: 'batch'}}}"
-    options = ["--input_shape", "[2,3,80,80]", "--converter_kwargs", names]
-    _monai("onnx_export", "network_def", "--filepath", tmp_path / "model.onnx", *MONAI, *options)
-    session, network = onnxruntime.InferenceSession(tmp_path / "model.onnx"), load_network(MODEL)
+    options = ["--input_shape", "[2,3,16,16]", "--converter_kwargs", names, "--model_dir", tmp_path / "model"]
+    files = ["--ckpt_file", tmp_path / "model" / "model.pt", *MONAI[2:]]
+    _monai("onnx_export", "network_def", "--filepath", tmp_path / "model.onnx", *files, *options)
+    session, network = onnxruntime.InferenceSession(tmp_path / "model.onnx"), load_network(tmp_path / "model")
     for number in (1, 3):
         image = torch.rand(number, 3, *network.image_size)
         with torch.no_grad():
