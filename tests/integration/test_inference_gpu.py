@@ -118,7 +118,7 @@ def test_tensorrt_says_what_is_missing(bundle_run: Run, images: Path, picture_mo
 def test_every_reference_of_the_tensorrt_config_resolves() -> None:
     parser = ConfigParser(ConfigParser.load_config_files(json.loads(TRT[1].replace("'", '"'))))
     args = parser.get_parsed_content("trt_args")
-    assert args == {"method": "onnx", "precision": "fp16", "dynamic_batchsize": [1, 16, 16]}
+    assert args == {"method": "onnx", "dynamic_batchsize": [1, 16, 16]}
     content = parser.get_parsed_content("inference", instantiate=False, eval_expr=False)
     assert content is not None
     assert parser.ref_resolver.get_resolved_content("network", instantiate=False, eval_expr=False)

@@ -57,7 +57,7 @@ def export_model(
             raise _refused(file, f"it fails on images of other sizes ({one_line(error, 200)})") from error
         if not found.holds:
             raise _refused(file, str(found))
-    logger.info("Exported to %s, which does what the model does: %s.", file, found)
+    logger.info("Exported to %s, which agrees with the model on random images: %s.", file, found)
     if not found.unsure:
         logger.warning("The model is sure of all that it was asked; compare file and model on images of your own.")
     return file
