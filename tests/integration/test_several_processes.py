@@ -45,7 +45,7 @@ def test_every_reference_of_the_overlays_is_found(names: list[str], run_id: str)
     assert "CaseShard" in json.dumps(config["validate"]["dataloader"])
 
 
-@pytest.mark.parametrize("name", ["train", "inference", "train_autoencoder"])
+@pytest.mark.parametrize("name", ["train", pytest.param("inference", marks=pytest.mark.slow)])
 def test_torchrun_without_the_overlay(
     bundle_run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
