@@ -111,7 +111,7 @@ def agreement(folder: Path, options: argparse.Namespace) -> str:
     for file in sorted(options.images.glob("*.nii.gz"))[: options.num_images]:
         shutil.copy(file, images)
     if not list(images.iterdir()):
-        return f"left out: no volumes in {options.images}"
+        raise Failed(f"no volumes in {options.images}; expected some: --images FOLDER, or leave it out of --only")
     fast = f"['{CONFIGS}/inference.json','{CONFIGS}/inference_gpu.json']"
     precision = "fp16" if options.device.startswith("cuda") else "fp32"
     segment(f"{CONFIGS}/inference.json", images, folder / "plain", options.device, "fp32")

@@ -39,6 +39,11 @@ class Layout:
     is_split: bool
 
 
+def no_data_set() -> InputError:
+    """The error where a command needs a data set, and none is given."""
+    return InputError("No data set is given; expected its folder or datalist: --dataset_dir FOLDER.")
+
+
 def read_layout(dataset_dir: str | None) -> Layout:
     """Read a datalist .json file, a Decathlon folder, or a folder with ``images/`` and ``labels/``.
 
@@ -48,7 +53,7 @@ def read_layout(dataset_dir: str | None) -> Layout:
         InputError: When it is None or none of these, holds no pairs, or its lists and files disagree.
     """
     if dataset_dir is None:
-        raise InputError("No data set is given; expected its folder or datalist: --dataset_dir FOLDER.")
+        raise no_data_set()
     path = absolute(dataset_dir)
     if kind_of(path) == FILE and path.suffix.lower() == ".json":
         layout = _read_datalist(path)

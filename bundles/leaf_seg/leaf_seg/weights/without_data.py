@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from leaf_seg.data.datalists import Datalist, load_datalist
-from leaf_seg.runtime.errors import InputError
+from leaf_seg.data.layouts import no_data_set
 from leaf_seg.weights.model_folder import load_settings
 
 PathLike = str | os.PathLike[str]
@@ -35,4 +35,4 @@ def check_data_given(datalist: Datalist) -> None:
         InputError: When there are no cases at all.
     """
     if not (datalist.training or datalist.validation or datalist.testing):
-        raise InputError("No data set is given; expected its folder or datalist: --dataset_dir FOLDER.")
+        raise no_data_set()
