@@ -24,7 +24,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 import leaf_seg
 from leaf_seg.tracking import mlflow_training
-from leaf_seg.tracking.mlflow_model import _fluent_functions_on
+from leaf_seg.tracking.mlflow_store import fluent_functions_on
 from leaf_seg.weights import CheckpointFolder
 
 CONFIGS = "bundles/leaf_seg/configs"
@@ -171,7 +171,7 @@ def test_the_logged_model_is_the_trained_one(tracked: Path) -> None:
     uri = path_to_sqlite_uri(str(tracked / "mlruns.db"))
     run = _only_run(uri)
     (logged,) = MlflowClient(uri).search_logged_models([run.info.experiment_id])
-    with _fluent_functions_on(uri):
+    with fluent_functions_on(uri):
         model = mlflow.pyfunc.load_model(logged.model_uri)
     signature = model.metadata.signature
     assert [tensor.shape for tensor in signature.inputs.inputs] == [(-1, 3, 32, 32)]
