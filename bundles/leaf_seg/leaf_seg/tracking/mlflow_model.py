@@ -26,7 +26,8 @@ MODEL_NAME = "model"
 WEIGHTS_TAG = "leaf_seg.weights"  # checksum of the weights
 # What the code for segmenting imports, besides what these need themselves.
 _REQUIREMENTS = (
-    *("torch", "monai", "diffusers", "safetensors", "numpy", "scipy", "nibabel", "itk", "pillow", "filelock", "tqdm"),
+    *("torch", "monai", "diffusers", "safetensors", "numpy", "scipy", "nibabel", "itk", "pillow", "filelock", "fire"),
+    "tqdm",
 )
 
 

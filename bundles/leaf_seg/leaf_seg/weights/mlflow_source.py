@@ -106,7 +106,7 @@ def _location(model: str, uri: str) -> str:
 
     find, parts = _finder(model)
     try:
-        with _few_retries():
+        with _one_try():
             location: str | None = find(MlflowClient(uri), **parts)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST" and " not found" not in str(error):
@@ -115,7 +115,7 @@ def _location(model: str, uri: str) -> str:
     except Exception as error:  # of its data base
         raise _unusable(model, uri, error) from error
     if location is None:
-        raise _missing(model, uri, f"the run has no such model, or it was not finished: {parts}")
+        raise _missing(model, uri, f"the run has no whole model of the name {parts['name']}")
     return location
 
 
@@ -161,10 +161,10 @@ _KINDS: dict[str, Callable[..., str | None]] = {
 
 
 @contextmanager
-def _few_retries() -> Iterator[None]:
-    """Ask a server that does not answer twice, and not for minutes, unless the user has said how often."""
+def _one_try() -> Iterator[None]:
+    """Ask a server that does not answer once, and not for minutes, unless the user has said how often."""
     is_ours = _RETRIES not in os.environ
-    os.environ.setdefault(_RETRIES, "1")
+    os.environ.setdefault(_RETRIES, "0")
     try:
         yield
     finally:
@@ -181,6 +181,6 @@ def _missing(model: str, uri: str, reason: str) -> InputError:
 
 def _unusable(model: str, uri: str, error: Exception) -> InputError:
     return InputError(
-        f"{model} cannot be had from the MLflow store {uri} ({one_line(error)}); expected a server that is running, or "
+        f"{model} cannot be had from the MLflow store {uri} ({one_line(error, 160)}); expected a server that is running, or "
         "sqlite:///FOLDER/mlruns.db. Start it, or correct the address."
     )
