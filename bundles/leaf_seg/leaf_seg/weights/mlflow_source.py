@@ -181,6 +181,6 @@ def _missing(model: str, uri: str, reason: str) -> InputError:
 
 def _unusable(model: str, uri: str, error: Exception) -> InputError:
     return InputError(
-        f"{model} cannot be had from the MLflow store {uri} ({one_line(error, 160)}); expected a server that is running, or "
-        "sqlite:///FOLDER/mlruns.db. Start it, or correct the address."
+        f"{model} cannot be had from the MLflow store {uri} ({one_line(error, 160)}); expected a server that is "
+        "running, or sqlite:///FOLDER/mlruns.db. Start it, or correct the address."
     )
