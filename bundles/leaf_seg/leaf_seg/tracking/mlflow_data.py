@@ -15,7 +15,7 @@ from leaf_seg.data.datalists import Datalist
 from leaf_seg.data.splits import SPLITS, digest
 from leaf_seg.tracking.mlflow_run import MlflowRun
 
-_DIGEST_LENGTH = 32  # MLflow takes 36 letters
+_DIGEST_LENGTH = 12  # people read it; MLflow advises 8 to 10, and takes 36
 
 
 class SplitDataset(MetaDataset):
