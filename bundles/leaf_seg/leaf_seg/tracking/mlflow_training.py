@@ -174,8 +174,8 @@ class MlflowTraining:
         run.log_files([self.folder / name for name in names])
         best: Any = self.validator.state  # MONAI adds the best metric to Ignite's state
         best_row = {f"best_{best.key_metric_name}": float(best.best_metric), "best_epoch": best.best_metric_epoch}
-        run.log_metrics([(engine.state.iteration, best_row)], once=True)
-        model = log_model(run, self.folder)
+        model = log_model(run, self.folder, engine.state.iteration)
+        run.log_metrics([(engine.state.iteration, best_row)], once=True, model_id=model.model_id)
         if self.registration is not None:
             self.registration.register(run, model, best_row | self._tags)
 
