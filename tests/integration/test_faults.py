@@ -69,7 +69,7 @@ def test_mlflow_keeps_its_files_in_the_folder_whatever_it_is_called(trained: Pat
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
-    assert {"losses.csv", "overlays", "train.log"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"losses.csv", "images", "train.log"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
     assert list((trained / "mlruns").rglob("losses.csv"))
 
 
