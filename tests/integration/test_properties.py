@@ -133,7 +133,7 @@ def test_no_key_is_ignored(baseline: str | None) -> None:
 def test_a_baseline_replaces_the_slots_of_the_method(baseline: str) -> None:
     """And nothing else: what an overlay has to name is what distinguishes a method."""
     overlay = json.loads((CONFIGS / "baselines" / f"{baseline}.json").read_text())
-    slots = {"network_def", "prepare_batch", "loss", "alignment", "training_record"}
+    slots = {"network_def", "prepare_batch", "loss", "alignment", "training_record", "feature_cache"}
     assert slots <= set(overlay)
     own = set(overlay) - slots - {"warmup_steps", "+imports", "+initialize"}
     assert own == {key for key in own if f"@{key}" in json.dumps(overlay["network_def"])}
