@@ -49,20 +49,8 @@ def test_trainings_with_it_resumed_and_repeated_are_the_one_without(
     config = Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
     Dinov2Model(config).save_pretrained(tmp_path / "teacher")
     words = [*PAPER, *small, "--dataset_dir", pictures, "--num_classes", 3, "--teacher", tmp_path / "teacher"]
-    words += [
-        "--warmup_steps",
-        2,
-        "--schedule_epochs",
-        3,
-        "--val_interval",
-        3,
-        "--num_overlays",
-        0,
-        "--precision",
-        "bf16",
-        "--image_loss_weight",
-        1,
-    ]
+    words += ["--warmup_steps", 2, "--schedule_epochs", 3, "--val_interval", 3, "--num_overlays", 0]
+    words += ["--precision", "bf16", "--image_loss_weight", 1]
 
     def train(name: str, max_epochs: int, *options: object) -> subprocess.CompletedProcess[str]:
         return bundle_run("training", *words, "--output_dir", tmp_path / name, "--max_epochs", max_epochs, *options)
@@ -71,10 +59,9 @@ def test_trainings_with_it_resumed_and_repeated_are_the_one_without(
         return (tmp_path / name / "losses.csv").read_text()
 
     def weights(name: str) -> dict[str, torch.Tensor]:
-        parts: dict[str, dict[str, torch.Tensor]] = torch.load(
-            tmp_path / name / "checkpoints" / "last.pt", weights_only=False
-        )["parts"]
-        return parts["network"]
+        checkpoint = torch.load(tmp_path / name / "checkpoints" / "last.pt", weights_only=False)
+        found: dict[str, torch.Tensor] = checkpoint["parts"]["network"]
+        return found
 
     train("without", 3)
     train("cached", 1, "--feature_cache_gb", 1)
