@@ -273,9 +273,9 @@ def report(candidates: Sequence[Candidate], options: argparse.Namespace) -> str:
             cells = [f"{share * ms:.1f} ({share:4.0%})" for share, ms in zip(shares, medians, strict=True)]
             parts.append([part, *cells])
     title = (
-        f"{machine(device, options.threads)}; {options.image_size} px, batch {options.batch_size}, {options.precision}, "
-        f"{options.num_workers} workers; medians of {options.rounds} rounds of {options.steps} steps; PyTorch "
-        f"{torch.__version__}"
+        f"{machine(device, options.threads)}; {options.image_size} px, batch {options.batch_size}, "
+        f"{options.precision}, {options.num_workers} workers; medians of {options.rounds} rounds of {options.steps} "
+        f"steps; PyTorch {torch.__version__}"
     )
     return "\n".join([title, "", *_aligned(rows), "", *_aligned(parts)])
 

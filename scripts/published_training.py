@@ -58,6 +58,7 @@ class PublishedTraining:
         self.unet.get_submodule(LAYER).register_forward_hook(self._keep)
         trained = (self.unet, self.image_encoder, self.projector)
         self.parameters = [parameter for module in trained for parameter in module.parameters()]
+        self.num_trained = sum(parameter.numel() for parameter in self.parameters)
         self.optimizer = torch.optim.AdamW(self.parameters, lr=4e-5, weight_decay=0.01)
         self.average = EMAModel(self.unet.parameters(), decay=0.9999)
         self.scheduler = DDIMScheduler(**SCHEDULE)
@@ -78,6 +79,9 @@ class PublishedTraining:
             self.optimizer.step()
             self.optimizer.zero_grad()
             self.average.step(self.unet.parameters())
+
+    def close(self) -> None:
+        """Nothing is left to be done."""
 
     def _loss(self) -> torch.Tensor:
         with torch.no_grad():
