@@ -105,15 +105,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=DEFAULT, help="which take turns")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--batch_size", type=int, nargs="+", default=[4], help="slices in a step, one table for each")
-    parser.add_argument("--rounds", type=int, default=3, help="times that each has its turn; medians of these")
-    parser.add_argument("--steps", type=int, default=1, help="training steps in a turn")
-    parser.add_argument("--warm_up", type=int, default=3, help="steps of the first epoch, which is not counted")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of PyTorch")
+    parser.add_argument("--batch_size", type=_positive, nargs="+", default=[4], help="slices in a step, one table for each")
+    parser.add_argument("--rounds", type=_positive, default=3, help="times that each has its turn; medians of these")
+    parser.add_argument("--steps", type=_positive, default=1, help="training steps in a turn")
+    parser.add_argument("--warm_up", type=_positive, default=3, help="steps of the first epoch, which is not counted")
+    parser.add_argument("--threads", type=_positive, default=1, help="CPU threads of PyTorch")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that load leaf_seg's data; 0: as a step")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="config keys of leaf_seg and unet")
     parser.add_argument("--small", action="store_true", help="small networks, to try the script itself")
     return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} found; expected 1 or more")
+    return number
 
 
 def _prepared(folder: Path, device: torch.device, batch_size: int, options: argparse.Namespace) -> Job:
