@@ -108,14 +108,14 @@ def test_what_does_not_fit_is_refused(job: Job) -> None:
 
 @pytest.mark.slow
 def test_the_table(run_python: Run) -> None:
-    names = ["published_fp32", "published_bf16", "leaf_seg", "leaf_seg_no_cache", "unet"]
+    names = ["unet", "published_bf16", "leaf_seg_no_cache"]
     result = run_python(*SCRIPT, "--warm_up", 1, "--candidates", *names)
-    assert "batch 2;" in result.stdout
+    assert "128 px, batch 2, 0 workers; medians of 2 rounds of 1 steps" in result.stdout
     rows = [re.split(r"  +", line) for line in result.stdout.splitlines() if re.match("published|leaf_seg|unet", line)]
     assert [row[0] for row in rows] == [CANDIDATES[name].title for name in names]
     assert float(rows[1][2]) == 1  # times itself
     assert all(float(cell) > 0 for row in rows for cell in (row[1], row[2], row[4]))
-    assert rows[1][-1] == rows[2][-1] == rows[3][-1] != rows[4][-1]
+    assert rows[1][-1] == rows[2][-1] != rows[0][-1]
 
 
 @pytest.mark.slow
