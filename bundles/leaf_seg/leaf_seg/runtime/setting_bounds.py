@@ -58,6 +58,8 @@ SETTINGS: Bounds = {
     "precision": Choice(("fp32", "bf16", "fp16", "auto")),  # auto in inference only
     "channels_last": Switch(),
     "compile": Choice(("off", "default", "cudagraphs")),
+    "gradient_checkpointing": Switch(),
+    "keep_memory": Switch(),
     "storage": Choice(("fp32", "fp16")),
     "deterministic": Switch(),
     "seed": Bound(0, 2**32 - 1),
