@@ -105,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=DEFAULT, help="which take turns")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--batch_size", type=_positive, nargs="+", default=[4], help="slices in a step, one table for each")
+    parser.add_argument(
+        "--batch_size", type=_positive, nargs="+", default=[4], help="slices in a step, one table for each"
+    )
     parser.add_argument("--rounds", type=_positive, default=3, help="times that each has its turn; medians of these")
     parser.add_argument("--steps", type=_positive, default=1, help="training steps in a turn")
     parser.add_argument("--warm_up", type=_positive, default=3, help="steps of the first epoch, which is not counted")

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from leaf_seg.distillation.projector import Projector
 from leaf_seg.distillation.teacher import Teacher, load_teacher
+from leaf_seg.networks import FeatureCache
 from leaf_seg.runtime.distributed import num_processes
 from leaf_seg.runtime.errors import InputError
 
@@ -105,10 +106,11 @@ class FeatureDistillation:
         hidden_dim: width of the projector.
         seed: of the projector's initial weights.
         device: where teacher and projector compute; the U-Net's device when None.
+        cache: of the teacher's tokens; None computes them in every step.
 
     Raises:
         InputError: When the weight is not above 0, the layer is unknown or gives no feature map, or the teacher cannot
-            be loaded.
+            be loaded, or the cache cannot be used.
         RuntimeError: When the optimizer already has a scheduler.
     """
 
@@ -119,6 +121,7 @@ class FeatureDistillation:
         hidden_dim: int = 2048,
         seed: int = 0,
         device: str | torch.device | None = None,
+        cache: FeatureCache | None = None,
     ) -> None:
         unet, teacher, weight, layer = alignment.unet, alignment.teacher, alignment.weight, alignment.layer
         if not (weight > 0 and math.isfinite(weight)):
@@ -131,6 +134,7 @@ class FeatureDistillation:
         channels = _layer_channels(unet, layer)
         device = unet.device if device is None else torch.device(device)
         self.teacher = (teacher if isinstance(teacher, Teacher) else load_teacher(teacher)).to(device)
+        self._cached_teacher = None if cache is None else cache.of(self.teacher)
         self.projector = _seeded_projector(channels, self.teacher.embed_dim, hidden_dim, seed).to(device)
         self._project = self.projector if num_processes() == 1 else DistributedDataParallel(self.projector)
         self._feature: torch.Tensor | None = None
@@ -181,13 +185,14 @@ class FeatureDistillation:
             )
         output = cast(dict[str, torch.Tensor], engine.state.output)
         loss_prediction = output[CommonKeys.LOSS]
-        loss_alignment = self._alignment(output[CommonKeys.IMAGE], feature)
+        content = cast(dict[str, torch.Tensor], engine.state.batch)[CommonKeys.IMAGE]
+        loss_alignment = self._alignment(output[CommonKeys.IMAGE], content, feature)
         output[CommonKeys.LOSS] = loss_prediction + self.weight * loss_alignment
         output["loss_prediction"] = loss_prediction.detach()
         output["loss_alignment"] = loss_alignment.detach()
 
-    def _alignment(self, image: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
-        """L_distill of an image [B, 3 or 1, H, W] and a feature map [B, C, h, w], in fp32."""
+    def _alignment(self, image: torch.Tensor, content: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
+        """L_distill of an image [B, 3 or 1, H, W], the same as loaded, and a feature map [B, C, h, w], in fp32."""
         image, feature = image.as_subclass(torch.Tensor), feature.as_subclass(torch.Tensor)  # may be MetaTensors
         if image.shape[1] not in (1, 3):
             raise InputError(
@@ -195,7 +200,8 @@ class FeatureDistillation:
                 "or train without a teacher: --alignment_weight 0."
             )
         height, width = feature.shape[2:]
-        teacher_tokens = self.teacher(image.expand(-1, 3, -1, -1))  # [B, L, D]
+        image, cached = image.expand(-1, 3, -1, -1), self._cached_teacher
+        teacher_tokens = self.teacher(image) if cached is None else cached(image, content)  # [B, L, D]
         teacher_tokens = match_tokens(teacher_tokens, self.teacher.grid, (height, width))  # [B, h * w, D]
         with torch.autocast(feature.device.type, enabled=False):
             projected = self._project(feature.float().flatten(2).transpose(1, 2))  # [B, h * w, D]
