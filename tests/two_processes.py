@@ -20,10 +20,11 @@ def in_two_processes(function: Callable[..., Any], folder: Path, *arguments: Any
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
-def set_environment(rank: int, port: int) -> None:
+def set_environment(rank: int, port: int, set_variable: Callable[[str, str], None] = os.environ.__setitem__) -> None:
     """Tell this process what torchrun would."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    for name, value in (variables | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}).items():
+        set_variable(name, str(value))
 
 
 def free_port() -> int:

@@ -80,7 +80,8 @@ def postponed() -> Iterator[None]:
         yield
     finally:
         _postponing.pop()
-    raise_if_interrupted()
+    if not _postponing:
+        raise_if_interrupted()
 
 
 def run_python(words: Sequence[str], **kwargs: Any) -> int:
