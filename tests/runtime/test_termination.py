@@ -68,11 +68,16 @@ def test_postponed(by: signal.Signals) -> None:
     """An interruption ends the block at its end, also within another such block, and once."""
     interrupt_on_signals()
     done = []
-    with pytest.raises(KeyboardInterrupt) as raised, termination.postponed():
+
+    def interrupt() -> None:
         with termination.postponed():
-            os.kill(os.getpid(), by)
-            done.append("inner")
-        done.append("outer")
+            with termination.postponed():
+                os.kill(os.getpid(), by)
+                done.append("inner")
+            done.append("outer")
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        interrupt()
     assert done == ["inner", "outer"]
     assert raised.value.args == (termination.BY_SIGTERM if by == signal.SIGTERM else ())
     termination.raise_if_interrupted()  # it is done with
