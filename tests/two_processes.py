@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -25,6 +26,16 @@ def set_environment(rank: int, port: int, set_variable: Callable[[str, str], Non
     variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
     for name, value in (variables | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}).items():
         set_variable(name, str(value))
+
+
+def said_by(name: str) -> list[str]:
+    """What a logger says from now on, also in a process that is to log nothing; the list grows."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger(name).addHandler(handler)
+    logging.getLogger(name).setLevel(logging.INFO)
+    return messages
 
 
 def free_port() -> int:

@@ -86,6 +86,7 @@ def trained_with_scaled_loss(network: LatentSegmenter, overflow: int) -> dict[st
         return gradient * torch.inf if is_here else gradient
 
     def note() -> None:
+        assert trainer.scaler is not None
         weights.append(copy_weights(network))
         scales.append(trainer.scaler.get_scale())
         rates.append(trainer.optimizer.param_groups[0]["lr"])

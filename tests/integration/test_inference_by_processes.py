@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import signal
@@ -17,9 +16,10 @@ from monai.bundle import ConfigWorkflow
 from leaf_seg.inference.faults import FaultyImages
 from leaf_seg.runtime.distributed import gathered, rank
 from leaf_seg.runtime.errors import input_error_in
-from tests.two_processes import in_two_processes
+from tests.two_processes import in_two_processes, said_by
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "leaf_seg" / "configs"
+WRITER = "leaf_seg.inference.segmentation_writer"
 RECORDS = {"manifest.json", "executed_config.json"}
 
 
@@ -66,12 +66,7 @@ def run(images: Path, model: Path, output: Path, *overlays: str) -> str | None:
 
 def logged(images: Path, model: Path, output: Path, *overlays: str) -> dict[str, Any]:
     """Run it; the error, and the lines of the writer."""
-    lines: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("leaf_seg.inference.segmentation_writer")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
+    lines = said_by(WRITER)
     error = run(images, model, output, *overlays)
     return {"error": error, "lines": [line for line in lines if "not segmented" in line or "label maps" in line]}
 
@@ -134,7 +129,7 @@ def interrupted(images: Path, model: Path, output: Path) -> dict[str, Any]:
     """Ctrl-C comes when the first process is done, and the second has an image left."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     workflow = inference(images, model, output, "multi_gpu_inference")
-    lines: list[str] = []
+    lines = said_by(WRITER)
     pids = gathered([os.getpid()])
 
     def interrupt() -> None:
@@ -144,9 +139,6 @@ def interrupted(images: Path, model: Path, output: Path) -> dict[str, Any]:
 
     if rank() == 1:
         workflow.evaluator.add_event_handler(Events.ITERATION_COMPLETED(once=1), interrupt)
-    logger = logging.getLogger("leaf_seg.inference.segmentation_writer")
-    logger.setLevel(logging.INFO)
-    logger.addFilter(lambda record: lines.append(record.getMessage()) or True)
     try:
         workflow.run()
     except BaseException as error:

@@ -31,11 +31,11 @@ def work() -> dict[str, Any]:
         once(refuse)
     except InputError as error:
         results["error"] = str(error)
-    for error in (KeyError("not bad input"), PermissionError(13, "denied", "file.pt")):
+    for other in (KeyError("not bad input"), PermissionError(13, "denied", "file.pt")):
         try:
-            once(partial(fail, error))
+            once(partial(fail, other))
         except Exception as found:
-            results[type(error).__name__] = f"{type(found).__name__}: {found}"
+            results[type(other).__name__] = f"{type(found).__name__}: {found}"
     results["gathered"] = gathered(f"{rank()}{letter}" for letter in "ab"[: 2 - rank()])
     results["share"] = own_share(torch.arange(6)).tolist()
     return results | {"number": (rank(), num_processes(), is_rank_zero())}

@@ -8,16 +8,13 @@ import pytest
 
 from leaf_seg.tracking.train import _loaded
 from leaf_seg.weights import CheckpointFolder
-from tests.two_processes import in_two_processes
+from tests.two_processes import in_two_processes, said_by
 
 
 def load(folder: Path) -> dict[str, Any]:
     """What is loaded, and what is logged meanwhile, also by the second process."""
     logging.disable(logging.NOTSET)
-    said: list[str] = []
-    logger = logging.getLogger("leaf_seg.weights.checkpoint_folder")
-    logger.setLevel(logging.INFO)
-    logger.addFilter(lambda record: said.append(record.getMessage()) or True)
+    said = said_by("leaf_seg.weights.checkpoint_folder")
     return {"state": _loaded(CheckpointFolder(folder)), "said": said}
 
 
