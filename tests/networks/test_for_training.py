@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, ready_to_train
+from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, build_conditional_unet, ready_to_train
 from leaf_seg.networks.packed_dropout import PackedDropout
 from leaf_seg.runtime.errors import InputError
 
@@ -39,13 +39,6 @@ def step(network: LatentSegmenter) -> tuple[torch.Tensor, dict[str, torch.Tensor
         {"channels_last": True},
         {"gradient_checkpointing": True},
         {"channels_last": True, "gradient_checkpointing": True},
-        pytest.param(
-            {"compile": "default"},
-            marks=[
-                pytest.mark.slow,
-                pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs g++"),
-            ],
-        ),
     ],
     ids=str,
 )
@@ -58,6 +51,27 @@ def test_output_and_gradients_stay(network: LatentSegmenter, options: dict[str, 
     assert found_gradients.keys() == expected_gradients.keys()
     for name, gradient in expected_gradients.items():
         torch.testing.assert_close(found_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs g++")
+def test_a_compiled_network_gives_the_same_and_shows_the_layer_to_align(
+    make_segmenter: Callable[..., LatentSegmenter],
+) -> None:
+    options = {"down_block_types": ["DownBlock2D"], "up_block_types": ["UpBlock2D"], "block_out_channels": [32]}
+    unet = build_conditional_unet({**options, "layers_per_block": 1}, num_mask_latents=1)
+    network = make_segmenter(unet=unet).train()
+    expected, expected_gradients = step(copy.deepcopy(network))
+    ready_to_train(network, CPU, compile="default")
+    seen: list[torch.Tensor] = []
+    network.unet.down_blocks[0].resnets[0].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    for _ in range(2):
+        network.zero_grad()
+        found, found_gradients = step(network)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+        for name, gradient in expected_gradients.items():
+            torch.testing.assert_close(found_gradients[name], gradient, rtol=1e-2, atol=1e-4, msg=name)
+    assert len(seen) == 2
 
 
 def test_gradient_checkpointing_keeps_fewer_activations(network: LatentSegmenter) -> None:
