@@ -43,7 +43,7 @@ def process() -> Iterator[None]:
 def test_leaf_seg_trains_what_is_published(job: Job) -> None:
     """Alike in what is learnt and, but for the teacher at another size, in arithmetic."""
     found = {}
-    for name in ("published_bf16", "leaf_seg"):
+    for name in ("published_bf16", "leaf_seg_no_cache"):
         training = CANDIDATES[name].build(name, job)
         turn = _turn(training, 1, name, job)
         assert turn.seconds > 0
@@ -54,8 +54,20 @@ def test_leaf_seg_trains_what_is_published(job: Job) -> None:
             assert network.unet.config["norm_num_groups"] == 16  # by --set
         found[name] = training.num_trained, _gflop(training)
         training.close()
-    assert found["published_bf16"][0] == found["leaf_seg"][0] > 5e6
-    assert found["leaf_seg"][1] == pytest.approx(found["published_bf16"][1], rel=0.03)
+    assert found["published_bf16"][0] == found["leaf_seg_no_cache"][0] > 5e6
+    assert found["leaf_seg_no_cache"][1] == pytest.approx(found["published_bf16"][1], rel=0.03)
+
+
+@pytest.mark.usefixtures("process")
+def test_the_cache_is_warm_after_the_first_epoch(job: Job) -> None:
+    training = CANDIDATES["leaf_seg"].build("leaf_seg", job)
+    with FlopCounterMode(display=False) as cold:
+        first = _turn(training, 1, "leaf_seg", job)
+    warm = _gflop(training)
+    assert warm < 0.95 * cold.get_total_flops() / 1e9
+    assert first.num_features == 2 * job.batch_size  # a mask latent and the teacher's features of each slice
+    assert _turn(training, 3, "leaf_seg", job).num_features == first.num_features
+    training.close()
 
 
 def test_the_published_step_learns() -> None:

@@ -67,10 +67,6 @@ class AutoencoderHalf(LatentPart):
             return tensor.contiguous(memory_format=torch.channels_last)
         return tensor
 
-    def _out_of_layout(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensor as others take it: the U-Net would slow down."""
-        return tensor.contiguous() if self._is_plain else tensor
-
     def _freeze_unless_trainable(self) -> None:
         self.requires_grad_(self.trainable)
         if not self.trainable:
@@ -111,7 +107,7 @@ class LatentEncoder(AutoencoderHalf):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Latent [B, C, H / f, W / f] of an image [B, 3, H, W] in [-1, 1]."""
-        latent = self._out_of_layout(self.encoder(self._in_layout(image)))
+        latent = self.encoder(self._in_layout(image)).contiguous()  # with channels last the U-Net would slow down
         if self.quant_conv is not None:
             latent = self.quant_conv(latent)
         if self._has_posterior:
@@ -139,4 +135,4 @@ class LatentDecoder(AutoencoderHalf):
         latents = latent.reshape(-1, self.channels, *latent.shape[2:]) / self._scale  # [B * n, C, h, w]
         if self.post_quant_conv is not None:
             latents = self.post_quant_conv(latents)
-        return self._out_of_layout(self.decoder(self._in_layout(latents)))
+        return self.decoder(self._in_layout(latents)).contiguous()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.networks.latents import LatentEncoder
 from leaf_seg.networks.mask_codec import Codec
+from leaf_seg.runtime.described import describe
 
 
 class MaskEncoder(nn.Module):
@@ -22,6 +25,11 @@ class MaskEncoder(nn.Module):
         super().__init__()
         self.codec = codec
         self.encoder = LatentEncoder(autoencoder, trainable=False)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Plain values that say, with the weights, what it computes."""
+        return {"codec": describe(self.codec), "encoder": self.encoder.config}
 
     @torch.no_grad()
     def forward(self, label: torch.Tensor) -> torch.Tensor:
