@@ -68,7 +68,7 @@ def test_a_process_may_have_no_case(make_segmenter: Make, tmp_path: Path) -> Non
 
 def trained_with_scaled_loss(network: LatentSegmenter, overflow: int) -> dict[str, Any]:
     """In the second process the gradients of one step are too large."""
-    average = WeightAverage(network, decay=0.9)
+    average = WeightAverage(network.double(), decay=0.9)
     trainer = make_trainer(
         network,
         lr_scheduler=warmup,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -15,16 +15,18 @@ from leaf_seg.networks.packed_dropout import pack_dropout
 from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.runtime.errors import InputError
 
+Network = TypeVar("Network", bound=SavedNetwork)
+
 COMPILE = {"off": None, "default": "default", "cudagraphs": "reduce-overhead"}  # torch.compile's modes
 
 
 def ready_to_train(
-    network: SavedNetwork,
+    network: Network,
     device: torch.device,
     channels_last: bool = False,
     gradient_checkpointing: bool = False,
     compile: str = "off",
-) -> SavedNetwork:
+) -> Network:
     """Move a network to its device and set it up for training, in place; its state stays as it is.
 
     Args:
