@@ -7,7 +7,7 @@ import logging
 import math
 import os
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from diffusers import UNet2DModel
@@ -194,14 +194,13 @@ class FeatureDistillation:
             )
         output = cast(dict[str, torch.Tensor], engine.state.output)
         loss_prediction = output[CommonKeys.LOSS]
-        content = cast(dict[str, torch.Tensor], engine.state.batch)[CommonKeys.IMAGE]
-        loss_alignment = self._alignment(output[CommonKeys.IMAGE], content, feature)
+        loss_alignment = self._alignment(output[CommonKeys.IMAGE], feature, engine.state.batch)
         output[CommonKeys.LOSS] = loss_prediction + self.weight * loss_alignment
         output["loss_prediction"] = loss_prediction.detach()
         output["loss_alignment"] = loss_alignment.detach()
 
-    def _alignment(self, image: torch.Tensor, content: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
-        """L_distill of an image [B, 3 or 1, H, W], the same as loaded, and a feature map [B, C, h, w], in fp32."""
+    def _alignment(self, image: torch.Tensor, feature: torch.Tensor, batch: Any) -> torch.Tensor:
+        """L_distill of an image [B, 3 or 1, H, W] and a feature map [B, C, h, w], in fp32; ``batch`` as loaded."""
         image, feature = image.as_subclass(torch.Tensor), feature.as_subclass(torch.Tensor)  # may be MetaTensors
         if image.shape[1] not in (1, 3):
             raise InputError(
@@ -210,7 +209,7 @@ class FeatureDistillation:
             )
         height, width = feature.shape[2:]
         image, cached = image.expand(-1, 3, -1, -1), self._cached_teacher
-        teacher_tokens = self.teacher(image) if cached is None else cached(image, content)  # [B, L, D]
+        teacher_tokens = cached(image, batch[CommonKeys.IMAGE]) if cached else self.teacher(image)  # [B, L, D]
         teacher_tokens = match_tokens(teacher_tokens, self.teacher.grid, (height, width))  # [B, h * w, D]
         with torch.autocast(feature.device.type, enabled=False):
             projected = self._project(feature.float().flatten(2).transpose(1, 2))  # [B, h * w, D]

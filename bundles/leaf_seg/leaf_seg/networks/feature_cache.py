@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from leaf_seg import __version__
+import leaf_seg
 from leaf_seg.runtime.distributed import num_processes
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 from leaf_seg.runtime.tensor_store import TensorStore
-from leaf_seg.runtime.tensors import add_to_digest
+from leaf_seg.runtime.tensors import add_to_digest, memory_order, permuted_back
 from leaf_seg.transforms.batch_augmentation import BatchAugmentation
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class CachedNetwork:
         tensors = [tensor for tensor in found if tensor is not None]
         if len(tensors) == len(names):
             self.cache.num_hits += len(names)
-            stacked = torch.stack(tensors)
+            stacked = _stacked(tensors)
             return (stacked.pin_memory() if inputs.is_cuda else stacked).to(inputs.device, non_blocking=True)
         features: torch.Tensor = self.network(inputs)
         on_cpu = features.cpu()
@@ -150,6 +150,12 @@ class CachedNetwork:
         self._is_checked = True
 
 
+def _stacked(items: list[torch.Tensor]) -> torch.Tensor:
+    """A batch that lies in memory as its items do: channels last, where the network gives its results so."""
+    order = memory_order(items[0])
+    return permuted_back(torch.stack([item.permute(order) for item in items]), [0, *(dim + 1 for dim in order)])
+
+
 def _identity(network: nn.Module, precision: str) -> str:
     """SHA-256 over all on which a network's results depend, to the last bit."""
     name = type(network).__name__
@@ -172,7 +178,7 @@ def _arithmetic(device: torch.device) -> dict[str, Any]:
     """By what the machine computes: others differ in the last bits."""
     is_cpu = device.type == "cpu"
     return {
-        "versions": [__version__, torch.__version__, version("diffusers"), version("transformers")],
+        "versions": [leaf_seg.__version__, torch.__version__, version("diffusers"), version("transformers")],
         "device": [device.type, torch.cuda.get_device_name(device) if device.type == "cuda" else None],
         "cpu": [torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()] if is_cpu else None,
         "deterministic": torch.are_deterministic_algorithms_enabled(),

@@ -12,17 +12,18 @@ import torch
 from safetensors.torch import load, save
 
 from leaf_seg.runtime.files import PathLike, ensure_writable_folder, remove_unfinished, scratch_beside, writing
-from leaf_seg.runtime.tensors import add_to_digest
+from leaf_seg.runtime.tensors import add_to_digest, memory_order, permuted_back
 
 logger = logging.getLogger(__name__)
 
-_TENSOR, _DIGEST = "tensor", "sha256"
+_TENSOR, _ORDER, _DIGEST = "tensor", "order", "sha256"
 
 
 class TensorStore:
     """Tensors by name, whole or not there, also when a process is killed; several processes may share the folder.
 
-    What is in the folder at the start counts. Nothing is taken out to make room.
+    What is in the folder at the start counts. Nothing is taken out to make room. A tensor comes back with the same
+    order of its dimensions in memory, in which random numbers like it are drawn.
 
     Args:
         folder: made where needed.
@@ -103,23 +104,25 @@ class TensorStore:
 
 def _packed(name: str, tensor: torch.Tensor) -> bytes:
     """Content of a file, with a checksum over it and its name."""
-    tensor = tensor.detach().cpu().contiguous()
-    digest = torch.frombuffer(bytearray(_digest(name, tensor)), dtype=torch.uint8)
-    return save({_TENSOR: tensor, _DIGEST: digest})
+    tensor = tensor.detach().cpu()
+    order = memory_order(tensor)
+    digest = torch.frombuffer(bytearray(_digest(name, tensor, order)), dtype=torch.uint8)
+    return save({_TENSOR: tensor.permute(order).contiguous(), _ORDER: torch.tensor(order), _DIGEST: digest})
 
 
 def _unpacked(name: str, content: bytes) -> torch.Tensor | None:
     """The tensor, or None when the content is not what was written under the name."""
     try:
         found = load(content)
-        tensor, digest = found[_TENSOR], found[_DIGEST]
-        return tensor if bytes(digest.numpy()) == _digest(name, tensor) else None
+        order: list[int] = found[_ORDER].tolist()
+        tensor = permuted_back(found[_TENSOR], order)
+        return tensor if bytes(found[_DIGEST].numpy()) == _digest(name, tensor, order) else None
     except Exception:  # damage shows in many kinds
         return None
 
 
-def _digest(name: str, tensor: torch.Tensor) -> bytes:
-    digest = hashlib.sha256(name.encode())
+def _digest(name: str, tensor: torch.Tensor, order: list[int]) -> bytes:
+    digest = hashlib.sha256(f"{name} {order} ".encode())
     add_to_digest(digest, tensor)
     return digest.digest()
 

@@ -1,8 +1,8 @@
-"""Whether weights can be meant, and what tells them from others."""
+"""Tensors: whether weights can be meant, what tells one from others, how one lies in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -48,3 +48,14 @@ def add_to_digest(digest: Digest, tensor: torch.Tensor) -> None:
     tensor = tensor.detach().as_subclass(torch.Tensor).cpu()
     digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
     digest.update(tensor.flatten().view(torch.uint8).numpy())
+
+
+def memory_order(tensor: torch.Tensor) -> list[int]:
+    """The dimensions of a tensor as they lie in memory, the outermost first."""
+    strides = tensor.stride()
+    return sorted(range(tensor.ndim), key=lambda dim: -strides[dim])
+
+
+def permuted_back(tensor: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
+    """What ``tensor`` was before ``permute(order)``; a view."""
+    return tensor.permute([order.index(dim) for dim in range(tensor.ndim)])
