@@ -55,6 +55,7 @@ def _start_afresh() -> None:
     root = logging.getLogger()
     root.handlers = []
     root.setLevel(logging.WARNING)
+    mlflow_store._artifact_repos_cache.clear()  # where the files of each run are
     tqdm._instances.clear()  # the bars of a command that failed, below which those of this one would stand
     set_determinism(None)  # which seeds from the system
 
