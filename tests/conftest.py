@@ -75,6 +75,16 @@ def shared_layouts() -> Path:
     return _shared_folder("facts/layouts", "recorded layouts")
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SQLite store of MLflow without runs, to be copied: MLflow takes seconds to make one."""
+    from mlflow import MlflowClient
+
+    file = tmp_path_factory.mktemp("empty_store") / "mlruns.db"
+    MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
 @pytest.fixture
 def make_autoencoder() -> Callable[..., Autoencoder]:
     """Factory of a tiny autoencoder with random weights, f = 4: ``make_autoencoder(kind="kl" | "tiny", seed=0)``."""

@@ -42,7 +42,7 @@ def run_in_process(*arguments: object) -> subprocess.CompletedProcess[str]:
     """
     words = [str(argument) for argument in arguments]
     out, err = io.StringIO(), io.StringIO()
-    with _everything_restored(), redirect_stdout(out), redirect_stderr(err):
+    with everything_restored(), redirect_stdout(out), redirect_stderr(err):
         _start_afresh()
         code = _exit_code(words)
     return subprocess.CompletedProcess([sys.executable, *words], code, out.getvalue(), err.getvalue())
@@ -55,6 +55,7 @@ def _start_afresh() -> None:
     root = logging.getLogger()
     root.handlers = []
     root.setLevel(logging.WARNING)
+    mlflow_store._artifact_repos_cache.clear()  # where the files of each run are
     tqdm._instances.clear()  # the bars of a command that failed, below which those of this one would stand
     set_determinism(None)  # which seeds from the system
 
@@ -80,7 +81,8 @@ def _exit_code(words: list[str]) -> int:
 
 
 @contextmanager
-def _everything_restored() -> Iterator[None]:
+def everything_restored() -> Iterator[None]:
+    """Put back afterwards what a command changes in its process."""
     cudnn = torch.backends.cudnn
     with ExitStack() as stack:
         restore = stack.callback  # in the reverse order

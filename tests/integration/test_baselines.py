@@ -52,7 +52,8 @@ def test_training_leaves_a_unet_trained_on_the_same_split(unet_model: Path, pict
     assert config["training"]["datalist_sha256"] == of_leaf["training"]["datalist_sha256"]
     state = torch.load(unet_model / "model.pt", weights_only=True)
     assert not {"image_encoder", "unet", "mask_decoder", "noise"} & {key.split(".")[0] for key in state}
-    assert list((unet_model / "mlruns" / "models").glob("*/artifacts/data/*.pt2"))  # exported for MLflow
+    (logged,) = (unet_model / "mlruns" / "models").glob("*/artifacts/data/model/model.pt")  # in MLflow
+    assert logged.read_bytes() == (unet_model / "model.pt").read_bytes()
 
 
 def test_evaluate_infer_and_load_need_no_overlay(

@@ -63,7 +63,8 @@ def test_trainings_with_it_resumed_and_repeated_are_the_one_without(
         found: dict[str, torch.Tensor] = checkpoint["parts"]["network"]
         return found
 
-    train("without", 3)
+    train("without", 3, "--feature_cache_gb", "$None")  # leaf_paper.json has one
+    assert not (tmp_path / "without" / "features").exists()
     train("cached", 1, "--feature_cache_gb", 1)
     folder = tmp_path / "cached" / "features"
     assert {name.partition("_")[0] for name in (path.name for path in folder.iterdir())} == {"MaskEncoder", "Teacher"}

@@ -68,7 +68,7 @@ def test_what_is_kept_is_what_is_computed_to_the_last_bit(
                 expected = network.encoder(labels[items])
                 found = encode(labels[items], labels[items])
             assert torch.equal(found, expected)
-            assert found.stride() == expected.stride(), "noise like it would be drawn in another order"
+            assert found.stride() == expected.stride()
             assert found.dtype == expected.dtype == torch.float32
     assert network.batches == [4, 4, 1, 2]  # whole ones; two of the first time, and all of the second, were kept
 
@@ -107,6 +107,34 @@ def encoder_autoencoder(encoder: MaskEncoder) -> Any:
     from leaf_seg.networks.autoencoder import autoencoder_from_config
 
     return autoencoder_from_config(encoder.encoder.config["autoencoder"])
+
+
+def test_the_layout_in_memory_is_part_of_what_is_kept(tmp_path: Path, encoder: MaskEncoder) -> None:
+    """Since the last bits depend on it."""
+    labels = make_labels()
+    cached(tmp_path, encoder)(labels, labels)
+    encoder.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # which PyTorch has
+    encode = cached(tmp_path, encoder)
+    encode(labels, labels)
+    assert encode.cache.num_hits == 0
+
+
+def test_a_batch_lies_in_memory_as_the_network_gives_it(tmp_path: Path) -> None:
+    """Noise like it would be drawn in another order otherwise."""
+
+    class ChannelsLast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.config: dict[str, Any] = {}
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return (image * 2).contiguous(memory_format=torch.channels_last)
+
+    image, encode = torch.rand(3, 4, 5, 6), cached(tmp_path, ChannelsLast())
+    computed, found = encode(image, image), encode(image, image)
+    assert encode.cache.num_hits == 3
+    assert torch.equal(found, computed)
+    assert found.stride() == computed.stride() != image.stride()
 
 
 def test_the_number_of_threads_is_part_of_what_is_kept(tmp_path: Path, encoder: MaskEncoder) -> None:
@@ -236,5 +264,5 @@ def test_augmentation_that_allows_it(tmp_path: Path, augmentation: object) -> No
 def test_augmentation_that_does_not(tmp_path: Path, augmentation: object, found: str) -> None:
     with pytest.raises(InputError, match=found) as error:
         FeatureCache(tmp_path, 2, augmentation)
-    assert "Leave feature_cache_gb out" in str(error.value)
+    assert "--feature_cache_gb '$None'" in str(error.value)
     assert "\n" not in str(error.value)

@@ -68,7 +68,13 @@ def test_settings_of_tracking_are_used(files: list[str]) -> None:
     check(files, "--tracking", "mlflow", "--run_name", "first")
 
 
-@pytest.mark.parametrize("key", ["tracking_uri", "experiment_name", "run_name", "parent_run"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("tracking_uri", "experiment_name", "run_name", "parent_run"),
+        *("system_metrics", "registered_model", "registered_alias"),
+    ],
+)
 def test_settings_of_tracking_without_tracking(files: list[str], key: str) -> None:
     with pytest.raises(InputError, match=f"^{key} is 'first': nothing is tracked without --tracking mlflow"):
         check(files, f"--{key}", "first")

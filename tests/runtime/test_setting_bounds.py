@@ -68,6 +68,9 @@ UNFIT: dict[str, list[Any]] = {
     "num_slices": [2],
     "split": ["train"],
     "parameterization": ["x1"],
+    "system_metrics": [2, "cpu"],
+    "registered_model": ["a/b", "a:b", "a@b", "..", "a\nb", 7, ["a"]],
+    "registered_alias": ["latest", "Latest", "v1", "a b", "a/b", "x" * 256, 7],
 }
 
 
@@ -129,6 +132,12 @@ def test_one_limit_of_time() -> None:
     check_settings({"max_minutes": 2, "max_cpu_minutes": None})
     with pytest.raises(InputError, match=r"max_minutes is 2 and max_cpu_minutes is 0\.5; expected one of them"):
         check_settings({"max_minutes": 2, "max_cpu_minutes": 0.5})
+
+
+def test_an_alias_is_of_a_registered_model() -> None:
+    check_settings({"registered_model": "white cells.2", "registered_alias": "champion"})
+    with pytest.raises(InputError, match="registered_alias is 'champion', and registered_model is null; expected both"):
+        check_settings({"registered_model": None, "registered_alias": "champion"})
 
 
 def test_the_table_has_the_words_of_the_code() -> None:

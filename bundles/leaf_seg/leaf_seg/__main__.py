@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_segment(commands)
     _add_export(commands)
+    _add_mlflow(commands)
     bundle = commands.add_parser(
         "bundle",
         help="print where the bundle's folder is",
@@ -105,8 +106,10 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     segment.add_argument("output", help="folder to write to; made where needed")
     segment.add_argument(
         "--model",
-        help="folder with config.json and weights, or exported file (without: the shipped one, of the hippocampus)",
+        help="folder with config.json and weights, exported file, or model in MLflow: models:/NAME@ALIAS, "
+        "models:/NAME/VERSION, runs:/ID/model (without: the shipped one, of the hippocampus)",
     )
+    _add_tracking_uri(segment)
     segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
     segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
     segment.add_argument("--no-overlays", action="store_true", help="do not draw overlays")
@@ -125,7 +128,8 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="write a trained model as an ONNX or TorchScript file",
         description="Write a trained model as one file, and compare it with the model.",
     )
-    export.add_argument("model", help="folder with config.json and weights")
+    export.add_argument("model", help="folder with config.json and weights, or model in MLflow, as models:/NAME@ALIAS")
+    _add_tracking_uri(export)
     export.add_argument("--to", required=True, choices=("onnx", "torchscript"), help="format of the file")
     export.add_argument(
         "--whole",
@@ -138,6 +142,31 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="file to write (without: model.onnx or model.ts, with --whole model_whole, in the model's folder)",
     )
     export.set_defaults(command=_export)
+
+
+def _add_tracking_uri(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow store of such a model (without: that of MLFLOW_TRACKING_URI)"
+    )
+
+
+def _add_mlflow(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    show = commands.add_parser(
+        "mlflow",
+        help="show a tracked training in the browser",
+        description="Start MLflow's server for the store of a training, also in a folder that was moved or copied.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    show.add_argument("folder", help="of a training with --tracking mlflow")
+    show.add_argument("--port", type=int, default=5000, help="of 127.0.0.1, where the pages are")
+    show.set_defaults(command=_mlflow)
+
+
+def _mlflow(options: argparse.Namespace) -> None:
+    from leaf_seg.runtime.mlflow_folder import server_command
+
+    command = server_command(options.folder, options.port)
+    os.execv(command[0], command)
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -169,8 +198,12 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from leaf_seg.export import export_model
+    from leaf_seg.weights.mlflow_source import is_mlflow_model, opened_model
 
-    export_model(options.model, options.to, options.whole, options.output)
+    if is_mlflow_model(options.model) and options.output is None:
+        raise InputError(f"The model is {options.model}; expected the file to write, too: --output FILE.")
+    with opened_model(options.model, options.tracking_uri) as folder:
+        export_model(folder, options.to, options.whole, options.output)
 
 
 def _segment(options: argparse.Namespace) -> int:
@@ -182,9 +215,10 @@ def _segment(options: argparse.Namespace) -> int:
     from leaf_seg.inference.segment_files import segment_files
     from leaf_seg.inference.segmentation_writer import SegmentationWriter
     from leaf_seg.inference.segmenter import load
+    from leaf_seg.weights.mlflow_source import opened_model
 
-    model = options.model or bundle_folder() / "models"
-    segmenter = load(model, options.device, options.precision, options.batch_size, options.memory_limit_gb)
+    with opened_model(options.model or bundle_folder() / "models", options.tracking_uri) as model:
+        segmenter = load(model, options.device, options.precision, options.batch_size, options.memory_limit_gb)
     writer = SegmentationWriter(
         options.output,
         segmenter.settings.class_names,

@@ -28,6 +28,7 @@ class Datalist:
         testing: the same; may be empty.
         class_names: background first; None where the data set does not say.
         sha256: digest of the case paths, relative to the data set, and their splits.
+        folder: of the data set, absolute; ``/`` for cases that a program hands over.
     """
 
     training: list[Case]
@@ -35,6 +36,7 @@ class Datalist:
     testing: list[Case]
     class_names: list[str] | None
     sha256: str
+    folder: str = "/"
 
 
 def load_datalist(
@@ -65,7 +67,12 @@ def load_datalist(
     if not layout.is_split:
         file = Path(os.path.expanduser(datalist_file)) if datalist_file else layout.root / _DATALIST_NAME
         splits = kept_split(splits["training"], layout.root, file, fractions, seed)
-    return Datalist(**splits, class_names=layout.class_names, sha256=digest(splits, layout.root))
+    return Datalist(
+        **splits,
+        class_names=layout.class_names,
+        sha256=digest(splits, layout.root),
+        folder=str(layout.root),
+    )
 
 
 def given_cases(training: Sequence[Case], validation: Sequence[Case]) -> Datalist:
@@ -86,7 +93,7 @@ def given_cases(training: Sequence[Case], validation: Sequence[Case]) -> Datalis
     if not validation:
         logger.warning("There are no validation cases: the validation metric is of the training cases.")
     splits = {"training": list(training), "validation": list(validation or training), "testing": []}
-    return Datalist(**splits, class_names=None, sha256=digest(splits, Path("/")))
+    return Datalist(**splits, class_names=None, sha256=digest(splits, Path("/")), folder="/")
 
 
 def class_names(datalist: Datalist, num_classes: int | None, names: Sequence[str] | None = None) -> list[str]:

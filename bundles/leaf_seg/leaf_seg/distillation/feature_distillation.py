@@ -91,7 +91,8 @@ class FeatureDistillation:
 
     For the length of each training step's forward pass a hook watches one layer of the U-Net. At ``LOSS_COMPLETED`` the
     watched feature map, projected, is compared with the teacher's tokens of the clean image. Between steps the
-    network carries no hook, so that it can be copied, saved and traced; teacher and projector are never part of it.
+    network carries no hook, so that it can be copied, saved and traced, unless ``torch.compile`` has compiled the
+    U-Net; teacher and projector are never part of it.
 
     The projector's parameters join the optimizer here, as a parameter group with the settings of the first one. Hence
     the order: optimizer, this handler, learning-rate scheduler, which counts the groups when it is built. Its state is
@@ -130,6 +131,7 @@ class FeatureDistillation:
                 "teacher: --alignment_weight 0, with which the configs leave this handler out."
             )
         self.weight = weight
+        self._unet = unet
         self.layer = _find_layer(unet, layer)
         channels = _layer_channels(unet, layer)
         device = unet.device if device is None else torch.device(device)
@@ -162,18 +164,25 @@ class FeatureDistillation:
     def _watch(self, engine: Engine) -> None:
         """Hook the layer for one forward pass."""
         self._take_feature()  # what a step that failed may have left
-        self._hook = self.layer.register_forward_hook(self._store_feature)
+        if self._hook is None:
+            self._hook = self.layer.register_forward_hook(self._store_feature)
 
     def _store_feature(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         if module.training and torch.is_grad_enabled():
             self._feature = output
 
     def _take_feature(self) -> torch.Tensor | None:
-        """The stored feature map, forgotten here so that its graph is freed; unhooks the layer."""
-        if self._hook is not None:
+        """The stored feature map, forgotten here so that its graph is freed; unhooks the layer unless compiled."""
+        if self._hook is not None and not self._is_compiled:
             self._hook.remove()
-        feature, self._feature, self._hook = self._feature, None, None
+            self._hook = None
+        feature, self._feature = self._feature, None
         return feature
+
+    @property
+    def _is_compiled(self) -> bool:
+        """Whether ``torch.compile`` has the hook in its graph, which would not see another one."""
+        return self._unet._compiled_call_impl is not None
 
     def _add_alignment(self, engine: Engine) -> None:
         """Add the weighted alignment loss to ``engine.state.output["loss"]`` and note both parts beside it."""

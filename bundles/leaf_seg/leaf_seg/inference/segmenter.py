@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from leaf_seg.transforms.most_probable import most_probable
 from leaf_seg.transforms.native_label import NativeLabel
 from leaf_seg.transforms.preprocessing import preprocessing, undone
 from leaf_seg.weights import load_network, load_settings
+from leaf_seg.weights.mlflow_source import opened_model
 
 
 @dataclass(frozen=True)
@@ -198,21 +198,22 @@ def load(
     """Load a trained model.
 
     Args:
-        model: folder with ``config.json`` and ``model.pt``, as training leaves it; or a file that was exported.
+        model: folder with ``config.json`` and ``model.pt``, as training leaves it; a file that was exported; or a model
+            in MLflow, as ``models:/NAME@ALIAS``, in the store that MLFLOW_TRACKING_URI names.
         device: "auto", "cuda", "cuda:N", "mps" or "cpu"; of an exported file "auto" or "cpu".
         precision: "fp32", "bf16", "fp16" or "auto"; of an exported file "fp32".
         batch_size: slices at a time.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take.
 
     Raises:
-        InputError: When the folder is no complete model, or the file none that was exported.
+        InputError: When the folder is no complete model, the file none that was exported, or MLflow has no such model.
     """
-    path = Path(model)
     network: SavedNetwork | ExportedNetwork
-    if is_exported(path):
-        network, settings = load_exported(path)
-    else:
-        network, settings = load_network(path), load_settings(path)
+    with opened_model(model) as path:
+        if is_exported(path):
+            network, settings = load_exported(path)
+        else:
+            network, settings = load_network(path), load_settings(path)
     return Segmenter(network, settings, device, precision, batch_size, memory_limit_gb)
 
 

@@ -145,7 +145,7 @@ class CachedNetwork:
         if not torch.equal(plain, inputs.as_subclass(torch.Tensor)):
             raise InputError(
                 f"feature_cache_gb is {self.cache.limit_gb:g}, but {type(self.network).__name__} does not get what the "
-                "data loader gives: prepare_batch changes it. Leave feature_cache_gb out."
+                "data loader gives: prepare_batch changes it. Set feature_cache_gb to null."
             )
         self._is_checked = True
 
@@ -162,12 +162,12 @@ def _identity(network: nn.Module, precision: str) -> str:
     config: dict[str, Any] | None = getattr(network, "config", None)
     if config is None or any(parameter.requires_grad for parameter in network.parameters()):
         reason = "has no config, which would say what it computes" if config is None else "is trained"
-        raise InputError(f"feature_cache_gb is given, but {name} {reason}. Leave feature_cache_gb out.")
+        raise InputError(f"feature_cache_gb is given, but {name} {reason}. Set feature_cache_gb to null.")
     state = network.state_dict()
     device = next((tensor.device for tensor in state.values()), torch.device("cpu"))
     digest = hashlib.sha256()
     for key, tensor in sorted(state.items()):
-        digest.update(key.encode())
+        digest.update(f"{key} {memory_order(tensor)}".encode())  # with channels last the last bits are others
         add_to_digest(digest, tensor)
     described = {"class": f"{type(network).__module__}.{name}", "config": config, "precision": precision}
     digest.update(json.dumps(described | _arithmetic(device), sort_keys=True).encode())
@@ -198,6 +198,6 @@ def _check_finite(augmentation: object, limit_gb: float) -> None:
         found = f"train#augmentation is a {type(augmentation).__name__}"
     raise InputError(
         f"feature_cache_gb is {limit_gb:g}, but {found}, with which slices do not come again, so that a cache would "
-        "only fill the disk; expected a BatchAugmentation of BatchMirror alone. Leave feature_cache_gb out, or add "
-        "configs/methods/leaf_paper.json, which only mirrors."
+        "only fill the disk; expected a BatchAugmentation of BatchMirror alone. Turn the cache off "
+        "by --feature_cache_gb '$None', or augment as configs/methods/leaf_paper.json does."
     )

@@ -17,7 +17,7 @@ class MaskEncoder(nn.Module):
     """z^y = E(y): label maps to clean mask latents by the frozen autoencoder.
 
     Args:
-        autoencoder: its encoder is copied and frozen.
+        autoencoder: its encoder is frozen.
         codec: makes images of label maps.
     """
 

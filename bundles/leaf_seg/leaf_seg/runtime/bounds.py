@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,11 +97,13 @@ class Text:
         what: it is, for the message.
         lengths: least and greatest number of texts in a list; None for a text that stands alone.
         optional: None is allowed, too.
+        pattern: regular expression of the whole text.
     """
 
     what: str
     lengths: tuple[int, int] | None = None
     optional: bool = False
+    pattern: str | None = None
 
     def check(self, value: Any, name: str) -> None:
         """Raise an InputError with the name when a value is not as it has to be."""
@@ -116,7 +119,9 @@ class Text:
             raise InputError(f"{name} is {one_line(repr(value), 80)}; expected {self.what}{null}.")
 
     def _is_fit(self, value: Any) -> bool:
-        return isinstance(value, str) and bool(value.strip()) and "\0" not in value
+        if not isinstance(value, str) or not value.strip() or "\0" in value:
+            return False
+        return self.pattern is None or re.fullmatch(self.pattern, value) is not None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,10 @@ from leaf_seg.runtime.overrides import config_of_files, is_tracked, overridden_k
 # MONAI's own: of the run, of its logging, and of the handlers that --tracking adds.
 _OF_MONAI = {"imports", "initialize", "finalize", "run", ConfigParser.meta_key}
 _MLFLOW: dict[str, Any] = DEFAULT_EXP_MGMT_SETTINGS["mlflow"]
-_OF_TRACKING = ("tracking_uri", "experiment_name", "run_name", "parent_run")
+_OF_TRACKING = (
+    *("tracking_uri", "experiment_name", "run_name", "parent_run"),
+    *("system_metrics", "registered_model", "registered_alias"),
+)
 
 
 def unused_keys(config: Mapping[str, Any], run_id: str = "training") -> set[str]:

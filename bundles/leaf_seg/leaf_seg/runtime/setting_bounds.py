@@ -59,6 +59,8 @@ SETTINGS: Bounds = {
     "precision": Choice(("fp32", "bf16", "fp16", "auto")),  # auto in inference only
     "channels_last": Switch(),
     "compile": Choice(("off", "default", "cudagraphs")),
+    "gradient_checkpointing": Switch(),
+    "keep_memory": Switch(),
     "storage": Choice(("fp32", "fp16")),
     "deterministic": Switch(),
     "seed": Bound(0, 2**32 - 1),
@@ -107,6 +109,13 @@ SETTINGS: Bounds = {
     "experiment_name": Text(_NAME_OR_NULL.what),
     "run_name": _NAME_OR_NULL,
     "parent_run": _NAME_OR_NULL,
+    "system_metrics": Switch(),
+    "registered_model": Text("a name without / : @ and %", optional=True, pattern=r"(?!\.+$)[^/:@%\0-\x1f]+"),
+    "registered_alias": Text(
+        "letters, digits, - and _, but not latest and not v with a number",
+        optional=True,
+        pattern=r"(?!(?i:latest|v\d+)$)[\w\-]{1,255}",
+    ),
     "save_execute_config": FlagOrFile(),
 }
 
@@ -121,13 +130,17 @@ def check_settings(config: Mapping[str, Any]) -> None:
 
     Raises:
         InputError: Names the first key with an unfit value, what was found, and what is allowed; and when
-            ``class_names`` and ``num_classes`` do not agree, or both limits of time are given.
+            ``class_names`` and ``num_classes`` do not agree, both limits of time are given, or an alias without a
+            registered model.
     """
     known = {key: value for key, value in config.items() if not is_built_later(value)}
     check_bounds(known, SETTINGS)
     names, number = known.get("class_names"), known.get("num_classes")
     if names is not None and number is not None and len(names) != number:
         raise InputError(f"num_classes is {number}, but class_names has {len(names)} names; leave num_classes out.")
+    alias = known.get("registered_alias")
+    if alias is not None and config.get("registered_model") is None:
+        raise InputError(f"registered_alias is {alias!r}, and registered_model is null; expected both: name the model.")
     wall, cpu = known.get("max_minutes"), known.get("max_cpu_minutes")
     if wall is not None and cpu is not None:
         raise InputError(

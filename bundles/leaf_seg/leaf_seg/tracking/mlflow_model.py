@@ -1,67 +1,110 @@
-"""The trained network as an MLflow model."""
+"""The trained model as an MLflow model: its folder, once, and the code that segments with it."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+import tempfile
+import warnings
 from pathlib import Path
 
 import mlflow
-import numpy as np
-import torch
+from mlflow.entities import LoggedModel, LoggedModelStatus
 from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import DataType, ParamSchema, ParamSpec
 
-from leaf_seg.networks import SavedNetwork
+import leaf_seg
+from leaf_seg.inference import pyfunc_model
 from leaf_seg.tracking.mlflow_run import MlflowRun
-from leaf_seg.weights import load_network
-from leaf_seg.weights.model_folder import MODEL_CONFIG_NAME
+from leaf_seg.tracking.mlflow_store import fluent_functions_on
+from leaf_seg.weights import load_settings
+from leaf_seg.weights.mlflow_source import STORED_FOLDER
+from leaf_seg.weights.model_config import MODEL_CONFIG_NAME, checksum, read_model
 
 MODEL_NAME = "model"
-_VARIABLE = "MLFLOW_TRACKING_URI"
+WEIGHTS_TAG = "leaf_seg.weights"  # checksum of the weights
+# What the code for segmenting imports, besides what these need themselves.
+_REQUIREMENTS = (
+    *("torch", "monai", "diffusers", "safetensors", "numpy", "scipy", "nibabel", "itk", "pillow", "filelock", "fire"),
+    "tqdm",
+)
 
 
-def log_model(run: MlflowRun, folder: str | os.PathLike[str]) -> None:
-    """Log the network of a model folder, exported by ``torch.export``, so that it runs without leaf_seg.
+def log_model(run: MlflowRun, folder: str | os.PathLike[str]) -> LoggedModel:
+    """Log a model folder as a pyfunc model, unless the run has it.
+
+    It holds ``config.json`` and the weights, the code of leaf_seg, and which libraries that needs: it loads where
+    leaf_seg is not installed.
 
     Args:
         run: that the model belongs to.
         folder: of the model.
+
+    Returns:
+        The logged model; its tag ``leaf_seg.weights`` has the checksum of the weights.
     """
-    network = load_network(folder)
-    example = torch.zeros(2, 3, *network.image_size)
-    with _fluent_functions_on(run.client.tracking_uri), mlflow.start_run(run_id=run.id, nested=True):
-        mlflow.pytorch.log_model(
-            network,
+    model = read_model(Path(folder))
+    digest = checksum(model.weights)
+    known = _logged(run, digest)
+    if known is not None:
+        return known
+    settings = load_settings(folder)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        warnings.catch_warnings(),
+        fluent_functions_on(run.client.tracking_uri),
+        mlflow.start_run(run_id=run.id, nested=True),
+    ):
+        warnings.filterwarnings("ignore", message=".*An input example was not provided")  # the schema needs none
+        info = mlflow.pyfunc.log_model(
             name=MODEL_NAME,
-            signature=model_signature(network),
-            input_example=example.numpy(),
-            serialization_format="pt2",
-            pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", f"numpy=={np.__version__}"],
-            extra_files=[str(Path(folder) / MODEL_CONFIG_NAME)],
+            loader_module=pyfunc_model.__name__,
+            data_path=str(_copied_model(model.weights, Path(scratch))),
+            code_paths=[str(_copied_code(Path(scratch)))],
+            pip_requirements=_requirements(),
+            signature=_signature(),
+            model_config=pyfunc_model.OPTIONS,
+            metadata={"class_names": list(settings.class_names), "image_size": list(settings.image_size)},
+            tags={WEIGHTS_TAG: digest},
         )
+    return run.client.get_logged_model(info.model_id)
 
 
-def model_signature(network: SavedNetwork) -> ModelSignature:
-    """Image [B, 3, H, W] in [0, 1] to class probabilities [B, K, H, W], both float32."""
-    size = network.image_size
-    inputs = TensorSpec(np.dtype(np.float32), (-1, 3, *size))  # with a name a served model would get a dictionary
-    outputs = TensorSpec(np.dtype(np.float32), (-1, network.num_classes, *size))
-    return ModelSignature(inputs=Schema([inputs]), outputs=Schema([outputs]))
+def _logged(run: MlflowRun, digest: str) -> LoggedModel | None:
+    """The run's model of these weights, if it has been logged to the end."""
+    filters = f"name = '{MODEL_NAME}' AND source_run_id = '{run.id}'"
+    for model in run.client.search_logged_models([run.experiment_id], filters):
+        if model.tags.get(WEIGHTS_TAG) == digest and model.status == LoggedModelStatus.READY:
+            return model
+    return None
 
 
-@contextmanager
-def _fluent_functions_on(tracking_uri: str) -> Iterator[None]:
-    """Let MLflow's module functions, of which logging a model is one, use a store; they know theirs by a global.
+def _signature() -> ModelSignature:
+    """Only what ``predict`` takes besides images: paths, and arrays of any size, have no common schema."""
+    specs = [ParamSpec(name, DataType.long, default) for name, default in pyfunc_model.PARAMS.items()]
+    return ModelSignature(params=ParamSchema(specs))
 
-    MLflow writes the global to the environment, too, where MLFlowHandler would find it.
-    """
-    variable = os.environ.get(_VARIABLE)
-    mlflow.set_tracking_uri(tracking_uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # its own reset
-        if variable is not None:
-            os.environ[_VARIABLE] = variable
+
+def _copied_model(weights: Path, scratch: Path) -> Path:
+    """A folder with the two files of a model; MLflow copies it, and follows links."""
+    folder = scratch / Path(STORED_FOLDER).name
+    folder.mkdir()
+    for file in (weights.parent / MODEL_CONFIG_NAME, weights):
+        (folder / file.name).symlink_to(file.resolve())
+    return folder
+
+
+def _copied_code(scratch: Path) -> Path:
+    """The package's modules; in an installed wheel its folder also has the bundle's weights."""
+    source = Path(leaf_seg.__file__).parent
+    for module in sorted(source.rglob("*.py")):
+        target = scratch / source.name / module.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(module, target)
+    return scratch / source.name
+
+
+def _requirements() -> list[str]:
+    """The libraries with the versions that are installed here."""
+    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in _REQUIREMENTS]

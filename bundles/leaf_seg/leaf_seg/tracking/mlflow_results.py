@@ -15,6 +15,7 @@ from monai.handlers import MLFlowHandler
 from leaf_seg.engines import BundleEvaluator
 from leaf_seg.handlers import REPORT_NAMES, SUMMARY_NAME
 from leaf_seg.tracking.manifest import read_manifest
+from leaf_seg.tracking.mlflow_data import TrackedData
 from leaf_seg.tracking.mlflow_run import MlflowRun, mlflow_handler
 from leaf_seg.tracking.run_folder import EXECUTED_CONFIG_NAME, MANIFEST_NAME
 
@@ -33,6 +34,7 @@ class MlflowResults:
         name: of the results, such as the split.
         run_name: of the run where it is new; the model's folder unless given.
         num_overlays: overlays that are logged.
+        data: whose cases of the split that ``name`` names are logged as an input.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class MlflowResults:
         name: str,
         run_name: str | None = None,
         num_overlays: int = 16,
+        data: TrackedData | None = None,
     ) -> None:
         self.model_dir = Path(model_dir)
         self.folder = Path(folder)
         self.name = name
         self.run_name = run_name
         self.num_overlays = num_overlays
+        self.data = data
         self._handler: MLFlowHandler | None = None
         self._run: MlflowRun | None = None
 
@@ -66,6 +70,8 @@ class MlflowResults:
         name = manifest["run"] if manifest else uuid.uuid4().hex  # a model from before there were manifests
         self._run = MlflowRun(handler, name, self.run_name or self.model_dir.resolve().name)
         self._run.use_in(handler)
+        if self.data is not None:
+            self.data.log(self._run, self.name)
 
     def _complete(self) -> None:
         run = cast(MlflowRun, self._run)

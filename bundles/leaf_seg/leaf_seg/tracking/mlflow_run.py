@@ -16,10 +16,11 @@ from urllib.parse import unquote
 
 from ignite.engine import Engine
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
 from monai.handlers import MLFlowHandler
 from monai.utils import path_to_uri
 
+from leaf_seg.runtime.mlflow_folder import FILES_NAME, follow_move, sqlite_file
 from leaf_seg.runtime.text import first_line
 
 logger = logging.getLogger(__name__)
@@ -51,9 +52,10 @@ class MlflowRun:
 
     def __init__(self, handler: MLFlowHandler, name: str, run_name: str, parent_run: str | None = None) -> None:
         self.client: MlflowClient = handler.client
+        follow_move(self.client.tracking_uri)
         _remove_misnamed_folder(self.client.tracking_uri)
-        experiment_id = _experiment_id(handler)
-        found = self.client.search_runs([experiment_id], f"tags.`{RUN_TAG}` = '{name}'")
+        self.experiment_id = _experiment_id(handler)
+        found = self.client.search_runs([self.experiment_id], f"tags.`{RUN_TAG}` = '{name}'")
         if found:
             run = found[0]
             self._former_status: str | None = run.info.status
@@ -61,7 +63,7 @@ class MlflowRun:
         else:
             self._former_status = None
             tags = {RUN_TAG: name} | ({_PARENT_TAG: parent_run} if parent_run else {})
-            run = self.client.create_run(experiment_id, run_name=run_name, tags=tags)
+            run = self.client.create_run(self.experiment_id, run_name=run_name, tags=tags)
         self.id: str = run.info.run_id
         logger.info("MLflow run %r in %s", run.info.run_name, self.client.tracking_uri)
         self._params = run.data.params
@@ -81,6 +83,14 @@ class MlflowRun:
     def log_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags."""
         self.client.log_batch(self.id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+
+    def log_inputs(self, datasets: Sequence[DatasetInput]) -> None:
+        """Log data sets that the run does not have yet."""
+        inputs = self.client.get_run(self.id).inputs
+        known = {(item.dataset.name, item.dataset.digest) for item in inputs.dataset_inputs} if inputs else set()
+        new = [item for item in datasets if (item.dataset.name, item.dataset.digest) not in known]
+        if new:
+            self.client.log_inputs(self.id, new)
 
     def log_metrics(self, rows: Sequence[tuple[int, Mapping[str, float]]], once: bool = False) -> None:
         """Log metrics, each row with its step.
@@ -160,9 +170,9 @@ def _artifact_location(handler: MLFlowHandler) -> str | None:
     Unless told, MLFlowHandler puts them beside an SQLite store, whose URI it takes for a path: with a space, a quote or
     another letter that is quoted in the URI they would go to a folder of another name.
     """
-    _, is_sqlite, quoted = handler.client.tracking_uri.partition("sqlite:///")
-    if is_sqlite and handler.artifact_location == path_to_uri(Path(quoted).parent / "mlruns"):
-        return path_to_uri(Path(unquote(quoted)).parent / "mlruns")
+    file, quoted = sqlite_file(handler.client.tracking_uri), handler.client.tracking_uri.partition("sqlite:///")[2]
+    if file is not None and handler.artifact_location == path_to_uri(Path(quoted).parent / FILES_NAME):
+        return path_to_uri(file.parent / FILES_NAME)
     return handler.artifact_location
 
 

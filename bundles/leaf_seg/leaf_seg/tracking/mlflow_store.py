@@ -1,16 +1,20 @@
-"""The MLflow store of several processes, which one of them makes."""
+"""The MLflow store that a process uses, and which of several processes makes it."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
+import mlflow
 from mlflow import MlflowClient
 
 from leaf_seg.runtime.distributed import num_processes, once
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.overrides import is_tracked
 from leaf_seg.runtime.text import first_line
+from leaf_seg.weights.mlflow_source import TRACKING_URI
 
 
 def prepare_store(uri: str) -> None:
@@ -25,7 +29,7 @@ def prepare_store(uri: str) -> None:
         InputError: When MLflow cannot use it.
     """
     if num_processes() > 1 and is_tracked():
-        once(partial(_open, os.environ.get("MLFLOW_TRACKING_URI") or uri))
+        once(partial(_open, os.environ.get(TRACKING_URI) or uri))
 
 
 def _open(uri: str) -> None:
@@ -41,3 +45,19 @@ def unusable_store(error: Exception) -> InputError:
         f"MLflow cannot be used ({first_line(error)}); expected a store that can be written to. Correct "
         "--tracking_uri, or leave out --tracking mlflow."
     )
+
+
+@contextmanager
+def fluent_functions_on(tracking_uri: str) -> Iterator[None]:
+    """Let MLflow's module functions, of which logging a model is one, use a store; they know theirs by a global.
+
+    MLflow writes the global to the environment, too, where MLFlowHandler would find it.
+    """
+    variable = os.environ.get(TRACKING_URI)
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # its own reset
+        if variable is not None:
+            os.environ[TRACKING_URI] = variable

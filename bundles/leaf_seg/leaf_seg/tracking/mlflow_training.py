@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 from ignite.engine import Engine, Events
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from monai.engines import Evaluator
 from monai.handlers import MLFlowHandler
 from PIL import Image
@@ -21,8 +22,11 @@ from leaf_seg.engines import BundleEvaluator, BundleTrainer, StepLosses, StepRec
 from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.files import scratch_beside
 from leaf_seg.runtime.overrides import command_line_settings
+from leaf_seg.runtime.values import parse_bool
 from leaf_seg.tracking.manifest import read_manifest
+from leaf_seg.tracking.mlflow_data import TrackedData
 from leaf_seg.tracking.mlflow_model import log_model
+from leaf_seg.tracking.mlflow_registry import Registration
 from leaf_seg.tracking.mlflow_run import MlflowRun, metric_key, mlflow_handler
 from leaf_seg.tracking.mlflow_store import unusable_store
 from leaf_seg.tracking.rows import step_row, validation_row
@@ -35,6 +39,7 @@ from leaf_seg.tracking.run_folder import (
     METRICS_NAME,
     OVERLAYS_NAME,
 )
+from leaf_seg.tracking.system_metrics import check_system_metrics, started_monitor
 
 _PAUSE_SECONDS = 60.0  # before a store that has failed is tried again
 _FLUSH_SECONDS = 2.0  # a transaction for every step would slow down short ones
@@ -43,16 +48,22 @@ _FLUSH_SECONDS = 2.0  # a transaction for every step would slow down short ones
 class MlflowTraining:
     """Ignite handler that completes MONAI's MLFlowHandler: one run holds all of a training.
 
-    Losses, learning rate, validation metrics, settings, executed config, manifest, overlays and, at the end, tables,
-    curves, log and the best model with its signature. A resumed training continues its own run. A store that cannot be
-    used is an error at the start; one that fails later costs no training: that is logged, and metrics are logged again
-    a minute later. Does nothing unless ``--tracking mlflow`` has added MLFlowHandler to the engine.
+    Losses, learning rate, validation metrics, settings, data sets, executed config, manifest, overlays and, at the end,
+    tables, curves, log and the best model, which may be registered. A resumed training continues its own run. A store
+    that cannot be used is an error at the start; one that fails later costs no training: that is logged, and metrics
+    are logged again a minute later. Does nothing unless ``--tracking mlflow`` has added MLFlowHandler to the engine.
 
     Args:
         folder: of the training.
         validator: the training's evaluator.
         run_name: of the run; folder and time unless given.
         parent_run: id of the MLflow run that it is a child of.
+        data: whose training and validation cases are logged as inputs.
+        system_metrics: let MLflow measure the machine during the training.
+        registration: of the best model, when the training ends well.
+
+    Raises:
+        InputError: When the machine is to be measured, and the library for it is missing.
     """
 
     def __init__(
@@ -61,13 +72,23 @@ class MlflowTraining:
         validator: Evaluator,
         run_name: str | None = None,
         parent_run: str | None = None,
+        data: TrackedData | None = None,
+        system_metrics: bool | str = False,
+        registration: Registration | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.validator = validator
         self.run_name = run_name
         self.parent_run = parent_run
+        self.data = data
+        self.system_metrics = parse_bool(system_metrics, "system_metrics")
+        self.registration = registration
+        if self.system_metrics:
+            check_system_metrics()
         self._handlers: list[MLFlowHandler] = []  # MONAI's, of training and validation
         self._run: MlflowRun | None = None
+        self._monitor: SystemMetricsMonitor | None = None
+        self._tags: dict[str, str] = {}  # code and data
         self._rows: list[tuple[int, dict[str, float]]] = []  # logged soon
         self._flushed_at = 0.0
 
@@ -103,9 +124,14 @@ class MlflowTraining:
             run.use_in(handler)
         run.log_params(command_line_settings())
         session = manifest["sessions"][-1]
-        run.log_tags({f"leaf_seg.{key}": session[key] for key in ("git", "datalist_sha256") if session[key]})
+        self._tags = {f"leaf_seg.{key}": session[key] for key in ("git", "datalist_sha256") if session[key]}
+        run.log_tags(self._tags)
         run.log_tags({f"version.{key}": value for key, value in session["versions"].items()})
         run.log_files([self.folder / name for name in (EXECUTED_CONFIG_NAME, MANIFEST_NAME)])
+        if self.data is not None:
+            self.data.log(run, "training", "validation")
+        if self.system_metrics:
+            self._monitor = started_monitor(run)
 
     def _log_steps(self, engine: Engine, records: Sequence[StepRecord]) -> None:
         for record in records:
@@ -137,6 +163,7 @@ class MlflowTraining:
                 )
 
     def _complete(self, engine: Engine) -> None:
+        self._stop_monitor()
         self._flush()
         with decoration("MLflow's record of the trained model"), _temporary_files_in(self.folder):
             self._log_end(engine)
@@ -148,12 +175,19 @@ class MlflowTraining:
         best: Any = self.validator.state  # MONAI adds the best metric to Ignite's state
         best_row = {f"best_{best.key_metric_name}": float(best.best_metric), "best_epoch": best.best_metric_epoch}
         run.log_metrics([(engine.state.iteration, best_row)], once=True)
-        run.log_files([self.folder / OVERLAYS_NAME], OVERLAYS_NAME)
-        log_model(run, self.folder)
+        model = log_model(run, self.folder)
+        if self.registration is not None:
+            self.registration.register(run, model, best_row | self._tags)
 
     def _fail(self, engine: Engine, error: BaseException) -> None:
+        self._stop_monitor()
         if self._run is not None:
             self._run.stop(error, self._rows, self.folder / LOG_NAME)
+
+    def _stop_monitor(self) -> None:
+        if self._monitor is not None:
+            self._monitor.finish()
+            self._monitor = None
 
     @property
     def _live_run(self) -> MlflowRun:

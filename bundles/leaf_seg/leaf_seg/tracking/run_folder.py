@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
-import re
 import sqlite3
 from contextlib import closing
 from functools import partial
@@ -16,10 +15,12 @@ from leaf_seg.runtime.claim import CLAIM_NAMES, claim_folder, release_folder
 from leaf_seg.runtime.distributed import is_rank_zero, once
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, remove_unfinished, writing
+from leaf_seg.runtime.mlflow_folder import STORE_NAME, local_store
 from leaf_seg.runtime.paths import FILE, FOLDER, kind_of
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.weights import CheckpointFolder
 from leaf_seg.weights.checkpoint_folder import LAST_NAME, PREVIOUS_NAME
+from leaf_seg.weights.mlflow_source import TRACKING_URI, is_mlflow_model
 from leaf_seg.weights.model_folder import MODEL_CONFIG_NAME, MODEL_WEIGHTS_NAME
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,6 @@ LOSSES_NAME = "losses.csv"
 MANIFEST_NAME = "manifest.json"
 METRICS_NAME = "metrics.csv"
 OVERLAYS_NAME = "overlays"
-STORE_NAME = "mlruns.db"
 _EVALUATION_NAME = "evaluation"
 _RECORDS = (
     EXECUTED_CONFIG_NAME,
@@ -137,11 +137,9 @@ def checkpoints_of(folder: str | os.PathLike[str]) -> CheckpointFolder:
     return CheckpointFolder(Path(folder) / CHECKPOINTS_NAME)
 
 
-def local_store(folder: str | os.PathLike[str]) -> str:
-    """URI of the MLflow store in the folder of a training, an SQLite data base."""
-    # Only what has a meaning in a URI is quoted: MLflow makes the folder under the name that stands here, too.
-    path = (Path(folder).expanduser() / STORE_NAME).absolute().as_posix()
-    return "sqlite:///" + re.sub("[%?#]", lambda found: f"%{ord(found[0]):02X}", path)
+def store_of(model_dir: str | os.PathLike[str]) -> str:
+    """URI of the MLflow store in the folder of a model; of a model that is in MLflow the one that it is in."""
+    return os.environ.get(TRACKING_URI, "") if is_mlflow_model(model_dir) else local_store(model_dir)
 
 
 def check_unoccupied(folder: str | os.PathLike[str]) -> None:

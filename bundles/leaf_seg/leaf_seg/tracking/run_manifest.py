@@ -18,6 +18,7 @@ from leaf_seg.runtime.files import ensure_writable_folder, replacing
 from leaf_seg.runtime.overrides import command_line_config
 from leaf_seg.tracking.manifest import new_session, write_manifest
 from leaf_seg.tracking.run_folder import EXECUTED_CONFIG_NAME
+from leaf_seg.weights.mlflow_source import is_mlflow_model
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,8 @@ class RunManifest:
         model_dir: folder of the model, where the run is one of its evaluation or use.
 
     Raises:
-        InputError: When the folder is the model's, whose own manifest and config would be replaced.
+        InputError: When the folder is the model's, whose own manifest and config would be replaced, or would be within
+            a model that is in MLflow.
     """
 
     def __init__(
@@ -52,6 +54,11 @@ class RunManifest:
             raise InputError(
                 f"The results would be written into the model's own folder {folder}, over its records; expected "
                 "another one, such as a folder within it."
+            )
+        if model_dir is not None and is_mlflow_model(model_dir) and self.folder.is_relative_to(model_dir):
+            raise InputError(
+                f"The results would be written to {folder}, which is no folder: the model is in MLflow. Name one with "
+                "--report_dir."
             )
         self.seed = seed
         self.device = torch.device(device)

@@ -1,0 +1,112 @@
+"""A model folder as MLflow's pyfunc: what ``mlflow.pyfunc.load_model(uri)`` gives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from leaf_seg.inference.segmenter import Segmenter, load
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.text import one_line
+
+_PREFIX = "inference_"  # MLflow adds the options to the run's parameters, where training has some of the same name
+OPTIONS: dict[str, Any] = {f"{_PREFIX}device": "auto", f"{_PREFIX}precision": "fp32", f"{_PREFIX}batch_size": 16}
+PARAMS: dict[str, Any] = {"num_samples": 1}  # of predict
+_PICTURE_DIMENSIONS = (2, 3)
+
+
+class PyfuncModel:
+    """Segments images for MLflow.
+
+    Args:
+        segmenter: of the model.
+    """
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.segmenter = segmenter
+
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:
+        """Segment images of any size, or slices of the network's.
+
+        Args:
+            model_input: the path of an image, or a list of paths (also as an array, or a data frame of one column); a
+                list of arrays, each a picture [H, W] or [H, W, 3], or a pair of a volume [X, Y, Z] and its affine; or
+                one array of slices [B, 3, H, W] of the network's size, in [0, 1].
+            params: ``num_samples``, hypotheses that are averaged.
+
+        Returns:
+            Of images a list of label maps, uint8 [*spatial], each in its image's grid; of slices class probabilities
+            [B, K, H, W].
+
+        Raises:
+            InputError: When the input is none of these, or one of the images cannot be segmented.
+        """
+        num_samples = int((params or {}).get("num_samples", 1))
+        if isinstance(model_input, np.ndarray) and model_input.ndim == 4:
+            return self._probabilities(model_input)
+        return [self._label(image, num_samples) for image in _images(model_input)]
+
+    def _label(self, image: Any, num_samples: int) -> np.ndarray:
+        array, affine = image if isinstance(image, tuple) else (image, None)
+        return self.segmenter(array, affine, num_samples=num_samples, probabilities=False).label
+
+    def _probabilities(self, slices: np.ndarray) -> np.ndarray:
+        network, size = self.segmenter.network, tuple(self.segmenter.settings.image_size)
+        if slices.shape[1:] != (3, *size):
+            raise InputError(
+                f"The slices are an array {list(slices.shape)}; expected {['B', 3, *size]}. Give images of other sizes "
+                "as a list of arrays or of paths."
+            )
+        with torch.no_grad():
+            parts = torch.from_numpy(np.ascontiguousarray(slices, np.float32)).split(self.segmenter.batch_size)
+            return torch.cat([network(part.to(self.segmenter.device)).float().cpu() for part in parts]).numpy()
+
+
+def _images(model_input: Any) -> Sequence[Any]:
+    """The images of an input, each a path, an array, or a pair of an array and an affine."""
+    if isinstance(model_input, (str, os.PathLike)):
+        return [os.fspath(model_input)]
+    if hasattr(model_input, "iloc"):  # a data frame, which a served model gets
+        model_input = model_input.iloc[:, 0] if model_input.ndim == 2 and model_input.shape[1] == 1 else model_input
+        model_input = list(model_input)
+    if isinstance(model_input, np.ndarray) and model_input.dtype.kind in "OU":
+        model_input = model_input.ravel().tolist()
+    images = [_image(item) for item in model_input] if isinstance(model_input, (list, tuple)) else []
+    if not images:
+        raise InputError(
+            f"The input is {one_line(type(model_input).__name__)}; expected paths of images, a list of arrays, or "
+            "slices [B, 3, H, W]."
+        )
+    return images
+
+
+def _image(item: Any) -> Any:
+    if isinstance(item, (str, os.PathLike)):
+        return os.fspath(item)
+    if isinstance(item, tuple) and len(item) == 2:
+        return np.asarray(item[0]), np.asarray(item[1])
+    if isinstance(item, np.ndarray) and item.ndim in _PICTURE_DIMENSIONS:
+        return item
+    raise InputError(
+        f"An image is {one_line(repr(item), 80)}; expected a path, an array [H, W] or [H, W, 3], or a pair of a volume "
+        "[X, Y, Z] and its affine."
+    )
+
+
+def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> PyfuncModel:
+    """What MLflow calls.
+
+    Args:
+        path: of the model folder.
+        model_config: ``inference_device``, ``inference_precision`` and ``inference_batch_size``, as of
+            :func:`leaf_seg.load`; MLflow has none but these.
+
+    Raises:
+        InputError: When one does not fit.
+    """
+    options = {**OPTIONS, **(model_config or {})}
+    return PyfuncModel(load(path, **{key.removeprefix(_PREFIX): value for key, value in options.items()}))
