@@ -27,7 +27,7 @@ from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 
 import leaf_seg
-from leaf_seg.tracking import mlflow_training
+from leaf_seg.tracking import MlflowTraining
 from leaf_seg.tracking.mlflow_store import fluent_functions_on
 from leaf_seg.weights import CheckpointFolder
 from leaf_seg.weights.mlflow_source import opened_model
@@ -165,7 +165,7 @@ def test_mlflow_has_every_step_that_a_checkpoint_has(
         logged.append(max((metric.step for metric in history), default=0))
 
     monkeypatch.setattr(CheckpointFolder, "save", save)
-    monkeypatch.setattr(mlflow_training, "log_model", lambda *_: None)  # slow, after the last step; tested below
+    monkeypatch.setattr(MlflowTraining, "_log_end", lambda *_: None)  # slow, after the last step; tested below
     monkeypatch.chdir("bundles/leaf_seg")
     overrides: dict[str, Any] = {
         "dataset_dir": str(pictures),
@@ -213,7 +213,9 @@ def test_one_run_holds_training_evaluation_and_inference(tracked: Path, pictures
     rho = summary["ranking"]["spearman"]["rho"]
     assert run.data.metrics.get("testing_spearman_expected_dice") == (None if rho is None else pytest.approx(rho))
     assert "best_val_foreground_dice" in run.data.metrics
-    assert steps["system/system_memory_usage_percentage"] > 1
+    measured = client.get_metric_history(run.info.run_id, "system/system_memory_usage_percentage")
+    assert [metric.step for metric in measured] == list(range(len(measured)))
+    assert len(measured) > 1
     assert _contexts(run) == ["testing", "training", "validation"]
     assert {item.dataset.name for item in run.inputs.dataset_inputs} == {pictures.name}
     artifacts = _artifacts(client, run.info.run_id)
@@ -257,6 +259,8 @@ def test_the_best_model_is_registered(tracked: Path) -> None:
     assert version.tags["leaf_seg.weights"] == weights
     assert version.tags["leaf_seg.datalist_sha256"] == run.data.tags["leaf_seg.datalist_sha256"]
     assert float(version.tags["best_val_foreground_dice"]) == run.data.metrics["best_val_foreground_dice"]
+    (model,) = MlflowClient(uri).search_logged_models([run.info.experiment_id])
+    assert {metric.key for metric in model.metrics} == {"best_val_foreground_dice", "best_epoch"}
 
 
 @pytest.fixture(scope="module")

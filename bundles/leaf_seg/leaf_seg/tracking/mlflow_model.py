@@ -31,7 +31,7 @@ _REQUIREMENTS = (
 )
 
 
-def log_model(run: MlflowRun, folder: str | os.PathLike[str]) -> LoggedModel:
+def log_model(run: MlflowRun, folder: str | os.PathLike[str], last_step: int) -> LoggedModel:
     """Log a model folder as a pyfunc model, unless the run has it.
 
     It holds ``config.json`` and the weights, the code of leaf_seg, and which libraries that needs: it loads where
@@ -40,6 +40,7 @@ def log_model(run: MlflowRun, folder: str | os.PathLike[str]) -> LoggedModel:
     Args:
         run: that the model belongs to.
         folder: of the model.
+        last_step: that the run has metrics of.
 
     Returns:
         The logged model; its tag ``leaf_seg.weights`` has the checksum of the weights.
@@ -67,6 +68,7 @@ def log_model(run: MlflowRun, folder: str | os.PathLike[str]) -> LoggedModel:
             model_config=pyfunc_model.OPTIONS,
             metadata={"class_names": list(settings.class_names), "image_size": list(settings.image_size)},
             tags={WEIGHTS_TAG: digest},
+            step=last_step + 1,  # MLflow logs the metrics of this step once more
         )
     return run.client.get_logged_model(info.model_id)
 

@@ -92,15 +92,20 @@ class MlflowRun:
         if new:
             self.client.log_inputs(self.id, new)
 
-    def log_metrics(self, rows: Sequence[tuple[int, Mapping[str, float]]], once: bool = False) -> None:
+    def log_metrics(
+        self, rows: Sequence[tuple[int, Mapping[str, float]]], once: bool = False, model_id: str | None = None
+    ) -> None:
         """Log metrics, each row with its step.
 
         Args:
             rows: steps and metrics.
             once: leave out what the run has for a step already, as after a step that a kill made a training repeat.
+            model_id: of the logged model that they are of.
         """
         now = int(time.time() * 1000)
-        metrics = [Metric(metric_key(key), value, now, step) for step, row in rows for key, value in row.items()]
+        metrics = [
+            Metric(metric_key(key), value, now, step, model_id) for step, row in rows for key, value in row.items()
+        ]
         if once:
             metrics = [metric for metric in metrics if (metric.key, metric.step) not in self._logged]
         for start in range(0, len(metrics), _MAX_BATCH):

@@ -39,7 +39,7 @@ from leaf_seg.tracking.run_folder import (
     METRICS_NAME,
     OVERLAYS_NAME,
 )
-from leaf_seg.tracking.system_metrics import check_system_metrics, started_monitor
+from leaf_seg.tracking.system_metrics import check_system_metrics, last_sample, started_monitor
 
 _PAUSE_SECONDS = 60.0  # before a store that has failed is tried again
 _FLUSH_SECONDS = 2.0  # a transaction for every step would slow down short ones
@@ -174,8 +174,8 @@ class MlflowTraining:
         run.log_files([self.folder / name for name in names])
         best: Any = self.validator.state  # MONAI adds the best metric to Ignite's state
         best_row = {f"best_{best.key_metric_name}": float(best.best_metric), "best_epoch": best.best_metric_epoch}
-        run.log_metrics([(engine.state.iteration, best_row)], once=True)
-        model = log_model(run, self.folder)
+        model = log_model(run, self.folder, max(engine.state.iteration, last_sample(run)))
+        run.log_metrics([(engine.state.iteration, best_row)], once=True, model_id=model.model_id)
         if self.registration is not None:
             self.registration.register(run, model, best_row | self._tags)
 

@@ -9,6 +9,8 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.tracking.mlflow_run import MlflowRun
 
+_ALWAYS_MEASURED = "system/cpu_utilization_percentage"
+
 
 def check_system_metrics() -> None:
     """Refuse to measure without the library for it.
@@ -34,3 +36,8 @@ def started_monitor(run: MlflowRun) -> SystemMetricsMonitor:
     monitor = SystemMetricsMonitor(run.id, resume_logging=True, tracking_uri=run.client.tracking_uri)
     monitor.start()
     return monitor
+
+
+def last_sample(run: MlflowRun) -> int:
+    """The last step that a run has of the machine, counted apart from those of the training; 0 without any."""
+    return max((metric.step for metric in run.client.get_metric_history(run.id, _ALWAYS_MEASURED)), default=0)
