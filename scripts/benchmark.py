@@ -13,32 +13,28 @@ import logging
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from fire.parser import DefaultParseValue
 from ignite.engine import Events
-from monai.bundle import ConfigParser
 from monai.engines.utils import IterationEvents
-from monai.utils import set_determinism
 from torch import nn
 
 from leaf_seg.data import make_phantoms
 from leaf_seg.engines import BundleTrainer
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.overrides import root_key
+from measuring import machine, now
+from trainers import BUNDLE, abandon, build_trainer, train_steps
 
 logger = logging.getLogger("benchmark")
 
-BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "leaf_seg"
 LEAF, REFERENCE = "leaf", "unet"
-INFERENCE = "--inference"
-NUM_CLASSES, MANY = 3, 1_000_000
+INFERENCE, TRAINING = "--inference", "--training"
+NUM_CLASSES = 3
 DATA, OPTIMISER, LOSSES, REST = "data, augmentation", "optimiser, clip, EMA", "losses", "rest"
 PARTS = {"image_encoder": "image encoder", "unet": "U-Net", "mask_decoder": "mask decoder"}  # of a LatentSegmenter
 MASK_ENCODER, NETWORK = "mask encoder", "network"
@@ -59,10 +55,8 @@ class Stopwatch:
         self.part, self._since = REST, 0.0
 
     def now(self) -> float:
-        """Seconds of CPU time, or of wall time on a GPU that has done its work."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter() if self.device.type != "cpu" else time.process_time()
+        """Seconds, as :func:`measuring.now` has them."""
+        return now(self.device)
 
     def turn_to(self, part: str) -> str:
         """Let the time from now on be that of a part; returns the part until now."""
@@ -101,18 +95,9 @@ class Candidate:
 
     def train(self, steps: int) -> float:
         """Seconds of a step, of so many."""
-        trainer = self.trainer
-        end = trainer.state.iteration + steps
-        with trainer.add_event_handler(Events.ITERATION_COMPLETED(once=end), trainer.interrupt):
-            start = self.watch.now()
-            trainer.run()
+        start = self.watch.now()
+        train_steps(self.trainer, steps)
         return (self.watch.now() - start) / steps
-
-    def close(self) -> None:
-        """End the training where it is, without its last validation."""
-        logging.disable(logging.CRITICAL)
-        cast(Generator[Any], self.trainer._internal_run_generator).close()
-        logging.disable(logging.NOTSET)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,6 +109,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import benchmark_inference
 
         return benchmark_inference.main(words[1:])
+    if words[:1] == [TRAINING]:
+        import benchmark_training
+
+        return benchmark_training.main(words[1:])
     options = _parser().parse_args(words)
     torch.set_num_threads(options.threads)
     try:
@@ -141,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     baselines = ", ".join(file.stem for file in sorted((BUNDLE / "configs" / "baselines").glob("*.json")))
     parser.add_argument(INFERENCE, action="store_true", help="as the first option: of inference, with its own options")
+    parser.add_argument(TRAINING, action="store_true", help="as the first option: of training at the paper's scale")
     parser.add_argument(
         "--networks", nargs="+", default=[LEAF, REFERENCE], help=f"{LEAF}, a baseline ({baselines}), or overlay files"
     )
@@ -167,23 +157,15 @@ def _build(name: str, options: argparse.Namespace, folder: Path) -> Candidate:
         files.append(Path(name) if name.endswith(".json") else BUNDLE / "configs" / "baselines" / f"{name}.json")
         if not files[-1].exists():
             raise InputError(f"No baseline or overlay {name!r}: {files[-1]} does not exist.")
-    config = ConfigParser(ConfigParser.load_config_files(files))
     settings = {
-        "bundle_root": str(BUNDLE),
         "dataset_dir": str(_phantoms(folder, options)),
         "output_dir": str(folder / Path(name).stem),
         "device_name": options.device,
         "image_size": [options.image_size] * 2,
         "num_classes": NUM_CLASSES,
-        "max_epochs": MANY,
-        "val_interval": MANY,
-        "checkpoint_minutes": MANY,
         **{key: getattr(options, key) for key in ("batch_size", "precision", "num_workers")},
     }
-    config.update(settings | _settings(options.set, config))
-    set_determinism(config["seed"])
-    trainer = config.get_parsed_content("train#trainer")
-    trainer.logger.setLevel(logging.WARNING)  # Ignite tells of each pause
+    trainer = build_trainer(files, settings, options.set)
     watch = Stopwatch(trainer.state.device)
     _time_parts(trainer, watch)
     return Candidate(Path(name).stem, trainer, watch)
@@ -196,18 +178,6 @@ def _phantoms(folder: Path, options: argparse.Namespace) -> Path:
         size = (max(options.image_size, 16),) * 2
         make_phantoms(data, num_cases=3 * options.batch_size + 4, num_classes=NUM_CLASSES, size=size, channels=3)
     return data
-
-
-def _settings(pairs: Sequence[str], config: ConfigParser) -> dict[str, Any]:
-    """Those of the settings on the command line that a config has."""
-    settings = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not separator:
-            raise InputError(f"--set got {pair!r}; expected KEY=VALUE, such as ema_decay=0.99.")
-        if root_key(key) in config:
-            settings[key] = DefaultParseValue(value)  # as the training command reads it
-    return settings
 
 
 def _time_parts(trainer: BundleTrainer, watch: Stopwatch) -> None:
@@ -271,7 +241,7 @@ def _measure(candidates: list[Candidate], options: argparse.Namespace) -> None:
                     candidate.train(options.steps)
                 candidate.peak_memory = torch.cuda.max_memory_allocated(candidate.watch.device)
     for candidate in candidates:
-        candidate.close()
+        abandon(candidate.trainer)
 
 
 def report(candidates: Sequence[Candidate], options: argparse.Namespace) -> str:
@@ -279,7 +249,6 @@ def report(candidates: Sequence[Candidate], options: argparse.Namespace) -> str:
     device = candidates[0].watch.device
     reference = next((candidate for candidate in candidates if candidate.name == REFERENCE), candidates[-1])
     is_cuda = device.type == "cuda"
-    machine = torch.cuda.get_device_name(device) if is_cuda else f"{device.type}, {options.threads} thread(s)"
     head = ["network", "ms a step", f"x {reference.name}", "(range)", "parameters", "trained", "model.pt MB"]
     rows = [head + ["peak MiB"] * is_cuda]
     for candidate in candidates:
@@ -304,8 +273,9 @@ def report(candidates: Sequence[Candidate], options: argparse.Namespace) -> str:
             cells = [f"{share * ms:.1f} ({share:4.0%})" for share, ms in zip(shares, medians, strict=True)]
             parts.append([part, *cells])
     title = (
-        f"{machine}; {options.image_size} px, batch {options.batch_size}, {options.precision}, {options.num_workers} "
-        f"workers; medians of {options.rounds} rounds of {options.steps} steps; PyTorch {torch.__version__}"
+        f"{machine(device, options.threads)}; {options.image_size} px, batch {options.batch_size}, "
+        f"{options.precision}, {options.num_workers} workers; medians of {options.rounds} rounds of {options.steps} "
+        f"steps; PyTorch {torch.__version__}"
     )
     return "\n".join([title, "", *_aligned(rows), "", *_aligned(parts)])
 

@@ -16,14 +16,11 @@ import copy
 import ctypes
 import json
 import logging
-import re
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,22 +35,23 @@ from leaf_seg.runtime.devices import select_device
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import autocast
 from leaf_seg.runtime.text import aligned
+from measuring import (
+    CONFIGS,
+    SCHEDULE,
+    autoencoder_config,
+    forget_peak,
+    held_memory,
+    machine,
+    mebibytes,
+    now,
+    peak_memory,
+    rate,
+    unet_config,
+)
 
 logger = logging.getLogger("benchmark")
 
-CONFIGS = Path(__file__).resolve().parents[1] / "bundles" / "leaf_seg" / "configs"
-AUTOENCODER = {
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "block_out_channels": (128, 256, 512, 512),
-    "layers_per_block": 2,
-    "scaling_factor": 0.18215,
-}
-SMALL_AUTOENCODER = {"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1}  # of a rehearsal
-SMALL_UNET = {"block_out_channels": (32, 32, 32, 64, 64), "layers_per_block": 1, "attention_head_dim": 16}
-SMALL_LIGHT = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4}
-SCHEDULE = {"beta_start": 0.0015, "beta_end": 0.0155, "beta_schedule": "linear", "clip_sample": False}
-MATRIX, SMALL_MATRIX = 2048, 256  # side of the products that measure the device's rate
+SMALL_LIGHT = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4}  # of a rehearsal
 
 
 class Published(nn.Module):
@@ -157,9 +155,8 @@ def _parser() -> argparse.ArgumentParser:
 def _candidates(device: torch.device, precision: str, options: argparse.Namespace) -> list[Candidate]:
     """The compositions, on the device."""
     torch.manual_seed(0)
-    autoencoder = AutoencoderKL(**(AUTOENCODER | (SMALL_AUTOENCODER if options.small else {}))).eval()
-    profile = json.loads((CONFIGS / "profiles" / "ldm_kl8.json").read_text())["unet_config"] | {"dropout": 0.0}
-    unet = build_conditional_unet(profile | (SMALL_UNET if options.small else {})).eval()
+    autoencoder = AutoencoderKL(**autoencoder_config(options.small)).eval()
+    unet = build_conditional_unet(unet_config(options.small)).eval()
     plain = _segmenter(autoencoder, unet, LatentDecoder(autoencoder), options.image_size)
     light_autoencoder = AutoencoderTiny(**(SMALL_LIGHT if options.small else {}))
     light = _segmenter(autoencoder, unet, LatentDecoder(light_autoencoder), options.image_size)
@@ -207,50 +204,22 @@ def _measure(candidates: list[Candidate], device: torch.device, batch_size: int,
         candidate.seconds = []
     for _ in range(options.rounds):
         for candidate in candidates:
-            start = _now(device)
+            start = now(device)
             candidate.network(image)
-            candidate.seconds.append(_now(device) - start)
-
-
-def _now(device: torch.device) -> float:
-    """Seconds of CPU time, or of wall time on a GPU that has done its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() if device.type != "cpu" else time.process_time()
+            candidate.seconds.append(now(device) - start)
 
 
 def _peak(run: Callable[[], object], device: torch.device) -> int | None:
     """Bytes that a run takes at most, beside what there is; on a CPU only where Linux tells."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        run()
-        return torch.cuda.max_memory_allocated(device) - before
-    reset = Path("/proc/self/clear_refs")
-    if not reset.exists():
+    if held_memory(device) is None:
         return None
-    ctypes.CDLL(None).malloc_trim(0)  # what other runs have left would be used again, and not be seen
-    reset.write_text("5")  # the peak so far is forgotten
-    before = _resident("VmRSS")
+    if device.type == "cpu":
+        ctypes.CDLL(None).malloc_trim(0)  # what other runs have left would be used again, and not be seen
+    forget_peak(device)
+    before = held_memory(device)
     run()
-    return _resident("VmHWM") - before
-
-
-def _resident(name: str) -> int:
-    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return 1024 * int(found[1]) if found else 0
-
-
-def _rate(device: torch.device, precision: str, side: int) -> float:
-    """GFLOP/s of the device in products of large square matrices, the best of five."""
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    one, other = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
-    seconds = []
-    for _ in range(5):
-        start = _now(device)
-        one @ other
-        seconds.append(_now(device) - start)
-    return 2 * side**3 / 1e9 / min(seconds)
+    peak = peak_memory(device)
+    return None if peak is None or before is None else peak - before
 
 
 def report(
@@ -262,12 +231,11 @@ def report(
 ) -> str:
     """A table as text: times, ratios to the published mode, and the time that the arithmetic alone would take."""
     reference, own_mode = candidates[0], candidates[1]
-    side = SMALL_MATRIX if options.small else MATRIX if device.type == "cpu" else 4 * MATRIX
-    rates = {name: _rate(device, name, side) for name in ("fp32", precision)}
+    rates = {name: rate(device, name, options.small) for name in ("fp32", precision)}
     rows = [["", "ms", "times as fast", "(range)", "GFLOP an image", "floor ms", "peak MiB", "differing pixels"]]
     for candidate in candidates:
         ratios = [other / own for own, other in zip(candidate.seconds, own_mode.seconds, strict=True)]
-        rate = rates["fp32" if candidate is reference else precision]
+        own_rate = rates["fp32" if candidate is reference else precision]
         differing = (candidate.answer != reference.answer).float().mean()
         rows.append(
             [
@@ -276,17 +244,15 @@ def report(
                 f"{statistics.median(ratios):.2f}",
                 f"{min(ratios):.2f}-{max(ratios):.2f}",
                 f"{candidate.gflop:.1f}",
-                f"{1000 * batch_size * candidate.gflop / rate:.1f}",
-                "-" if candidate.peak is None else f"{candidate.peak / 2**20:.0f}",
+                f"{1000 * batch_size * candidate.gflop / own_rate:.1f}",
+                mebibytes(candidate.peak),
                 f"{differing:.3%}" if candidate.is_comparable else "-",
             ]
         )
-    is_cuda = device.type == "cuda"
-    machine = torch.cuda.get_device_name(device) if is_cuda else f"{device.type}, {options.threads} thread(s)"
     title = (
-        f"{machine}; {options.image_size} px, batch {batch_size}; medians of {options.rounds} rounds; times as fast as "
-        f"{own_mode.name}; products of matrices: "
-        f"{', '.join(f'{rate:.0f} GFLOP/s in {name}' for name, rate in rates.items())}; PyTorch {torch.__version__}"
+        f"{machine(device, options.threads)}; {options.image_size} px, batch {batch_size}; medians of {options.rounds} "
+        f"rounds; times as fast as {own_mode.name}; products of matrices: "
+        f"{', '.join(f'{value:.0f} GFLOP/s in {name}' for name, value in rates.items())}; PyTorch {torch.__version__}"
     )
     return f"{title}\n\n{aligned(rows)}"
 

@@ -2,7 +2,8 @@
 
 The tests that need a GPU; two deterministic trainings, which have to be equal; a training in fp16 that is resumed, and
 has to be equal to one in one go; the labels of inference_gpu.json, which may differ from those in fp32 by 0.1 % of the
-foreground; and what inference costs at the paper's scale (scripts/benchmark_inference.py).
+foreground; and what inference and a training step cost at the paper's scale (scripts/benchmark_inference.py and
+benchmark_training.py).
 """
 
 from __future__ import annotations
@@ -135,12 +136,23 @@ def benchmark(folder: Path, options: argparse.Namespace) -> str:
     return "above"
 
 
+def benchmark_training(folder: Path, options: argparse.Namespace) -> str:
+    """Batches of 16; on a CPU small networks."""
+    words = ["scripts/benchmark_training.py", "--device", options.device]
+    if not options.device.startswith("cuda"):
+        run(*words, "--small", "--batch_size", 2, "--rounds", 2)
+        return "rehearsed"
+    run(*words, "--batch_size", 16, "--rounds", 15, "--steps", 2)
+    return "above"
+
+
 CHECKS: dict[str, Callable[[Path, argparse.Namespace], str]] = {
     "tests": tests,
     "deterministic": deterministic,
     "fp16_resume": fp16_resume,
     "agreement": agreement,
     "benchmark": benchmark,
+    "benchmark_training": benchmark_training,
 }
 
 

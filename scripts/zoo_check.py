@@ -31,6 +31,7 @@ SECTIONS = (
     "execute evaluation",
     "multi-GPU evaluation",
     "Execute inference",
+    "multi-GPU inference",
     "TensorRT",
     "TorchScript",
     "ONNX",

@@ -17,6 +17,10 @@ TRAIN, EVALUATE = ["train.json"], ["train.json", "evaluate.json"]
 COMBINATIONS = (
     *(TRAIN, [*TRAIN, "multi_gpu_train.json"], EVALUATE, [*EVALUATE, "multi_gpu_evaluate.json"]),
     *(["inference.json"], ["inference.json", "inference_gpu.json"], ["inference.json", "inference_trt.json"]),
+    *(
+        ["inference.json", "multi_gpu_inference.json"],
+        ["inference.json", "inference_gpu.json", "multi_gpu_inference.json"],
+    ),
     *(["train_autoencoder.json"], ["train_autoencoder.json", "evaluate_autoencoder.json"]),
 )
 

@@ -42,7 +42,7 @@ def run_in_process(*arguments: object) -> subprocess.CompletedProcess[str]:
     """
     words = [str(argument) for argument in arguments]
     out, err = io.StringIO(), io.StringIO()
-    with _everything_restored(), redirect_stdout(out), redirect_stderr(err):
+    with everything_restored(), redirect_stdout(out), redirect_stderr(err):
         _start_afresh()
         code = _exit_code(words)
     return subprocess.CompletedProcess([sys.executable, *words], code, out.getvalue(), err.getvalue())
@@ -81,7 +81,8 @@ def _exit_code(words: list[str]) -> int:
 
 
 @contextmanager
-def _everything_restored() -> Iterator[None]:
+def everything_restored() -> Iterator[None]:
+    """Put back afterwards what a command changes in its process."""
     cudnn = torch.backends.cudnn
     with ExitStack() as stack:
         restore = stack.callback  # in the reverse order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -20,10 +21,21 @@ def in_two_processes(function: Callable[..., Any], folder: Path, *arguments: Any
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
-def set_environment(rank: int, port: int) -> None:
+def set_environment(rank: int, port: int, set_variable: Callable[[str, str], None] = os.environ.__setitem__) -> None:
     """Tell this process what torchrun would."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    for name, value in (variables | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}).items():
+        set_variable(name, str(value))
+
+
+def said_by(name: str) -> list[str]:
+    """What a logger says from now on, also in a process that is to log nothing; the list grows."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger(name).addHandler(handler)
+    logging.getLogger(name).setLevel(logging.INFO)
+    return messages
 
 
 def free_port() -> int:

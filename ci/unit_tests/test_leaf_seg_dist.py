@@ -1,4 +1,4 @@
-"""Trains and evaluates with the bundle in several processes; from the root of the Model Zoo.
+"""Trains, evaluates and segments with the bundle in several processes; from the root of the Model Zoo.
 
 As the zoo's runner starts it: ``python ci/unit_tests/runner.py --b leaf_seg --dist True``. A process for each GPU; two
 on the CPU where there is none.
@@ -26,7 +26,7 @@ class TestLeafSegMGPU(unittest.TestCase):
         self.dataset_dir = os.path.join(self.folder, "dataset")
         self.merged = os.path.join(CONFIGS, "merged_override.json")
         self.number = torch.cuda.device_count() or 2
-        make_volumes(self.dataset_dir, 10 * self.number)  # a tenth is for validation: one for each process
+        make_volumes(self.dataset_dir, 10 * self.number)  # a tenth is for validation
 
     def tearDown(self):
         """Remove all."""
@@ -47,8 +47,8 @@ class TestLeafSegMGPU(unittest.TestCase):
         command += ["--meta_file", os.path.join(CONFIGS, "metadata.json")]
         subprocess.check_call(launcher + command)
 
-    def test_train_and_evaluate_mgpu_config(self):
-        """Leaves a model and its evaluation."""
+    def test_mgpu_configs(self):
+        """Leaves a model, its evaluation and label maps."""
         model_dir = os.path.join(self.folder, "model")
         override = {**SMALL, "dataset_dir": self.dataset_dir, "output_dir": model_dir}
         self.run_by_all(["train.json", "multi_gpu_train.json"], override)
@@ -59,6 +59,13 @@ class TestLeafSegMGPU(unittest.TestCase):
         self.run_by_all(["train.json", "evaluate.json", "multi_gpu_evaluate.json"], override)
         report = os.path.join(model_dir, "evaluation", "testing")
         self.assertTrue(os.path.isfile(os.path.join(report, "metrics_summary.json")))
+
+        override["dataset_dir"] = os.path.join(self.dataset_dir, "images")
+        override["output_dir"] = os.path.join(self.folder, "segmentations")
+        del override["num_workers"]
+        self.run_by_all(["inference.json", "multi_gpu_inference.json"], override)
+        written = {name for name in os.listdir(override["output_dir"]) if name.endswith(".nii.gz")}
+        self.assertEqual(written, set(os.listdir(override["dataset_dir"])))
 
 
 if __name__ == "__main__":

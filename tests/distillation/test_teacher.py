@@ -184,3 +184,13 @@ def test_weights_of_other_sizes(teacher_folders: dict[str, Path], tmp_path: Path
     (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_size": 32}))
     with pytest.raises(InputError, match="cannot be loaded"):
         load_teacher(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_config_says_what_it_computes_not_where_it_lay(
+    kind: str, teacher_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    config = json.dumps(load_teacher(teacher_folders[kind]).config)
+    copied = shutil.copytree(teacher_folders[kind], tmp_path / "copy")
+    assert json.dumps(load_teacher(copied).config) == config
+    assert json.dumps(load_teacher(copied, 112).config) != config

@@ -130,7 +130,7 @@ def test_gradients_are_clipped_once_they_are_whole(make_segmenter: Make) -> None
 
 
 def test_rate_and_average_advance_with_the_optimizer(make_segmenter: Make) -> None:
-    network = make_segmenter()
+    network = make_segmenter().double()
     average = WeightAverage(network)
     trainer = make_trainer(network, 1, lr_scheduler=warmup, accumulation_steps=4, ema=average, max_epochs=2)
     rates, steps = [], []

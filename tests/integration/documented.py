@@ -159,7 +159,7 @@ def _mlflow_commands() -> dict[str, click.Command]:
 def _known_options() -> set[str]:
     """Config keys and options of programs, without dashes before and with underscores within."""
     keys = {key for file in CONFIGS.rglob("*.json") for key in json.loads(file.read_text())}
-    scripts = ("ablate", "benchmark", "equal_time")
+    scripts = ("ablate", "benchmark", "benchmark_training", "equal_time")
     parsers = (leaf_seg_program._parser(), *(_load_script(f"scripts/{name}.py")._parser() for name in scripts))
     return keys.union(OTHER_OPTIONS, *(_options(parser) for parser in parsers))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from scripts.benchmark import Stopwatch, time_module
+from benchmark import Stopwatch, time_module
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ["--image_size", 32, "--batch_size", 2, "--rounds", 2, "--steps", 1, "--precision", "fp32"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from scripts import benchmark_inference as benchmark
+import benchmark_inference as benchmark
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ["--small", "--image_size", "128", "--rounds", "2"]

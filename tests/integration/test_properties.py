@@ -115,7 +115,8 @@ def _noting(built: list[str], package: ModuleType, name: str) -> Callable[..., A
 
 # Settings of parts that a baseline does without; a value for one is an error there.
 OF_LEAF = {
-    *("alignment_layer", "alignment_weight", "autoencoder", "autoencoder_dir", "codec", "diffusion", "image_encoder"),
+    *("alignment_layer", "alignment_weight", "autoencoder", "autoencoder_dir", "codec", "diffusion"),
+    *("feature_cache_gb", "image_encoder"),
     *("image_loss_weight", "init_dir", "mask_decoder", "mask_encoder", "noise_seed", "parameterization", "sampler"),
     *("scheduler", "teacher", "terminal_probability", "train_decoder", "unet_config", "unet_dir"),
 }
@@ -133,7 +134,7 @@ def test_no_key_is_ignored(baseline: str | None) -> None:
 def test_a_baseline_replaces_the_slots_of_the_method(baseline: str) -> None:
     """And nothing else: what an overlay has to name is what distinguishes a method."""
     overlay = json.loads((CONFIGS / "baselines" / f"{baseline}.json").read_text())
-    slots = {"network_def", "prepare_batch", "loss", "alignment", "training_record"}
+    slots = {"network_def", "prepare_batch", "loss", "alignment", "training_record", "feature_cache"}
     assert slots <= set(overlay)
     own = set(overlay) - slots - {"warmup_steps", "+imports", "+initialize"}
     assert own == {key for key in own if f"@{key}" in json.dumps(overlay["network_def"])}

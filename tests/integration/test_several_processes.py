@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
+from torch.distributed import TCPStore
 from torch.multiprocessing import start_processes
+from transformers import Dinov2Config, Dinov2Model
 
 from leaf_seg.runtime.config_keys import unused_keys
+from leaf_seg.runtime.references import references
 from tests.two_processes import free_port, set_environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +37,10 @@ def files(*names: str) -> str:
         (["train", "multi_gpu_train"], "training"),
         (["train", "evaluate", "multi_gpu_evaluate"], "evaluating"),
         (["train", "multi_gpu_train", "evaluate", "multi_gpu_evaluate"], "evaluating"),
+        (["inference", "multi_gpu_inference"], "inference"),
+        (["inference", "inference_gpu", "multi_gpu_inference"], "inference"),
+        (["inference", "multi_gpu_inference", "inference_gpu"], "inference"),
+        (["inference", "inference_trt", "multi_gpu_inference"], "inference"),
     ],
 )
 def test_every_reference_of_the_overlays_is_found(names: list[str], run_id: str) -> None:
@@ -42,16 +49,17 @@ def test_every_reference_of_the_overlays_is_found(names: list[str], run_id: str)
     alone = ConfigParser.load_config_files([str(CONFIGS / f"{n}.json") for n in names if "multi" not in n])
     assert unused_keys(config, run_id) == unused_keys(alone, run_id)
     assert "open_processes" in json.dumps(config["initialize"])
-    assert "CaseShard" in json.dumps(config["validate"]["dataloader"])
+    assert "CaseShard" in json.dumps((config if run_id == "inference" else config["validate"])["dataloader"])
+    missing = {path[0] for path in references(config)} - {*config}
+    assert not missing
 
 
 @pytest.mark.parametrize("name", ["train", pytest.param("inference", marks=pytest.mark.slow)])
 def test_torchrun_without_the_overlay(
     bundle_run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    for variable in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-        monkeypatch.setenv(variable, "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # torchrun's
+    set_environment(0, store.port, monkeypatch.setenv)
     run_id = "inference" if name == "inference" else "training"
     output = tmp_path / "output"
     result = bundle_run(
@@ -60,7 +68,7 @@ def test_torchrun_without_the_overlay(
     assert result.returncode == 1
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("leaf_seg:")]
     assert "torchrun has started 2 processes" in line
-    assert "configs/multi_gpu_train.json" in line
+    assert f"configs/multi_gpu_{name}.json" in line
     assert not output.exists()
 
 
@@ -72,6 +80,20 @@ def test_overlay_without_torchrun(bundle_run: Run, pictures: Path, tmp_path: Pat
     assert "torchrun --standalone --nproc_per_node=2 -m monai.bundle run training" in result.stderr
     assert f'--config_file "{config}" --dataset_dir {pictures} ' in result.stderr, "can be pasted"
     assert "Traceback" not in result.stderr
+    assert not output.exists()
+
+
+def test_a_limit_of_time_is_refused_at_the_door(
+    bundle_run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the processes wait for each other, and before anything is prepared."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # torchrun's
+    set_environment(0, store.port, monkeypatch.setenv)
+    output = tmp_path / "output"
+    words = ["--config_file", files("train", "multi_gpu_train"), "--dataset_dir", pictures, "--output_dir", output]
+    result = bundle_run("training", *words, "--max_minutes", 5, check=False)
+    assert result.returncode == 1
+    assert "max_minutes is 5, and 2 processes are to train" in result.stderr
     assert not output.exists()
 
 
@@ -141,6 +163,28 @@ def test_two_processes_train_as_one(pictures: Path, tmp_path: Path) -> None:
     """The same batches, noise, timesteps and augmentation, and so the same parameters, average and optimizer."""
     one, two = (run(number, pictures, tmp_path / str(number)) for number in (1, 2))
     check_alike(one, two, steps=4)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> str:
+    """Folder of a tiny teacher."""
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+    Dinov2Model(Dinov2Config(**size)).save_pretrained(tmp_path / "teacher")
+    return str(tmp_path / "teacher")
+
+
+@pytest.mark.slow
+@pytest.mark.dist
+def test_two_processes_accumulate_and_align_as_one(pictures: Path, teacher: str, tmp_path: Path) -> None:
+    """Three steps of two batches each; the projector is in step, too."""
+    settings: dict[str, Any] = {"accumulation_steps": 2, "max_epochs": 3, "val_interval": 3}
+    settings |= {"alignment_weight": 0.75, "teacher": teacher, "train#handlers#1#hidden_dim": 32}
+    one, two = (run(number, pictures, tmp_path / str(number), **settings) for number in (1, 2))
+    check_alike(one, two, steps=6)
+    name = "FeatureDistillation"
+    torch.testing.assert_close(two["parts"][name], one["parts"][name], rtol=1e-6, atol=1e-6)
+    steps = [int(state["step"]) for state in two["parts"]["optimizer"]["state"].values()]
+    assert set(steps) == {3}
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def test_latents_side_by_side_are_decoded_one_by_one(autoencoder: Autoencoder) -
 
 def test_copies_that_do_their_half(autoencoder: Autoencoder) -> None:
     image = torch.rand(1, 3, 16, 16)
-    encode, decode = LatentEncoder(autoencoder), LatentDecoder(autoencoder)
+    encode, decode = LatentEncoder(autoencoder), LatentDecoder(autoencoder, trainable=True)
     latent = encode(image)
     decoded = decode(latent)
     for parameter in autoencoder.parameters():
@@ -94,3 +94,15 @@ def test_plain_convolutions_have_channels_last_on_a_cpu(
         torch.testing.assert_close(output, half(tensor), rtol=1e-4, atol=1e-5)
         assert layouts == [is_last, False]
         assert output.is_contiguous() or not is_last
+
+
+def test_only_what_trains_takes_memory_of_its_own(make_autoencoder: Callable[..., Autoencoder]) -> None:
+    autoencoder = make_autoencoder()
+    places = {parameter.data_ptr() for parameter in autoencoder.parameters()}
+
+    def shared(part: torch.nn.Module) -> list[bool]:
+        return [parameter.data_ptr() in places for parameter in part.parameters()]
+
+    assert all(shared(LatentEncoder(autoencoder, trainable=False)) + shared(LatentDecoder(autoencoder)))
+    assert not any(shared(LatentEncoder(autoencoder)) + shared(LatentDecoder(autoencoder, trainable=True)))
+    assert all(parameter.requires_grad for parameter in autoencoder.parameters()), "the caller's stay as they were"

@@ -63,6 +63,26 @@ def test_interrupts() -> None:
     os.kill(os.getpid(), signal.SIGTERM)  # a second one does not: the first is being seen to
 
 
+@BOTH
+def test_postponed(by: signal.Signals) -> None:
+    """An interruption ends the block at its end, also within another such block, and once."""
+    interrupt_on_signals()
+    done = []
+
+    def interrupt() -> None:
+        with termination.postponed():
+            with termination.postponed():
+                os.kill(os.getpid(), by)
+                done.append("inner")
+            done.append("outer")
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        interrupt()
+    assert done == ["inner", "outer"]
+    assert raised.value.args == (termination.BY_SIGTERM if by == signal.SIGTERM else ())
+    termination.raise_if_interrupted()  # it is done with
+
+
 class Interrupting(io.BytesIO):
     """A file that the interruption comes in the midst of, in a write that C++ has called."""
 

@@ -9,7 +9,6 @@ from torch.utils.data import Dataset, Sampler
 
 from leaf_seg.data.slice_dataset import SliceSampler
 from leaf_seg.runtime.distributed import num_processes, own_share, rank
-from leaf_seg.runtime.errors import InputError
 
 
 class SliceShard(Sampler[tuple[int, int]]):
@@ -41,22 +40,18 @@ class SliceShard(Sampler[tuple[int, int]]):
 class CaseShard(Sampler[int]):
     """This process's share of the cases of a split, in order: first those of rank 0. None is used twice.
 
+    Where there are fewer cases than processes some have none; rank 0 has one.
+
     Args:
         dataset: of the cases.
 
-    Raises:
-        InputError: When there are fewer cases than processes.
+    Attributes:
+        start: number of the first case.
     """
 
     def __init__(self, dataset: Dataset[Any]) -> None:
         num_cases = len(cast(Sized, dataset))
-        if num_cases < num_processes():
-            raise InputError(
-                f"{num_processes()} processes share {num_cases} case(s) of the split; expected a case for each. "
-                "Start fewer with --nproc_per_node, or add cases."
-            )
-        self.start = num_cases * rank() // num_processes()
-        self._stop = num_cases * (rank() + 1) // num_processes()
+        self.start, self._stop = (-(-num_cases * number // num_processes()) for number in (rank(), rank() + 1))
 
     def __len__(self) -> int:
         return self._stop - self.start

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from diffusers import UNet2DModel
@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from leaf_seg.distillation.projector import Projector
 from leaf_seg.distillation.teacher import Teacher, load_teacher
+from leaf_seg.networks import FeatureCache
 from leaf_seg.runtime.distributed import num_processes
 from leaf_seg.runtime.errors import InputError
 
@@ -90,7 +91,8 @@ class FeatureDistillation:
 
     For the length of each training step's forward pass a hook watches one layer of the U-Net. At ``LOSS_COMPLETED`` the
     watched feature map, projected, is compared with the teacher's tokens of the clean image. Between steps the
-    network carries no hook, so that it can be copied, saved and traced; teacher and projector are never part of it.
+    network carries no hook, so that it can be copied, saved and traced, unless ``torch.compile`` has compiled the
+    U-Net; teacher and projector are never part of it.
 
     The projector's parameters join the optimizer here, as a parameter group with the settings of the first one. Hence
     the order: optimizer, this handler, learning-rate scheduler, which counts the groups when it is built. Its state is
@@ -105,10 +107,11 @@ class FeatureDistillation:
         hidden_dim: width of the projector.
         seed: of the projector's initial weights.
         device: where teacher and projector compute; the U-Net's device when None.
+        cache: of the teacher's tokens; None computes them in every step.
 
     Raises:
         InputError: When the weight is not above 0, the layer is unknown or gives no feature map, or the teacher cannot
-            be loaded.
+            be loaded, or the cache cannot be used.
         RuntimeError: When the optimizer already has a scheduler.
     """
 
@@ -119,6 +122,7 @@ class FeatureDistillation:
         hidden_dim: int = 2048,
         seed: int = 0,
         device: str | torch.device | None = None,
+        cache: FeatureCache | None = None,
     ) -> None:
         unet, teacher, weight, layer = alignment.unet, alignment.teacher, alignment.weight, alignment.layer
         if not (weight > 0 and math.isfinite(weight)):
@@ -127,10 +131,12 @@ class FeatureDistillation:
                 "teacher: --alignment_weight 0, with which the configs leave this handler out."
             )
         self.weight = weight
+        self._unet = unet
         self.layer = _find_layer(unet, layer)
         channels = _layer_channels(unet, layer)
         device = unet.device if device is None else torch.device(device)
         self.teacher = (teacher if isinstance(teacher, Teacher) else load_teacher(teacher)).to(device)
+        self._cached_teacher = None if cache is None else cache.of(self.teacher)
         self.projector = _seeded_projector(channels, self.teacher.embed_dim, hidden_dim, seed).to(device)
         self._project = self.projector if num_processes() == 1 else DistributedDataParallel(self.projector)
         self._feature: torch.Tensor | None = None
@@ -158,18 +164,25 @@ class FeatureDistillation:
     def _watch(self, engine: Engine) -> None:
         """Hook the layer for one forward pass."""
         self._take_feature()  # what a step that failed may have left
-        self._hook = self.layer.register_forward_hook(self._store_feature)
+        if self._hook is None:
+            self._hook = self.layer.register_forward_hook(self._store_feature)
 
     def _store_feature(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         if module.training and torch.is_grad_enabled():
             self._feature = output
 
     def _take_feature(self) -> torch.Tensor | None:
-        """The stored feature map, forgotten here so that its graph is freed; unhooks the layer."""
-        if self._hook is not None:
+        """The stored feature map, forgotten here so that its graph is freed; unhooks the layer unless compiled."""
+        if self._hook is not None and not self._is_compiled:
             self._hook.remove()
-        feature, self._feature, self._hook = self._feature, None, None
+            self._hook = None
+        feature, self._feature = self._feature, None
         return feature
+
+    @property
+    def _is_compiled(self) -> bool:
+        """Whether ``torch.compile`` has the hook in its graph, which would not see another one."""
+        return self._unet._compiled_call_impl is not None
 
     def _add_alignment(self, engine: Engine) -> None:
         """Add the weighted alignment loss to ``engine.state.output["loss"]`` and note both parts beside it."""
@@ -181,13 +194,13 @@ class FeatureDistillation:
             )
         output = cast(dict[str, torch.Tensor], engine.state.output)
         loss_prediction = output[CommonKeys.LOSS]
-        loss_alignment = self._alignment(output[CommonKeys.IMAGE], feature)
+        loss_alignment = self._alignment(output[CommonKeys.IMAGE], feature, engine.state.batch)
         output[CommonKeys.LOSS] = loss_prediction + self.weight * loss_alignment
         output["loss_prediction"] = loss_prediction.detach()
         output["loss_alignment"] = loss_alignment.detach()
 
-    def _alignment(self, image: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
-        """L_distill of an image [B, 3 or 1, H, W] and a feature map [B, C, h, w], in fp32."""
+    def _alignment(self, image: torch.Tensor, feature: torch.Tensor, batch: Any) -> torch.Tensor:
+        """L_distill of an image [B, 3 or 1, H, W] and a feature map [B, C, h, w], in fp32; ``batch`` as loaded."""
         image, feature = image.as_subclass(torch.Tensor), feature.as_subclass(torch.Tensor)  # may be MetaTensors
         if image.shape[1] not in (1, 3):
             raise InputError(
@@ -195,7 +208,8 @@ class FeatureDistillation:
                 "or train without a teacher: --alignment_weight 0."
             )
         height, width = feature.shape[2:]
-        teacher_tokens = self.teacher(image.expand(-1, 3, -1, -1))  # [B, L, D]
+        image, cached = image.expand(-1, 3, -1, -1), self._cached_teacher
+        teacher_tokens = cached(image, batch[CommonKeys.IMAGE]) if cached else self.teacher(image)  # [B, L, D]
         teacher_tokens = match_tokens(teacher_tokens, self.teacher.grid, (height, width))  # [B, h * w, D]
         with torch.autocast(feature.device.type, enabled=False):
             projected = self._project(feature.float().flatten(2).transpose(1, 2))  # [B, h * w, D]

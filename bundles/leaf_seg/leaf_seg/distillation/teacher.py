@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from huggingface_hub import constants
@@ -83,6 +85,14 @@ class Teacher(nn.Module):
         self.embed_dim: int = model.config.hidden_size
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Plain values that say, with the weights, what it computes."""
+        model: dict[str, Any] = json.loads(self.model.config.to_json_string(use_diff=False))
+        model.pop("_name_or_path", None)  # where it was found
+        attention = self.model.config._attn_implementation
+        return {"class": type(self.model).__name__, "model": model, "attention": attention, "size": self.image_size}
 
     def train(self, mode: bool = True) -> Teacher:
         """Stay in evaluation mode whatever ``mode`` is: the teacher is frozen."""

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from diffusers.training_utils import EMAModel
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from leaf_seg.engines.share_of_steps import ShareOfSteps
+
+
+class _Average(EMAModel):
+    """diffusers' average, with PyTorch's update: in place, in one pass over the weights."""
+
+    def step(self, parameters: Iterable[nn.Parameter]) -> None:
+        self.optimization_step += 1
+        self.cur_decay_value = self.get_decay(self.optimization_step)
+        get_ema_multi_avg_fn(self.cur_decay_value)(self.shadow_params, list(parameters), self.optimization_step)
 
 
 class WeightAverage:
@@ -27,7 +37,7 @@ class WeightAverage:
         self._parameters = trainable_parameters(network)
         self._horizon = decay if isinstance(decay, ShareOfSteps) else None
         bound = 1 - 1 / decay.at_most if isinstance(decay, ShareOfSteps) else decay
-        self._average = EMAModel(self._parameters, decay=bound, foreach=True)
+        self._average = _Average(self._parameters, decay=bound, foreach=True)
 
     def plan(self, num_steps: float) -> None:
         """Fit the decay to the optimiser steps that the training is to have; one that was given as such stays."""

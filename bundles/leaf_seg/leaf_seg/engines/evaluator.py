@@ -15,7 +15,7 @@ from monai.utils.enums import CommonKeys as Keys
 from leaf_seg.engines.ema import WeightAverage
 from leaf_seg.engines.resumption_log import hide_resumption
 from leaf_seg.inference.inferers import Answers
-from leaf_seg.runtime.distributed import is_rank_zero
+from leaf_seg.runtime.distributed import is_rank_zero, num_processes
 from leaf_seg.runtime.termination import interruptible, raise_if_interrupted
 from leaf_seg.runtime.workers import check_workers
 
@@ -47,7 +47,16 @@ class BundleEvaluator(SupervisedEvaluator):
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's Evaluator
         """Evaluate; ``global_epoch`` is the trainer's epoch."""
         with interruptible(), nullcontext() if self.ema is None else self.ema.applied():
-            super().run(global_epoch)
+            if self.state.epoch_length == 0 and num_processes() > 1:
+                self._run_without_cases(global_epoch)
+            else:
+                super().run(global_epoch)
+
+    def _run_without_cases(self, global_epoch: int) -> None:
+        """Take part in what all do together at the events of a run; MONAI's would let the others wait for ever."""
+        self.state.epoch, self.state.iteration, self.state.dataloader = global_epoch, 0, self.data_loader
+        for event in (Events.STARTED, Events.EPOCH_STARTED, Events.EPOCH_COMPLETED, Events.COMPLETED):
+            self.fire_event(event)
 
 
 def of_this_process(handlers: Any) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from leaf_seg.handlers.calibration_report import CalibrationReport
 from leaf_seg.handlers.case_report import CASES_NAME, REPORT_NAMES, SUMMARY_NAME, CaseReport
 from leaf_seg.handlers.class_dice import ClassDice
 from leaf_seg.handlers.early_stopping import EarlyStopping
+from leaf_seg.handlers.feature_cache_report import FeatureCacheReport
 from leaf_seg.handlers.final_validation import FinalValidation
 from leaf_seg.handlers.foreground_report import ForegroundReport
 from leaf_seg.handlers.model_saver import ModelSaver
@@ -34,6 +35,7 @@ __all__ = [
     "ClassDice",
     "EarlyStopping",
     "EvaluationProgress",
+    "FeatureCacheReport",
     "FinalValidation",
     "ForegroundReport",
     "ModelSaver",

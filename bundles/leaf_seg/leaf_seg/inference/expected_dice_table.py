@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from leaf_seg.runtime.distributed import gathered
 from leaf_seg.runtime.files import replacing, writing
 from leaf_seg.runtime.text import printable
 
@@ -31,7 +30,7 @@ class ExpectedDiceTable:
     def __init__(self, folder: Path, structures: Sequence[str]) -> None:
         self.path = folder / EXPECTED_DICE_NAME
         self.structures = list(structures)
-        self._rows: dict[str, list[float]] = {}  # by case
+        self.rows: dict[str, list[float]] = {}  # by case
 
     def begin(self) -> None:
         """Start anew; the table of other segmentations is removed.
@@ -39,18 +38,14 @@ class ExpectedDiceTable:
         Raises:
             InputError: When it cannot be removed.
         """
-        self._rows = {}
+        self.rows = {}
         if self.path.is_file():
             with writing(self.path):
                 self.path.unlink(missing_ok=True)
 
     def add(self, case: str, expected_dice: Sequence[float]) -> None:
         """Note the expected Dice of each structure of a case."""
-        self._rows[case] = [float(value) for value in expected_dice]
-
-    def gather(self) -> None:
-        """Take the rows of all processes; each has to call this."""
-        self._rows = dict(gathered(self._rows.items()))
+        self.rows[case] = [float(value) for value in expected_dice]
 
     def write(self) -> None:
         """Write the table, lowest mean first, and log which cases that are; nothing without cases.
@@ -58,9 +53,9 @@ class ExpectedDiceTable:
         Raises:
             InputError: When it cannot be written.
         """
-        if not self._rows:
+        if not self.rows:
             return
-        rows = [(float(np.mean(values)), case, values) for case, values in self._rows.items()]
+        rows = [(float(np.mean(values)), case, values) for case, values in self.rows.items()]
         rows.sort(key=lambda row: (not math.isnan(row[0]), row[0], row[1]))  # undefined is to be looked at, too
         columns = ["case", "expected_dice", *(f"expected_dice_{name}" for name in self.structures)]
         with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from monai.metrics import DiceMetric
 from monai.metrics.utils import do_metric_reduction
+from monai.utils import evenly_divisible_all_gather
+
+from leaf_seg.runtime.distributed import num_processes
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,13 @@ class ForegroundDice(DiceMetric):
         dice = super()._compute_tensor(y_pred, y)  # [B, K - 1]
         found = [torch.stack([has_classes(case, self._num_classes) for case in maps]) for maps in (y, y_pred)]
         return torch.stack([dice, *(classes.to(dice) for classes in found)], dim=-1)
+
+    def _sync(self) -> None:
+        """Gather from all processes, also in one that has had no case: MONAI's would let the others wait for it."""
+        if self._buffers is None and not self._synced and num_processes() > 1:
+            self._synced_tensors = [evenly_divisible_all_gather(torch.zeros(0, self._num_classes - 1, 3), concat=True)]
+            self._synced = True
+        super()._sync()
 
     def _columns(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Dice, whether in the truth, whether in the prediction: each [cases, K - 1], of all processes."""

@@ -6,6 +6,8 @@ from leaf_seg.moved import names_of
 from leaf_seg.networks.autoencoder import initial_autoencoder, load_autoencoder
 from leaf_seg.networks.basic_unet import BasicUNetSegmenter
 from leaf_seg.networks.dynunet import DynUNetSegmenter
+from leaf_seg.networks.feature_cache import CachedNetwork, FeatureCache
+from leaf_seg.networks.for_training import ready_to_train
 from leaf_seg.networks.latent_segmenter import LatentSegmenter
 from leaf_seg.networks.latents import LatentDecoder, LatentEncoder, LatentPart
 from leaf_seg.networks.mask_codec import Codec, MaskCodec
@@ -20,8 +22,10 @@ if not TYPE_CHECKING:
 __all__ = [
     "NETWORKS",
     "BasicUNetSegmenter",
+    "CachedNetwork",
     "Codec",
     "DynUNetSegmenter",
+    "FeatureCache",
     "LatentDecoder",
     "LatentEncoder",
     "LatentPart",
@@ -34,4 +38,5 @@ __all__ = [
     "build_unet",
     "initial_autoencoder",
     "load_autoencoder",
+    "ready_to_train",
 ]

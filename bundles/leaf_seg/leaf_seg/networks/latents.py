@@ -39,8 +39,10 @@ class LatentPart(nn.Module):
 class AutoencoderHalf(LatentPart):
     """Base class of the two; a frozen one has no gradients and stays in evaluation mode in ``train()``.
 
+    A half that trains is a copy; a frozen one shares the autoencoder's weights, and takes no memory.
+
     Args:
-        autoencoder: whose half is copied.
+        autoencoder: whose half it is.
         trainable: train it.
         **options: further arguments of the subclass's constructor.
 
@@ -67,9 +69,12 @@ class AutoencoderHalf(LatentPart):
             return tensor.contiguous(memory_format=torch.channels_last)
         return tensor
 
-    def _out_of_layout(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensor as others take it: the U-Net would slow down."""
-        return tensor.contiguous() if self._is_plain else tensor
+    def _own(self, part: nn.Module | None) -> Any:
+        """A copy of a part, which shares its weights when frozen."""
+        if part is None or self.trainable:
+            return copy.deepcopy(part)
+        shared = {id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in part.parameters()}
+        return copy.deepcopy(part, shared)
 
     def _freeze_unless_trainable(self) -> None:
         self.requires_grad_(self.trainable)
@@ -90,7 +95,7 @@ class LatentEncoder(AutoencoderHalf):
     """Image to latent; of a KL autoencoder the posterior's mode, as in the published LEAF code.
 
     Args:
-        autoencoder: its encoding half is copied.
+        autoencoder: whose encoding half it is.
         scaled: multiply by the autoencoder's scaling factor, which gives about unit variance.
         dropout: of the ResNet blocks; AutoencoderKL takes no such argument (the paper's image encoder: 0.2).
         trainable: train it.
@@ -100,8 +105,8 @@ class LatentEncoder(AutoencoderHalf):
         self, autoencoder: Autoencoder, scaled: bool = True, dropout: float = 0.0, trainable: bool = True
     ) -> None:
         super().__init__(autoencoder, trainable, scaled=scaled, dropout=dropout)
-        self.encoder = copy.deepcopy(autoencoder.encoder)
-        self.quant_conv = copy.deepcopy(getattr(autoencoder, "quant_conv", None))
+        self.encoder = self._own(autoencoder.encoder)
+        self.quant_conv = self._own(getattr(autoencoder, "quant_conv", None))
         self._freeze_unless_trainable()
         self._has_posterior = isinstance(autoencoder, AutoencoderKL)
         self._scale = autoencoder.config["scaling_factor"] if scaled else None
@@ -111,26 +116,27 @@ class LatentEncoder(AutoencoderHalf):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Latent [B, C, H / f, W / f] of an image [B, 3, H, W] in [-1, 1]."""
-        latent = self._out_of_layout(self.encoder(self._in_layout(image)))
+        latent = self.encoder(self._in_layout(image))
         if self.quant_conv is not None:
             latent = self.quant_conv(latent)
         if self._has_posterior:
             latent = latent.chunk(2, dim=1)[0]  # mean and logvar: the mode is the mean
-        return latent if self._scale is None else latent * self._scale
+        latent = latent if self._scale is None else latent * self._scale
+        return latent.contiguous()  # with channels last the U-Net would slow down
 
 
 class LatentDecoder(AutoencoderHalf):
     """Latents, n of them side by side, to n images each.
 
     Args:
-        autoencoder: its decoding half is copied.
+        autoencoder: whose decoding half it is.
         trainable: train it.
     """
 
     def __init__(self, autoencoder: Autoencoder, trainable: bool = False) -> None:
         super().__init__(autoencoder, trainable)
-        self.decoder = copy.deepcopy(autoencoder.decoder)
-        self.post_quant_conv = copy.deepcopy(getattr(autoencoder, "post_quant_conv", None))
+        self.decoder = self._own(autoencoder.decoder)
+        self.post_quant_conv = self._own(getattr(autoencoder, "post_quant_conv", None))
         self._freeze_unless_trainable()
         self._scale = autoencoder.config["scaling_factor"]
 
@@ -139,4 +145,4 @@ class LatentDecoder(AutoencoderHalf):
         latents = latent.reshape(-1, self.channels, *latent.shape[2:]) / self._scale  # [B * n, C, h, w]
         if self.post_quant_conv is not None:
             latents = self.post_quant_conv(latents)
-        return self._out_of_layout(self.decoder(self._in_layout(latents)))
+        return self.decoder(self._in_layout(latents)).contiguous()

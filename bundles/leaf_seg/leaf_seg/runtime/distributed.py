@@ -12,6 +12,8 @@ from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.plain import plain_message
+from leaf_seg.runtime.text import first_line
 
 Item = TypeVar("Item")
 Batch = TypeVar("Batch", torch.Tensor, list[Any])
@@ -66,7 +68,7 @@ def once(function: Callable[[], Item]) -> Item:
     """Let rank 0 alone call a function, and give its result to all. All have to call this.
 
     Raises:
-        InputError: In every process, when the function raises it.
+        InputError: In every process, when the function raises it; in the others also for any other error of it.
     """
     return _by_leader(function, 0)
 
@@ -83,12 +85,18 @@ def _by_leader(function: Callable[[], Item], leader: int) -> Item:
     if rank() == leader:
         try:
             result = function()
-        except InputError as found:
+        except Exception as found:
             error = found
-    outcomes = gathered([(result, None if error is None else str(error))])
+    outcomes = gathered([(result, None if error is None else _said(error))])
     if error is not None:
         raise error
     messages = [message for _, message in outcomes if message is not None]
     if messages:
         raise InputError(messages[0])
     return outcomes[leader][0]  # type: ignore[return-value]  # the leader has called the function
+
+
+def _said(error: Exception) -> str:
+    """What the others end with: the same line, where the leader ends with one."""
+    plain = plain_message(error)
+    return f"Process {rank()} has failed ({type(error).__name__}: {first_line(error)})." if plain is None else plain

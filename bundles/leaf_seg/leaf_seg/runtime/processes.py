@@ -17,7 +17,7 @@ from leaf_seg.runtime.distributed import is_rank_zero, num_processes
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.told_once import TORCHRUN_VARIABLES, num_started
 
-_TIMEOUT = timedelta(hours=1)  # for what others wait: the preparation of the slices, the end of a validation
+_TIMEOUT = timedelta(days=1)  # for what others wait: the preparation of the slices, the end of larger images
 
 
 def open_processes(device: torch.device) -> None:
@@ -54,6 +54,23 @@ def close_processes() -> None:
         idist.finalize()
 
 
+def refuse_time_limits(**minutes: float | None) -> None:
+    """Refuse limits of time where several processes are to train, each of which would measure times of its own.
+
+    Args:
+        **minutes: limits by their keys; None: there is none.
+
+    Raises:
+        InputError: Names the key.
+    """
+    for key, limit in minutes.items():
+        if limit is not None and num_started() > 1:
+            raise InputError(
+                f"{key} is {limit}, and {num_started()} processes are to train; expected no limit of time. Leave it "
+                "out, and give --max_epochs."
+            )
+
+
 def check_joined() -> None:
     """Refuse to run what is for one process in each of several, which would write the same files.
 
@@ -64,8 +81,9 @@ def check_joined() -> None:
     if started > num_processes():
         raise InputError(
             f"torchrun has started {started} processes, and these config files are for one; each would write the same "
-            "files. Add configs/multi_gpu_train.json to --config_file (behind evaluate.json: "
-            "configs/multi_gpu_evaluate.json), or start with python instead of torchrun."
+            "files. Add the overlay for several to --config_file (configs/multi_gpu_train.json; behind evaluate.json "
+            "configs/multi_gpu_evaluate.json; behind inference.json configs/multi_gpu_inference.json), or start with "
+            "python instead of torchrun."
         )
 
 

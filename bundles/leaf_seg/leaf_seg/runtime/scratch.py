@@ -27,11 +27,8 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
     Raises:
         OSError: When it cannot be made.
     """
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-    lock = FileLock(folder / _LOCK_NAME)
+    folder, lock = _locked_folder(parent, prefix)
     try:
-        with suppress(NotImplementedError):  # of a file system without locks: nobody can have it, and it is never taken
-            lock.acquire(timeout=0)
         yield folder
     finally:
         try:
@@ -54,22 +51,32 @@ def remove_abandoned(parent: Path, prefix: str) -> int:
     """
     removed = 0
     for folder in sorted(parent.glob(f"{prefix}*")):
-        if folder.is_dir() and not folder.is_symlink() and _is_abandoned(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            removed += not folder.exists()
+        if folder.is_dir() and not folder.is_symlink():
+            removed += _remove_if_abandoned(folder)
     if removed:
         logger.warning("Removed what a process that was killed had left in %s (%d %s*).", parent, removed, prefix)
     return removed
 
 
-def _is_abandoned(folder: Path) -> bool:
-    file = folder / _LOCK_NAME
-    if not file.exists():  # somebody's own, unless it was killed right after it was made
-        return not any(folder.iterdir())
-    lock = FileLock(file)
+def _locked_folder(parent: Path, prefix: str) -> tuple[Path, FileLock]:
+    """A new folder, and its lock: until this is held another process may take the folder for abandoned."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        lock = FileLock(folder / _LOCK_NAME)
+        with suppress(Timeout, FileNotFoundError, FileExistsError):  # it is just being removed
+            with suppress(NotImplementedError):  # of a file system without locks: nobody can have it
+                lock.acquire(timeout=0)
+            return folder, lock
+
+
+def _remove_if_abandoned(folder: Path) -> bool:
+    lock = FileLock(folder / _LOCK_NAME)
     try:
+        if not (folder / _LOCK_NAME).exists() and any(folder.iterdir()):
+            return False  # somebody's own; an empty one is of a process killed right after it was made
         lock.acquire(timeout=0)
     except (Timeout, NotImplementedError, OSError):  # in use, or not ours to judge
         return False
+    shutil.rmtree(folder, ignore_errors=True)  # while it cannot be taken into use
     lock.release()
-    return True
+    return not folder.exists()

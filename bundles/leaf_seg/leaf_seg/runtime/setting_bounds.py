@@ -52,12 +52,15 @@ SETTINGS: Bounds = {
     "num_phantoms": Bound(1, 10_000_000),
     "num_workers": Bound(0, 256),
     "memory_limit_gb": Bound(0, 1e6, whole=False, above=True),
+    "feature_cache_gb": Bound(0, 1e6, whole=False, above=True, optional=True),
     # the machine
     "device": Text("a device, such as cpu or cuda:0"),
     "device_name": Text("auto, cuda, cuda:N, mps or cpu"),
     "precision": Choice(("fp32", "bf16", "fp16", "auto")),  # auto in inference only
     "channels_last": Switch(),
     "compile": Choice(("off", "default", "cudagraphs")),
+    "gradient_checkpointing": Switch(),
+    "keep_memory": Switch(),
     "storage": Choice(("fp32", "fp16")),
     "deterministic": Switch(),
     "seed": Bound(0, 2**32 - 1),

@@ -1,8 +1,9 @@
-"""Whether weights can be meant."""
+"""Tensors: whether weights can be meant, what tells one from others, how one lies in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 
@@ -33,3 +34,28 @@ def check_finite(state: Mapping[str, torch.Tensor], source: object) -> None:
             f"{source}: {len(found)} tensors have values that are NaN or infinite ({one_line(shortened(found, 3))}); "
             "expected finite weights. Restore the file, or train again with a lower learning_rate."
         )
+
+
+class Digest(Protocol):
+    """A hash object of hashlib."""
+
+    def update(self, data: Any, /) -> None:
+        """Hash further bytes."""
+
+
+def add_to_digest(digest: Digest, tensor: torch.Tensor) -> None:
+    """Let a hash depend on a tensor's type, shape and bytes."""
+    tensor = tensor.detach().as_subclass(torch.Tensor).cpu()
+    digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+    digest.update(tensor.flatten().view(torch.uint8).numpy())
+
+
+def memory_order(tensor: torch.Tensor) -> list[int]:
+    """The dimensions of a tensor as they lie in memory, the outermost first."""
+    strides = tensor.stride()
+    return sorted(range(tensor.ndim), key=lambda dim: -strides[dim])
+
+
+def permuted_back(tensor: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
+    """What ``tensor`` was before ``permute(order)``; a view."""
+    return tensor.permute([order.index(dim) for dim in range(tensor.ndim)])

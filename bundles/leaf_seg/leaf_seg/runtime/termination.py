@@ -18,6 +18,7 @@ _GRACE_SECONDS = 30.0  # to end by a Ctrl-C that has reached it, before it is to
 BY_SIGTERM = ("SIGTERM",)  # arguments of the KeyboardInterrupt
 
 _interruption: list[KeyboardInterrupt] = []  # the last one that came, for where it is lost
+_postponing: list[None] = []  # one for each block of postponed() that is running
 
 
 def interrupt_on_signals() -> None:
@@ -65,6 +66,24 @@ def interruptible() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def postponed() -> Iterator[None]:
+    """Let an interruption that comes in the block end it at its end, and not before.
+
+    For what several processes do together, of which none may leave in the midst.
+
+    Raises:
+        KeyboardInterrupt: That.
+    """
+    _postponing.append(None)
+    try:
+        yield
+    finally:
+        _postponing.pop()
+    if not _postponing:
+        raise_if_interrupted()
+
+
 def run_python(words: Sequence[str], **kwargs: Any) -> int:
     """Run ``python`` with these words in a process of its own, and return its exit code.
 
@@ -100,16 +119,20 @@ def _let_end(process: subprocess.Popen[Any], knows: bool) -> None:
 
 
 def _interrupt(*_: Any) -> None:
-    _interruption[:] = [KeyboardInterrupt()]
-    raise KeyboardInterrupt
+    _come(KeyboardInterrupt())
 
 
 def _terminate(*_: Any) -> None:
     # Schedulers end the loader's workers, too, of which PyTorch's handler would make an error in place of this one.
     signal.signal(signal.SIGCHLD, _pass)
     signal.signal(signal.SIGTERM, _pass)  # a second one does not break the tidying up after the first
-    _interruption[:] = [KeyboardInterrupt(*BY_SIGTERM)]
-    raise KeyboardInterrupt(*BY_SIGTERM)
+    _come(KeyboardInterrupt(*BY_SIGTERM))
+
+
+def _come(interruption: KeyboardInterrupt) -> None:
+    _interruption[:] = [interruption]
+    if not _postponing:
+        raise interruption
 
 
 def _pass(*_: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from leaf_seg.engines import BundleTrainer
 from leaf_seg.runtime.claim import release_folder
-from leaf_seg.runtime.distributed import num_processes, once, wait_for_all
+from leaf_seg.runtime.distributed import once, wait_for_all
 from leaf_seg.runtime.text import shortened
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.tracking.run_folder import clear_run_folder
@@ -47,11 +47,10 @@ def train(
 
 
 def _loaded(checkpoints: CheckpointFolder) -> dict[str, Any] | None:
-    """The last checkpoint; of several processes the first one sees to a damaged one, which it moves aside."""
-    if num_processes() == 1:
-        return checkpoints.load()
-    once(lambda: checkpoints.load() and None)
-    return checkpoints.load()
+    """The last checkpoint; of several processes the first one loads it first, and moves a damaged one aside."""
+    loaded: list[dict[str, Any] | None] = []
+    once(lambda: loaded.append(checkpoints.load()))
+    return loaded[0] if loaded else checkpoints.load()
 
 
 def _tell_changed_files(trainer: BundleTrainer, folder: Path) -> None:

@@ -49,6 +49,11 @@ class BatchTransform(ABC):
         if chosen:
             self.apply(batch, chosen, [generators[item] for item in chosen])
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether it makes a few versions of a slice only, so that each comes again; not so unless a class says it."""
+        return self.probability == 0
+
     @abstractmethod
     def apply(self, batch: SliceBatch, items: list[int], generators: Sequence[torch.Generator]) -> None:
         """Change these items of ``batch``; ``generators`` has one for each of them."""

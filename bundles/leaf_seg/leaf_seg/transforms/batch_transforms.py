@@ -29,6 +29,11 @@ class BatchMirror(BatchTransform):
         self.axis_probability = check_flip_probability(probability)
         self.has_neighbours = num_slices > 1
 
+    @property
+    def is_finite(self) -> bool:
+        """It makes four versions of a slice at most; eight where the order of its neighbours turns round."""
+        return True
+
     def apply(self, batch: SliceBatch, items: list[int], generators: Sequence[torch.Generator]) -> None:
         """Mirror each item along the axes that it draws."""
         for item, generator in zip(items, generators, strict=True):
