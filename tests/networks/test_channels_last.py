@@ -8,9 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from leaf_seg.networks.channels_last import ChannelsLastGroupNorm, use_channels_last
-
-CPU = torch.device("cpu")
+from leaf_seg.networks.channels_last import ChannelsLastGroupNorm, SiLUOfNorm, exchange_norms, use_channels_last
 
 
 def gradients(norm: nn.GroupNorm, image: torch.Tensor, upstream: torch.Tensor) -> list[torch.Tensor]:
@@ -49,15 +47,53 @@ def test_another_layout_is_left_to_pytorch() -> None:
 
 
 def test_a_network_keeps_its_state_and_computes_with_channels_last() -> None:
-    network = nn.Sequential(nn.Conv2d(3, 32, 3), nn.GroupNorm(8, 32), nn.Conv2d(32, 8, 3))
+    network = nn.Sequential(nn.Conv2d(3, 32, 3), nn.GroupNorm(8, 32), nn.SiLU(), nn.Conv2d(32, 8, 3))
     state = copy.deepcopy(network.state_dict())
     image = torch.randn(2, 3, 12, 12)
     expected = network(image)
     parameters = list(network.parameters())
-    use_channels_last(network, CPU)
+    use_channels_last(network)
+    exchange_norms(network)
+    assert [type(network[place]) for place in (1, 2)] == [ChannelsLastGroupNorm, SiLUOfNorm]
     assert [id(parameter) for parameter in network.parameters()] == [id(parameter) for parameter in parameters]
     assert state.keys() == network.state_dict().keys()
     found = network(image)
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert not found.is_contiguous()
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_silu_behind_the_norm_keeps_nothing_and_has_the_same_gradient(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 32, 3), nn.GroupNorm(8, 32), nn.SiLU(), nn.Conv2d(32, 4, 3))
+    own = copy.deepcopy(plain)
+    for network in (plain, own):
+        use_channels_last(network)
+    exchange_norms(own)
+    image = torch.randn(2, 3, 20, 20)
+    results = []
+    for network in (plain, own):
+        kept: dict[int, int] = {}
+
+        def pack(tensor: torch.Tensor, kept: dict[int, int] = kept) -> torch.Tensor:
+            if tensor.shape[1:] == (32, 18, 18):
+                kept[tensor.data_ptr()] = 1
+            return tensor
+
+        with (
+            torch.autocast("cpu", dtype, enabled=dtype != torch.float32),
+            torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        ):
+            result = network(image)
+        result.float().square().mean().backward()
+        results.append((len(kept), [parameter.grad for parameter in network.parameters()]))
+    (plain_kept, expected), (own_kept, found) = results
+    assert (plain_kept, own_kept) == (3, 2)
+    for gradient, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=0.02 if dtype == torch.bfloat16 else 1e-4, atol=1e-3)
+
+
+def test_silu_elsewhere_is_that_of_pytorch() -> None:
+    image = torch.randn(5, requires_grad=True)
+    assert "SiLUOfNorm" not in str(SiLUOfNorm()(image).grad_fn)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from leaf_seg.networks.channels_last import use_channels_last
+from leaf_seg.networks.channels_last import exchange_norms, use_channels_last
 from leaf_seg.networks.latent_segmenter import LatentSegmenter
 from leaf_seg.networks.packed_dropout import pack_dropout
 from leaf_seg.networks.saved_network import SavedNetwork
@@ -57,7 +57,9 @@ def ready_to_train(
     for part in network.parts:
         is_small = isinstance(network, LatentSegmenter) and part is network.unet  # few pixels, many weights
         if channels_last and not (is_small and device.type == "cpu"):
-            use_channels_last(part, device)
+            use_channels_last(part)
+            if device.type == "cpu" and compile == "off":  # which makes its own of them
+                exchange_norms(part)
         if compile != "off":
             part.compile(mode=COMPILE[compile])
     return network
