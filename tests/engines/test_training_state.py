@@ -27,6 +27,7 @@ from leaf_seg.engines import (
     trainable_parameters,
     training_state,
 )
+from leaf_seg.engines.training_state import lay_out_as_parameters
 from leaf_seg.handlers import EarlyStopping, FinalValidation
 from leaf_seg.inference import AutocastInferer, SegmentationInferer
 from leaf_seg.networks import LatentSegmenter, MaskCodec, MaskEncoder
@@ -273,3 +274,28 @@ def test_nothing_to_restore(make_trainer: Callable[..., BundleTrainer]) -> None:
     trainer = make_trainer()
     trainer.restore(None)
     assert trainer.state.iteration == 0
+
+
+def test_an_optimizer_that_is_restored_is_laid_out_as_the_parameters() -> None:
+    """Fused AdamW goes through memory: moments in another order would be those of other weights."""
+    results = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        network = torch.nn.Conv2d(8, 8, 3)
+        image = torch.randn(2, 8, 6, 6)
+
+        def step(network: torch.nn.Module, optimizer: torch.optim.Optimizer, image: torch.Tensor = image) -> None:
+            optimizer.zero_grad()
+            network(image).square().mean().backward()
+            optimizer.step()
+
+        optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, fused=True)
+        for _ in range(2):
+            step(network, optimizer)
+        again = copy.deepcopy(network).to(memory_format=layout)  # type: ignore[call-overload]
+        restored = torch.optim.AdamW(again.parameters(), lr=0.1, fused=True)
+        restored.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        lay_out_as_parameters(restored)
+        step(again, restored)
+        results.append(again.weight.detach())
+    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-5)

@@ -100,15 +100,27 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         TensorStore(tmp_path / "file", PLENTY)
 
 
-def test_a_full_disk_is_an_error_of_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_and_ends_the_adding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def no_space(*_: object) -> None:
         raise OSError(28, os.strerror(28))
 
     store = TensorStore(tmp_path, PLENTY)
     monkeypatch.setattr(Path, "write_bytes", no_space)
-    with pytest.raises(InputError, match=r"Cannot write .*No space left on device"):
+    for _ in range(2):
         store.add({"a": torch.zeros(3)})
+    (message,) = caplog.messages
+    assert "No space left on device" in message
+    assert store.is_full
     assert files(tmp_path) == []
+
+
+def test_an_entry_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    store = TensorStore(tmp_path, PLENTY)
+    (tmp_path / "a").mkdir()
+    assert "a" not in store
+    assert store.get("a") is None
 
 
 def test_a_killed_process_leaves_nothing_half_written(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import torch
 from ignite.engine import Engine, Events
+from torch.optim import Optimizer
 
 import leaf_seg
 from leaf_seg.engines.random_state import random_state, set_random_state
@@ -106,6 +108,7 @@ def _restore(trainer: BundleTrainer, state: dict[str, Any]) -> None:
                 f"The checkpoint's {name} does not fit this training ({_in_brief(error)}). "
                 "Resume with the settings that the run began with."
             ) from error
+    lay_out_as_parameters(trainer.optimizer)
     iteration, epoch_length = state["iteration"], state["epoch_length"]
     trainer.state.iteration = iteration
     trainer.state.epoch = iteration // epoch_length
@@ -122,6 +125,17 @@ def _restore(trainer: BundleTrainer, state: dict[str, Any]) -> None:
 
     handle = trainer.add_event_handler(Events.ITERATION_STARTED, before_first_step)
     logger.info("Going on after step %d, in epoch %d.", iteration, iteration // epoch_length + 1)
+
+
+def lay_out_as_parameters(optimizer: Optimizer) -> None:
+    """Lay out the optimiser's tensors in memory as the parameters are, which ``channels_last`` may have changed.
+
+    PyTorch's fused AdamW on a CPU goes through memory, and would give weights the moments of others.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def _restore_budget(trainer: BundleTrainer, state: dict[str, Any] | None) -> None:

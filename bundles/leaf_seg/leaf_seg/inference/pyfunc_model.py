@@ -11,6 +11,7 @@ import torch
 
 from leaf_seg.inference.segmenter import Segmenter, load
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.precision import AUTO, autocast, check_precision
 from leaf_seg.runtime.text import one_line
 
 _PREFIX = "inference_"  # MLflow adds the options to the run's parameters, where training has some of the same name
@@ -24,10 +25,13 @@ class PyfuncModel:
 
     Args:
         segmenter: of the model.
+        precision: that it was loaded with: "fp32", "bf16", "fp16" or "auto".
     """
 
-    def __init__(self, segmenter: Segmenter) -> None:
+    def __init__(self, segmenter: Segmenter, precision: str = "fp32") -> None:
         self.segmenter = segmenter
+        self.precision = "fp32" if precision == AUTO else precision  # the network itself sees to that
+        check_precision(self.precision, segmenter.device)
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:
         """Segment images of any size, or slices of the network's.
@@ -47,21 +51,29 @@ class PyfuncModel:
         """
         num_samples = int((params or {}).get("num_samples", 1))
         if isinstance(model_input, np.ndarray) and model_input.ndim == 4:
-            return self._probabilities(model_input)
+            return self._probabilities(model_input, num_samples)
         return [self._label(image, num_samples) for image in _images(model_input)]
 
     def _label(self, image: Any, num_samples: int) -> np.ndarray:
         array, affine = image if isinstance(image, tuple) else (image, None)
         return self.segmenter(array, affine, num_samples=num_samples, probabilities=False).label
 
-    def _probabilities(self, slices: np.ndarray) -> np.ndarray:
+    def _probabilities(self, slices: np.ndarray, num_samples: int) -> np.ndarray:
         network, size = self.segmenter.network, tuple(self.segmenter.settings.image_size)
         if slices.shape[1:] != (3, *size):
             raise InputError(
                 f"The slices are an array {list(slices.shape)}; expected {['B', 3, *size]}. Give images of other sizes "
                 "as a list of arrays or of paths."
             )
-        with torch.no_grad():
+        if num_samples != 1:
+            raise InputError(f"num_samples is {num_samples} for slices; expected 1. Give the images as a list.")
+        low, high = (slices.min(), slices.max()) if slices.size else (0, 0)
+        if not (low >= 0 and high <= 1):  # NaN is neither
+            raise InputError(
+                f"The slices have values from {low:g} to {high:g}; expected 0 to 1. Scale them, or give the images "
+                "as a list."
+            )
+        with torch.no_grad(), autocast(self.segmenter.device, self.precision):
             parts = torch.from_numpy(np.ascontiguousarray(slices, np.float32)).split(self.segmenter.batch_size)
             return torch.cat([network(part.to(self.segmenter.device)).float().cpu() for part in parts]).numpy()
 
@@ -108,5 +120,5 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Py
     Raises:
         InputError: When one does not fit.
     """
-    options = {**OPTIONS, **(model_config or {})}
-    return PyfuncModel(load(path, **{key.removeprefix(_PREFIX): value for key, value in options.items()}))
+    options = {key.removeprefix(_PREFIX): value for key, value in {**OPTIONS, **(model_config or {})}.items()}
+    return PyfuncModel(load(path, **options), options["precision"])

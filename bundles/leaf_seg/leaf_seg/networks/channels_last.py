@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 _WIDE = 16  # channels of a group from which on PyTorch's own backward pass is fast enough
@@ -89,6 +90,7 @@ class _SiLUOfNorm(torch.autograd.Function):
         return functional.silu(normed)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         images, weight, bias = ctx.saved_tensors
         normed, _, _ = _normed(images, weight, bias, ctx.groups, ctx.eps)
@@ -107,6 +109,7 @@ class _GroupNorm(torch.autograd.Function):
         return normed
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         images, weight, mean, rstd = ctx.saved_tensors
         result = torch.empty_like(images)

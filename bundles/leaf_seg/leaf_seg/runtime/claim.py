@@ -57,6 +57,20 @@ def claim_folder(folder: Path) -> bool:
     return writer is not None
 
 
+def is_claimed_by_another(folder: Path) -> bool:
+    """Whether another process writes to a folder."""
+    folder = folder.resolve()
+    if (os.getpid(), folder) in _claims or not (folder / _LOCK_NAME).exists():
+        return False
+    lock = FileLock(folder / _LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, NotImplementedError, OSError):
+        return True
+    lock.release()
+    return False
+
+
 def release_folder(folder: Path) -> None:
     """Let others write to the folder."""
     folder = folder.resolve()

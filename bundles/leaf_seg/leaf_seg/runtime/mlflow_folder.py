@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 from urllib.request import url2pathname
 
+from leaf_seg.runtime.claim import is_claimed_by_another
 from leaf_seg.runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,11 @@ def local_store(folder: str | os.PathLike[str]) -> str:
     return _SQLITE + re.sub("[%?#]", lambda found: f"%{ord(found[0]):02X}", path)
 
 
+def shown(tracking_uri: str) -> str:
+    """The URI of a store for people: without name and password."""
+    return re.sub(r"//[^/@]*@", "//", tracking_uri)
+
+
 def sqlite_file(tracking_uri: str) -> Path | None:
     """The file of an SQLite store; None for other stores."""
     _, is_sqlite, quoted = tracking_uri.partition(_SQLITE)
@@ -65,7 +71,8 @@ def follow_move(tracking_uri: str) -> None:
     """Let an SQLite store find its files again where its folder was moved or copied together with them.
 
     MLflow keeps the whole path of every run's and model's files. Those that lead to a folder ``mlruns`` elsewhere are
-    changed to the one beside the data base, if there is one. Does nothing for other stores.
+    changed to the one beside the data base, if the runs' folders are there. Does nothing for other stores than that of
+    a training's folder, nor while another process trains there.
 
     Args:
         tracking_uri: of the store.
@@ -74,15 +81,15 @@ def follow_move(tracking_uri: str) -> None:
         InputError: When the paths are to be changed, and the data base cannot be written to.
     """
     file = sqlite_file(tracking_uri)
-    if file is None or not file.is_file():
+    if file is None or file.name != STORE_NAME or not file.is_file():
         return
     here = (file.parent / FILES_NAME).absolute()
-    if not here.is_dir():
+    if not here.is_dir() or is_claimed_by_another(file.parent):
         return
     try:
         with closing(sqlite3.connect(file, timeout=_BUSY_SECONDS)) as connection, connection:
             for location in _locations(connection):
-                if _is_elsewhere(location, here):
+                if _is_elsewhere(location, here) and _has_files(connection, location, here):
                     _replace(connection, location, here.as_uri() if location.startswith("file:") else str(here))
                     logger.info("The files of MLflow's store %s are now found in %s.", file, here)
     except sqlite3.DatabaseError as error:
@@ -108,6 +115,17 @@ def _is_elsewhere(location: str, here: Path) -> bool:
     if path.name != FILES_NAME or not path.is_absolute() or path == here:
         return False
     return not (path.exists() and os.path.samefile(path, here))
+
+
+def _has_files(connection: sqlite3.Connection, location: str, here: Path) -> bool:
+    """Whether the folder of a run that the store looks for elsewhere is here."""
+    rows = (
+        connection.execute("SELECT artifact_uri FROM runs").fetchall()
+        if _has(connection, "runs", "artifact_uri")
+        else []
+    )
+    names = [uri.removeprefix(location).strip("/") for (uri,) in rows if uri and uri.startswith(f"{location}/")]
+    return any((here / name).parent.is_dir() for name in names) or not names
 
 
 def _replace(connection: sqlite3.Connection, old: str, new: str) -> None:

@@ -6,11 +6,13 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from safetensors.torch import load, save
 
+from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike, ensure_writable_folder, remove_unfinished, scratch_beside, writing
 from leaf_seg.runtime.tensors import add_to_digest, memory_order, permuted_back
 
@@ -54,7 +56,10 @@ class TensorStore:
         return number, size
 
     def __contains__(self, name: str) -> bool:
-        return (self.folder / name).is_file()
+        try:
+            return (self.folder / name).is_file()
+        except OSError:  # in a folder of somebody else
+            return False
 
     def get(self, name: str) -> torch.Tensor | None:
         """The tensor of that name, on the CPU; None when there is none.
@@ -67,27 +72,31 @@ class TensorStore:
         file = self.folder / name
         try:
             content = file.read_bytes()
-        except FileNotFoundError:
+        except OSError:  # not there, or of somebody else
             return None
         tensor = _unpacked(name, content)
         if tensor is None:
             logger.warning("%s is damaged: what was in it is computed again.", file)
-            with writing(file):
-                file.unlink(missing_ok=True)
-            self._free += len(content)
+            with suppress(OSError):
+                file.unlink()
+                self._free += len(content)
         return tensor
 
     def add(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Write tensors until one does not fit; from then on none.
+        """Write tensors until one does not fit, or cannot be written, which is told; from then on none.
 
         Args:
             tensors: by their names, paths within the folder.
-
-        Raises:
-            InputError: When a file cannot be written.
         """
         if self.is_full:
             return
+        try:
+            self._write(tensors)
+        except InputError as error:
+            self.is_full = True
+            logger.warning("%s Nothing more is kept there; what is not is computed in every step.", error)
+
+    def _write(self, tensors: Mapping[str, torch.Tensor]) -> None:
         with writing(self.folder), scratch_beside(self.folder) as scratch:
             for name, tensor in tensors.items():
                 content = _packed(name, tensor)

@@ -20,7 +20,7 @@ from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
 from monai.handlers import MLFlowHandler
 from monai.utils import path_to_uri
 
-from leaf_seg.runtime.mlflow_folder import FILES_NAME, follow_move, sqlite_file
+from leaf_seg.runtime.mlflow_folder import FILES_NAME, follow_move, shown, sqlite_file
 from leaf_seg.runtime.text import first_line
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class MlflowRun:
             tags = {RUN_TAG: name} | ({_PARENT_TAG: parent_run} if parent_run else {})
             run = self.client.create_run(self.experiment_id, run_name=run_name, tags=tags)
         self.id: str = run.info.run_id
-        logger.info("MLflow run %r in %s", run.info.run_name, self.client.tracking_uri)
+        logger.info("MLflow run %r in %s", run.info.run_name, shown(self.client.tracking_uri))
         self._params = run.data.params
         self._logged = self._metrics_of(run) if found else set()
 

@@ -165,13 +165,14 @@ class MlflowTraining:
     def _complete(self, engine: Engine) -> None:
         self._stop_monitor()
         self._flush()
-        with decoration("MLflow's record of the trained model"), _temporary_files_in(self.folder):
-            self._log_end(engine)
-
-    def _log_end(self, engine: Engine) -> None:
-        run = self._live_run
         names = (MANIFEST_NAME, LOSSES_NAME, METRICS_NAME, CURVES_NAME, LOG_NAME)
-        run.log_files([self.folder / name for name in names])
+        with decoration("MLflow's record of the files"), _temporary_files_in(self.folder):
+            self._live_run.log_files([self.folder / name for name in names])
+        with decoration("MLflow's record of the trained model"), _temporary_files_in(self.folder):
+            self._log_model(engine)
+
+    def _log_model(self, engine: Engine) -> None:
+        run = self._live_run
         best: Any = self.validator.state  # MONAI adds the best metric to Ignite's state
         best_row = {f"best_{best.key_metric_name}": float(best.best_metric), "best_epoch": best.best_metric_epoch}
         model = log_model(run, self.folder, max(engine.state.iteration, last_sample(run)))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.mlflow_folder import follow_move, sqlite_file
+from leaf_seg.runtime.mlflow_folder import follow_move, shown, sqlite_file
 from leaf_seg.runtime.scratch import remove_abandoned, scratch_folder
 from leaf_seg.runtime.text import one_line
 from leaf_seg.weights.model_config import MODEL_CONFIG_NAME
@@ -74,7 +74,7 @@ def _store(model: str, tracking_uri: str | None) -> str:
         )
     file = sqlite_file(uri)
     if file is not None and not file.is_file():  # MLflow would make one
-        raise InputError(f"No MLflow store {file}; expected one, since the model is {model}. Correct {uri}.")
+        raise InputError(f"No MLflow store {file}; expected one, since the model is {model}. Correct {shown(uri)}.")
     follow_move(uri)
     return uri
 
@@ -88,15 +88,16 @@ def _downloaded(model: str, uri: str, folder: Path) -> Path:
         names = {Path(file.path).name for file in list_artifacts(artifact_uri=location, tracking_uri=uri)}
         if MODEL_CONFIG_NAME not in names:
             raise InputError(
-                f"{model} in the MLflow store {uri} is no model of leaf_seg, or its files are gone: no {STORED_FOLDER}/"
-                f"{MODEL_CONFIG_NAME} in it; expected one that a training with --tracking mlflow has logged."
+                f"{model} in the MLflow store {shown(uri)} is no model of leaf_seg, or its files are gone: no "
+                f"{STORED_FOLDER}/{MODEL_CONFIG_NAME} in it; expected one that a training with "
+                "--tracking mlflow has logged."
             )
         found = download_artifacts(artifact_uri=location, dst_path=str(folder), tracking_uri=uri)
     except InputError:
         raise
     except Exception as error:  # of MLflow, the network and the storage, each with their own
         raise _unusable(model, uri, error) from error
-    logger.info("Model %s from %s", model, uri)
+    logger.info("Model %s from %s", model, shown(uri))
     return Path(found)
 
 
@@ -174,13 +175,13 @@ def _one_try() -> Iterator[None]:
 
 def _missing(model: str, uri: str, reason: str) -> InputError:
     return InputError(
-        f"{model} is not in the MLflow store {uri} ({reason}); expected a model that is. Correct the name, version or "
-        "alias, or the store."
+        f"{model} is not in the MLflow store {shown(uri)} ({reason}); expected a model that is. Correct the "
+        "name, version or alias, or the store."
     )
 
 
 def _unusable(model: str, uri: str, error: Exception) -> InputError:
     return InputError(
-        f"{model} cannot be had from the MLflow store {uri} ({one_line(error, 160)}); expected a server that is "
+        f"{model} cannot be had from the MLflow store {shown(uri)} ({one_line(error, 160)}); expected a server that is "
         "running, or sqlite:///FOLDER/mlruns.db. Start it, or correct the address."
     )
