@@ -57,13 +57,16 @@ def _own_id(uri: str) -> str:
 
 
 @pytest.mark.parametrize("model", ["models:/own@champion", "models:/own/1", "models:/{id}", "runs:/{run}/own"])
-def test_the_model_is_there_within_the_block(model: str, uri: str, tmp_path: Path) -> None:
+def test_the_model_is_there_within_the_block(
+    model: str, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with opened_model(model.format(id=_own_id(uri), run=_run(uri)), uri) as folder:
         assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.pt"]
         network = load_network(folder)
         assert network.num_classes == load_settings(folder).num_classes == 3
     assert not folder.exists()
-    assert not list(Path(tempfile.gettempdir()).glob(f"leaf_seg_model_*/{folder.name}/model.pt"))
+    assert not list(tmp_path.glob("leaf_seg_model_*"))
 
 
 def test_the_store_of_the_environment(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
