@@ -157,7 +157,7 @@ def test_killed_and_resumed_as_in_one_go(whole: Path, pictures: Path, tmp_path: 
     assert step_of(last) >= second + 4
     assert not litter(output)
     said = [line for line in command.log.read_text().splitlines() if "leaf_seg: " in line]
-    assert "Another of the processes has ended" in said[0]
+    assert "Another of the processes has ended" in said[0] or "ended by SIGTERM" in said[0]  # torchrun may be first
     assert "ended by SIGTERM" in said[-1]
 
     run_two(dataset_dir=str(pictures), output_dir=str(output), resume=True)
