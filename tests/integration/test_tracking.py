@@ -165,7 +165,7 @@ def test_mlflow_has_every_step_that_a_checkpoint_has(
         logged.append(max((metric.step for metric in history), default=0))
 
     monkeypatch.setattr(CheckpointFolder, "save", save)
-    monkeypatch.setattr(MlflowTraining, "_log_end", lambda *_: None)  # slow, after the last step; tested below
+    monkeypatch.setattr(MlflowTraining, "_log_model", lambda *_: None)  # slow, after the last step; tested below
     monkeypatch.chdir("bundles/leaf_seg")
     overrides: dict[str, Any] = {
         "dataset_dir": str(pictures),
