@@ -117,3 +117,8 @@ def test_dropout_is_repeated_by_gradient_checkpointing(make_segmenter: Callable[
 def test_what_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         ready_to_train(BasicUNetSegmenter(2, (32, 32)), CPU, **options)
+
+
+def test_the_device_may_be_a_name(network: LatentSegmenter) -> None:
+    """As MONAI Label gives it."""
+    assert ready_to_train(network, "cpu", channels_last=True) is network

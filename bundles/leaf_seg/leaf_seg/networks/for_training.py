@@ -22,7 +22,7 @@ COMPILE = {"off": None, "default": "default", "cudagraphs": "reduce-overhead"}  
 
 def ready_to_train(
     network: Network,
-    device: torch.device,
+    device: str | torch.device,
     channels_last: bool = False,
     gradient_checkpointing: bool = False,
     compile: str = "off",
@@ -45,6 +45,7 @@ def ready_to_train(
         InputError: When ``compile`` is unknown or asks for CUDA on another device, or no part of the network can
             compute its activations again.
     """
+    device = torch.device(device)
     if compile not in COMPILE:
         raise InputError(f"compile is {compile!r}; expected one of {', '.join(COMPILE)}.")
     if compile == "cudagraphs" and device.type != "cuda":
