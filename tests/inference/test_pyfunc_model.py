@@ -95,3 +95,25 @@ def test_what_is_no_image(model: PyfuncModel) -> None:
     for given, problem in cases:
         with pytest.raises(InputError, match=problem):
             model.predict(given)
+
+
+@pytest.mark.parametrize(
+    ("slices", "params", "message"),
+    [
+        (np.full((1, 3, 16, 16), 255, np.uint8), None, "The slices have values from 255 to 255; expected 0 to 1"),
+        (np.full((1, 3, 16, 16), np.nan), None, "The slices have values from nan to nan; expected 0 to 1"),
+        (np.zeros((1, 3, 16, 16)), {"num_samples": 5}, "num_samples is 5 for slices; expected 1"),
+    ],
+)
+def test_slices_that_cannot_be_meant(model: PyfuncModel, slices: Any, params: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        model.predict(slices, params)
+
+
+def test_the_precision_is_that_of_slices_too(model: PyfuncModel, folder: Path) -> None:
+    slices = np.random.default_rng(0).random((2, 3, 16, 16))
+    half = _load_pyfunc(str(folder), {"inference_device": "cpu", "inference_precision": "bf16"}).predict(slices)
+    whole = model.predict(slices)
+    assert 0 < np.abs(half - whole).max() < 0.1
+    with pytest.raises(InputError, match="precision fp16 needs a CUDA device"):
+        _load_pyfunc(str(folder), {"inference_device": "cpu", "inference_precision": "fp16"}).predict(slices)

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient, MlflowException
 
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.mlflow_folder import follow_move, local_store, server_command
+from leaf_seg.runtime.mlflow_folder import follow_move, local_store, server_command, shown
 
 
 def _artifact_of(folder: Path, experiment: str = "x") -> str:
@@ -117,3 +120,50 @@ def test_the_command_that_shows_a_store(store: Path, tmp_path: Path) -> None:
     assert _artifact_of(moved) == "here"
     with pytest.raises(InputError, match=r"No .*nowhere/mlruns\.db; expected the store of a training"):
         server_command(tmp_path / "nowhere", 5001)
+
+
+def _content(folder: Path, name: str = "mlruns.db") -> list[str]:
+    with sqlite3.connect(folder / name) as connection:
+        return list(connection.iterdump())
+
+
+def test_a_store_of_another_name_is_somebody_elses(store: Path, tmp_path: Path) -> None:
+    moved = store.rename(tmp_path / "moved")
+    (moved / "mlruns.db").rename(moved / "mlflow.db")
+    before = _content(moved, "mlflow.db")
+    follow_move(local_store(moved).replace("mlruns.db", "mlflow.db"))
+    assert _content(moved, "mlflow.db") == before
+
+
+def test_a_store_whose_files_are_not_here_is_left(store: Path, tmp_path: Path) -> None:
+    moved = store.rename(tmp_path / "moved")
+    shutil.rmtree(moved / "mlruns")
+    (moved / "mlruns").mkdir()
+    before = _content(moved)
+    follow_move(local_store(moved))
+    assert _content(moved) == before
+
+
+def test_a_training_at_work_keeps_its_paths(store: Path, tmp_path: Path) -> None:
+    """It may see the folder under another name, as in a container."""
+    moved = store.rename(tmp_path / "moved")
+    before = _content(moved)
+    program = (
+        "import sys; from pathlib import Path; from leaf_seg.runtime.claim import claim_folder\n"
+        "claim_folder(Path(sys.argv[1])); print('claimed', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(moved)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"claimed\n"
+        follow_move(local_store(moved))
+        assert _content(moved) == before
+        other.communicate()
+    follow_move(local_store(moved))
+    assert _content(moved) != before
+
+
+def test_passwords_are_not_shown() -> None:
+    assert shown("postgresql://user:secret@host:5432/db") == "postgresql://host:5432/db"
+    assert shown("https://me:pw@host/a@b") == "https://host/a@b"
+    assert shown("sqlite:////runs/a@b/mlruns.db") == "sqlite:////runs/a@b/mlruns.db"

@@ -59,8 +59,8 @@ class ChannelsLastGroupNorm(nn.GroupNorm):
 class SiLUOfNorm(nn.SiLU):
     """nn.SiLU that keeps nothing for the backward pass behind a :class:`ChannelsLastGroupNorm`.
 
-    What the norm gave is computed again there, from what the norm itself has kept: a third less memory for the
-    activations of a block, for a fiftieth of the time of its convolutions.
+    What the norm gave is computed again there, from what the norm itself has kept: of three images that are kept for a
+    norm, SiLU and convolution two remain.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:

@@ -111,7 +111,7 @@ class CachedNetwork:
             [B, ...], on the network's device.
 
         Raises:
-            InputError: When inputs and content differ, in the first call, or an entry cannot be written.
+            InputError: When inputs and content differ, in the first call.
         """
         self._check(inputs, content)
         names = self._names(content)

@@ -62,13 +62,13 @@ def is_claimed_by_another(folder: Path) -> bool:
     folder = folder.resolve()
     if (os.getpid(), folder) in _claims or not (folder / _LOCK_NAME).exists():
         return False
-    lock = FileLock(folder / _LOCK_NAME)
     try:
-        lock.acquire(timeout=0)
-    except (Timeout, NotImplementedError, OSError):
+        with FileLock(folder / _LOCK_NAME).acquire(timeout=0):
+            return False
+    except Timeout:
         return True
-    lock.release()
-    return False
+    except (NotImplementedError, OSError):  # no locks there, or not ours to open: nobody can be seen to hold it
+        return False
 
 
 def release_folder(folder: Path) -> None:
