@@ -24,7 +24,7 @@ from leaf_seg.engines.share_of_steps import ShareOfSteps
 from leaf_seg.engines.step_losses import StepLosses, StepRecord, is_far
 from leaf_seg.engines.timed_schedule import TimedSchedule
 from leaf_seg.engines.training_state import restore_training_state
-from leaf_seg.runtime.allocator import give_back_freed_memory, keep_freed_memory
+from leaf_seg.runtime.allocator import keep_freed_memory
 from leaf_seg.runtime.distributed import num_processes
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import check_precision
@@ -147,11 +147,8 @@ class BundleTrainer(SupervisedTrainer):
         elif self.is_restored and self.budget is not None and self.budget.is_over:
             logger.info("The %g minutes are used; raise %s to train on.", self.budget.minutes, self.budget.key)
         else:
-            if self.keep_memory and self.state.device.type == "cpu" and keep_freed_memory():
-                # The optimiser's state, which the first step makes, lies among what that step has freed.
-                self.add_event_handler(
-                    Events.ITERATION_COMPLETED(once=self.state.iteration + 2), give_back_freed_memory
-                )
+            if self.keep_memory and self.state.device.type == "cpu":
+                keep_freed_memory()
             with interruptible():
                 super().run()
             return

@@ -21,9 +21,3 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, -1))
-
-
-def give_back_freed_memory() -> None:
-    """Give what is free at the moment back to the system, once; where :func:`keep_freed_memory` does something."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
