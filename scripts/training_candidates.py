@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from leaf_seg.data import make_phantoms
+from leaf_seg.runtime.allocator import freed_memory_kept
 from measuring import CONFIGS, SMALL_UNET
 from published_training import PublishedTraining
 from trainers import abandon, build_trainer, train_steps
@@ -123,6 +125,10 @@ class ConfiguredTraining:
     def __init__(self, candidate: Candidate, name: str, job: Job) -> None:
         files = [CONFIGS / file for file in candidate.files]
         self.trainer = build_trainer(files, _settings(candidate, name, job), job.settings)
+        self.memory = ExitStack()
+        if self.trainer.keep_memory and job.device.type == "cpu":  # between its turns, too
+            self.memory.enter_context(freed_memory_kept())
+            self.trainer.keep_memory = False
         groups = self.trainer.optimizer.param_groups
         self.num_trained = sum(parameter.numel() for group in groups for parameter in group["params"])
 
@@ -133,6 +139,7 @@ class ConfiguredTraining:
     def close(self) -> None:
         """End without the last validation."""
         abandon(self.trainer)
+        self.memory.close()
 
 
 def _settings(candidate: Candidate, name: str, job: Job) -> dict[str, Any]:

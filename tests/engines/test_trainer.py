@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -306,3 +307,22 @@ def test_the_fused_optimizer_is_not_for_scaled_gradients(precision: str, fused: 
     settings = {key: config[key] for key in ("learning_rate", "weight_decay")} | {"precision": precision}
     made = ConfigParser(settings | {"optimizer": optimizer}).get_parsed_content("optimizer")
     assert made.param_groups[0]["fused"] is fused
+
+
+@pytest.mark.parametrize("kept", [True, "true", False, "false"])
+def test_memory_is_kept_as_long_as_it_trains(
+    kept: bool | str, make_segmenter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    @contextmanager
+    def recorded() -> Iterator[bool]:
+        told.append("from here")
+        yield True
+        told.append("to here")
+
+    monkeypatch.setattr("leaf_seg.engines.trainer.freed_memory_kept", recorded)
+    trainer = make_trainer(make_segmenter(), batch_size=2, keep_memory=kept)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=1), lambda: told.append("a step"))
+    trainer.run()
+    assert told == (["from here", "a step", "to here"] if str(kept).lower() == "true" else ["a step"])

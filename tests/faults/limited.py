@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -60,6 +61,8 @@ def run_limited(function: Callable[[], int], memory: int = 1024 * MB, seconds: f
     assert torch.get_num_threads() == 1, "threads do not survive a fork"
     sys.stdout.flush()
     sys.stderr.flush()
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)  # what earlier tests have freed is neither the child's from the beginning nor left to it
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.monotonic()
         to_read, to_write = os.pipe()

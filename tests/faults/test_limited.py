@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from leaf_seg.runtime.allocator import freed_memory_kept
 from tests.faults.limited import MB, assert_one_line, run_command_limited, run_limited
 
 
@@ -15,6 +16,14 @@ def test_memory_is_measured() -> None:
     outcome = run_limited(lambda: take(300))
     assert outcome.code == 0, outcome.err
     assert 290 * MB < outcome.peak < 400 * MB
+
+
+def test_memory_that_was_free_before_counts() -> None:
+    with freed_memory_kept():
+        take(400)
+        outcome = run_limited(lambda: take(300))
+        assert 290 * MB < outcome.peak < 400 * MB
+        assert run_limited(lambda: take(900), memory=100 * MB).code == 70
 
 
 def test_memory_is_limited() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, build_conditional_unet, ready_to_train
+from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, build_conditional_unet, placed, ready_to_train
 from leaf_seg.networks.packed_dropout import PackedDropout
 from leaf_seg.runtime.errors import InputError
 
@@ -122,3 +122,19 @@ def test_what_cannot_be(options: dict[str, Any], message: str) -> None:
 def test_the_device_may_be_a_name(network: LatentSegmenter) -> None:
     """As MONAI Label gives it."""
     assert ready_to_train(network, "cpu", channels_last=True) is network
+
+
+def test_false_on_a_command_line_is_false(network: LatentSegmenter) -> None:
+    before = [type(module) for module in network.modules() if not isinstance(module, torch.nn.Dropout | PackedDropout)]
+    ready_to_train(network, CPU, channels_last="false", gradient_checkpointing="no")
+    after = [type(module) for module in network.modules() if not isinstance(module, torch.nn.Dropout | PackedDropout)]
+    assert after == before
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in network.modules())
+    with pytest.raises(InputError, match="channels_last is 'perhaps', which"):
+        placed(torch.nn.Conv2d(2, 2, 3), CPU, channels_last="perhaps")
+
+
+@pytest.mark.parametrize("last", [True, "true", False, "false"])
+def test_a_module_that_is_not_trained(last: bool | str) -> None:
+    convolution = placed(torch.nn.Conv2d(2, 2, 3), CPU, channels_last=last)
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last) == (str(last).lower() == "true")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from leaf_seg.data.slicing import SLICE_AXES
 from leaf_seg.data.splits import SPLITS
 from leaf_seg.diffusion.schedule import PARAMETERIZATIONS
 from leaf_seg.inference.fast_network import COMPILE
-from leaf_seg.runtime.bounds import Bound, Choice
+from leaf_seg.runtime.bounds import Bound, Choice, Switch
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import AUTO, PRECISIONS
 from leaf_seg.runtime.setting_bounds import SETTINGS, check_settings
@@ -149,3 +150,11 @@ def test_the_table_has_the_words_of_the_code() -> None:
     schedules = {kind.value for kind in SchedulerType} - {"piecewise_constant"}  # which takes rules besides
     assert isinstance(SETTINGS["lr_schedule"], Choice)
     assert set(SETTINGS["lr_schedule"].options) == schedules
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
+def test_no_expression_takes_a_word_for_true(file: Path) -> None:
+    """``--resume false`` is the text "false" in a config, which Python code in it would take for true."""
+    switches = "|".join(key for key, bound in SETTINGS.items() if isinstance(bound, Switch))
+    found = re.findall(rf'"\$[^"]*@(?:{switches})\b[^"]*"', file.read_text())
+    assert not found

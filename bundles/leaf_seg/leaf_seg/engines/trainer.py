@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -24,11 +25,12 @@ from leaf_seg.engines.share_of_steps import ShareOfSteps
 from leaf_seg.engines.step_losses import StepLosses, StepRecord, is_far
 from leaf_seg.engines.timed_schedule import TimedSchedule
 from leaf_seg.engines.training_state import restore_training_state
-from leaf_seg.runtime.allocator import keep_freed_memory
+from leaf_seg.runtime.allocator import freed_memory_kept
 from leaf_seg.runtime.distributed import num_processes
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import check_precision
 from leaf_seg.runtime.termination import interruptible, raise_if_interrupted
+from leaf_seg.runtime.values import parse_bool
 from leaf_seg.runtime.workers import check_workers
 
 logger = logging.getLogger(__name__)
@@ -58,8 +60,8 @@ class BundleTrainer(SupervisedTrainer):
         budget: time that the training may use; TimeBudget ends it. None: there is no limit of time.
         max_epochs: None for a budget that alone limits the training.
         ema: average to update after every step.
-        keep_memory: on a CPU let the process keep the memory that a step frees, for the next one
-            (:func:`~leaf_seg.runtime.allocator.keep_freed_memory`).
+        keep_memory: on a CPU let the process keep the memory that a step frees, for the next one, until its end
+            (:func:`~leaf_seg.runtime.allocator.freed_memory_kept`).
         precision: "fp32", "bf16" or "fp16"; fp16 scales the loss and needs CUDA. Autocast itself is the inferer's.
         data_id: what tells the training data from others, such as the hash of their split; a checkpoint of others is
             not restored.
@@ -82,7 +84,7 @@ class BundleTrainer(SupervisedTrainer):
         budget: Budget | None = None,
         max_epochs: int | None = None,
         ema: WeightAverage | None = None,
-        keep_memory: bool = False,
+        keep_memory: bool | str = False,
         precision: str = "fp32",
         data_id: str | None = None,
         settings: Mapping[str, Any] | None = None,
@@ -99,7 +101,7 @@ class BundleTrainer(SupervisedTrainer):
         check_precision(precision, self.state.device)
         self.max_grad_norm = max_grad_norm
         self.ema = ema
-        self.keep_memory = keep_memory
+        self.keep_memory = parse_bool(keep_memory, "keep_memory")
         self.data_id = data_id
         self.settings = None if settings is None else dict(settings)
         self.waiting_state: dict[str, Any] | None = None  # of a checkpoint, restored right before the first step
@@ -147,9 +149,8 @@ class BundleTrainer(SupervisedTrainer):
         elif self.is_restored and self.budget is not None and self.budget.is_over:
             logger.info("The %g minutes are used; raise %s to train on.", self.budget.minutes, self.budget.key)
         else:
-            if self.keep_memory and self.state.device.type == "cpu":
-                keep_freed_memory()
-            with interruptible():
+            is_kept = self.keep_memory and self.state.device.type == "cpu"
+            with freed_memory_kept() if is_kept else nullcontext(), interruptible():
                 super().run()
             return
         self.fire_event(Events.STARTED)

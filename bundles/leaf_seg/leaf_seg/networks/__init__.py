@@ -7,7 +7,7 @@ from leaf_seg.networks.autoencoder import initial_autoencoder, load_autoencoder
 from leaf_seg.networks.basic_unet import BasicUNetSegmenter
 from leaf_seg.networks.dynunet import DynUNetSegmenter
 from leaf_seg.networks.feature_cache import CachedNetwork, FeatureCache
-from leaf_seg.networks.for_training import ready_to_train
+from leaf_seg.networks.for_training import placed, ready_to_train
 from leaf_seg.networks.latent_segmenter import LatentSegmenter
 from leaf_seg.networks.latents import LatentDecoder, LatentEncoder, LatentPart
 from leaf_seg.networks.mask_codec import Codec, MaskCodec
@@ -38,5 +38,6 @@ __all__ = [
     "build_unet",
     "initial_autoencoder",
     "load_autoencoder",
+    "placed",
     "ready_to_train",
 ]

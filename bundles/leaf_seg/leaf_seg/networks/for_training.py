@@ -14,8 +14,10 @@ from leaf_seg.networks.latent_segmenter import LatentSegmenter
 from leaf_seg.networks.packed_dropout import pack_dropout
 from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.values import parse_bool
 
 Network = TypeVar("Network", bound=SavedNetwork)
+Module = TypeVar("Module", bound=nn.Module)
 
 COMPILE = {"off": None, "default": "default", "cudagraphs": "reduce-overhead"}  # torch.compile's modes
 
@@ -23,8 +25,8 @@ COMPILE = {"off": None, "default": "default", "cudagraphs": "reduce-overhead"}  
 def ready_to_train(
     network: Network,
     device: str | torch.device,
-    channels_last: bool = False,
-    gradient_checkpointing: bool = False,
+    channels_last: bool | str = False,
+    gradient_checkpointing: bool | str = False,
     compile: str = "off",
 ) -> Network:
     """Move a network to its device and set it up for training, in place; its state stays as it is.
@@ -53,17 +55,34 @@ def ready_to_train(
     network.to(device)
     if device.type == "cpu":
         pack_dropout(network)
-    if gradient_checkpointing:
+    if parse_bool(gradient_checkpointing, "gradient_checkpointing"):
         _checkpoint_blocks(network)
+    is_last = parse_bool(channels_last, "channels_last")
     for part in network.parts:
         is_small = isinstance(network, LatentSegmenter) and part is network.unet  # few pixels, many weights
-        if channels_last and not (is_small and device.type == "cpu"):
+        if is_last and not (is_small and device.type == "cpu"):
             use_channels_last(part)
             if device.type == "cpu" and compile == "off":  # which makes its own of them
                 exchange_norms(part)
         if compile != "off":
             part.compile(mode=COMPILE[compile])
     return network
+
+
+def placed(module: Module, device: str | torch.device, channels_last: bool | str = False) -> Module:
+    """Move a module that is not trained to its device, in place.
+
+    Args:
+        module: to move.
+        device: that it computes on.
+        channels_last: layout of images in memory.
+
+    Returns:
+        The module.
+    """
+    is_last = parse_bool(channels_last, "channels_last")
+    module.to(torch.device(device))
+    return module.to(memory_format=torch.channels_last) if is_last else module  # type: ignore[call-overload]
 
 
 def _checkpoint_blocks(network: nn.Module) -> None:
