@@ -49,7 +49,7 @@ class Kind:
 
 
 KINDS = {
-    "tracked": Kind(5, ("--tracking", "mlflow"), is_tracked=True),
+    "tracked": Kind(3, ("--tracking", "mlflow"), is_tracked=True),
     "accumulating": Kind(2, ("--accumulation_steps", "2", "--terminal_probability", "0")),
     "baseline": Kind(
         2,
