@@ -12,6 +12,7 @@ from leaf_seg.data.phantom_data_set import make_phantoms
 from leaf_seg.data.phantoms import phantom
 from leaf_seg.data.shards import CaseShard, SliceShard
 from leaf_seg.data.slice_dataset import SliceDataset, SliceSampler
+from leaf_seg.data.tile_dataset import TileDataset, training_slices
 from leaf_seg.moved import names_of
 
 if not TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "SliceDataset",
     "SliceSampler",
     "SliceShard",
+    "TileDataset",
     "check_cases",
     "check_mirrored",
     "class_names",
@@ -34,4 +36,5 @@ __all__ = [
     "make_phantoms",
     "phantom",
     "split_cases",
+    "training_slices",
 ]

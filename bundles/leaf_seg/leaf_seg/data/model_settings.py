@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from leaf_seg.data.slicing import check_mirror_axes, slice_directions
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.setting_bounds import CLASSES, IMAGE_SIZE, NUM_SLICES, SPACING, WINDOW
+from leaf_seg.runtime.setting_bounds import CLASSES, IMAGE_SIZE, NUM_SLICES, SPACING, TILE_OVERLAP, WINDOW
 from leaf_seg.runtime.text import one_line
 
 
@@ -25,6 +25,8 @@ class ModelSettings:
             volumes by their 0.5 and 99.5 percentiles.
         spacing: voxel size in mm that volumes are resampled to; None keeps theirs.
         mirror_axes: spatial axes (RAS) along which an image is mirrored and segmented once more, the answers averaged.
+        tile_overlap: None resizes images to image_size; a share in [0, 1) leaves them as they are, seen tile by tile of
+            that size, which overlap by this share of their sides.
 
     Raises:
         InputError: For values that are nothing of the kind; names the key.
@@ -37,6 +39,7 @@ class ModelSettings:
     window: tuple[float, float] | None = None
     spacing: tuple[float, float, float] | None = None
     mirror_axes: tuple[int, ...] = ()
+    tile_overlap: float | None = None
 
     def __init__(
         self,
@@ -47,10 +50,12 @@ class ModelSettings:
         window: Sequence[float] | None = None,
         spacing: Sequence[float] | None = None,
         mirror_axes: Sequence[int] = (),
+        tile_overlap: float | None = None,
     ) -> None:
         IMAGE_SIZE.check(image_size, "image_size")
         NUM_SLICES.check(num_slices, "num_slices")
         SPACING.check(spacing, "spacing")
+        TILE_OVERLAP.check(tile_overlap, "tile_overlap")
         directions = slice_directions(axis)
         values = {
             "class_names": check_class_names(class_names),
@@ -60,6 +65,7 @@ class ModelSettings:
             "window": check_window(window),
             "spacing": None if spacing is None else tuple(spacing),
             "mirror_axes": check_mirror_axes(mirror_axes),
+            "tile_overlap": tile_overlap,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)

@@ -83,7 +83,7 @@ class SliceDataset(Dataset):
         self.num_slices = num_slices
         self.augmentation = augmentation
         self.stacks: list[str | None] = []  # slicing direction of each stack of slices; None is a picture
-        self.index: list[tuple[int, int]] = []  # (stack, slice)
+        self.index: list[tuple[int, ...]] = []  # (stack, slice), and what a subclass adds
         self.is_empty: list[bool] = []  # no foreground in the slice
         self.widths = StructureWidths(self.image_size, len(self.data) * len(self.axes))
         parent = Path(tempfile.gettempdir() if cache_dir is None else cache_dir)
@@ -94,7 +94,7 @@ class SliceDataset(Dataset):
 
     def _prepare_all(
         self, parent: Path, preprocessing: Callable[[dict[str, str]], dict[str, Any]]
-    ) -> tuple[Path, list[str | None], list[tuple[int, int]], list[bool]]:
+    ) -> tuple[Path, list[str | None], list[tuple[int, ...]], list[bool]]:
         """Write all slices; the folder, and what the other processes of this machine have to know of them."""
         self._folder = _scratch_folder(self, parent)
         for case in tqdm(self.data, desc="Preparing slices", unit="case", leave=False):
@@ -118,15 +118,19 @@ class SliceDataset(Dataset):
     def _store(self, image: torch.Tensor, label: torch.Tensor) -> None:
         """Write one stack of slices, [S, C, H, W] and [S, 1, H, W]."""
         number = len(self.stacks)
-        slice_channels(image, [0], self.num_slices)  # an unfit number of channels is an error here, not in a worker
         self.index += [(number, i) for i in range(len(label))]
         self.is_empty += (~(label > 0).flatten(1).any(dim=1)).tolist()
-        images = resize_image(image, self.image_size).numpy().astype(np.float16)
-        labels = resize_label(label, self.image_size).numpy().astype(np.uint8)
+        labels = self._write(number, resize_image(image, self.image_size), resize_label(label, self.image_size))
         self.widths.add(label, labels)
+
+    def _write(self, number: int, image: torch.Tensor, label: torch.Tensor) -> np.ndarray:
+        """Write a stack as it is to be read; returns its labels."""
+        slice_channels(image, [0], self.num_slices)  # an unfit number of channels is an error here, not in a worker
+        images, labels = image.numpy().astype(np.float16), label.numpy().astype(np.uint8)
         for key, array in (("image", images), ("label", labels)):
             with writing(self._path(number, key), array.nbytes):
                 np.save(self._path(number, key), array)
+        return labels
 
     def _path(self, number: int, key: str) -> Path:
         return self._folder / f"{number:06d}_{key}.npy"
@@ -145,22 +149,27 @@ class SliceDataset(Dataset):
     def __getitems__(self, items: Sequence[int | tuple[int, int]]) -> list[dict[str, Any]]:
         """Slices of a batch, each as of :meth:`__getitem__`; PyTorch's DataLoader calls this."""
         pairs = [item if isinstance(item, tuple) else (item, None) for item in items]
-        samples = [self._read(item) for item, _ in pairs]
+        samples = [self._read(item, seed) for item, seed in pairs]
         if isinstance(self.augmentation, BatchAugmentation):
             return self._augmented_together(samples, [seed for _, seed in pairs])
         return [self._augmented(sample, seed) for sample, (_, seed) in zip(samples, pairs, strict=True)]
 
-    def _read(self, item: int) -> dict[str, Any]:
-        number, index = self.index[item]
+    def _read(self, item: int, seed: int | None) -> dict[str, Any]:
+        number, index = self.index[item][:2]
         images = np.load(self._path(number, "image"), mmap_mode="r")
         labels = np.load(self._path(number, "label"), mmap_mode="r")
         first = max(index - 1, 0)  # only the slice and its neighbours leave the disk
-        nearby = torch.from_numpy(np.array(images[first : index + 2])).float()
+        rows, columns = self._window(item, images.shape[2:], seed)
+        nearby = torch.from_numpy(np.array(images[first : index + 2, :, rows, columns])).float()
         axis = self.stacks[number]
         return {
             "image": slice_channels(nearby, [index - first], self.num_slices)[0].contiguous(),
-            "label": torch.from_numpy(np.array(labels[index])),
+            "label": torch.from_numpy(np.array(labels[index, :, rows, columns])),
         } | ({} if axis is None else {"slice_axis": slice_axis(axis)})
+
+    def _window(self, item: int, size: Sequence[int], seed: int | None) -> tuple[slice, slice]:
+        """Rows and columns of a slice of this size that the item is."""
+        return slice(None), slice(None)
 
     def _augmented(self, sample: dict[str, Any], seed: int | None) -> dict[str, Any]:
         """A slice of its own; the augmentation is also told across which axis of its volume (RAS) it lies."""

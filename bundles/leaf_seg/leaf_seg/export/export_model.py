@@ -46,6 +46,11 @@ def export_model(
         Path(folder) / f"{stem}{file_format.suffix}" if output is None else Path(output), file_format.suffix
     )
     settings = load_settings(folder)
+    if whole and settings.tile_overlap is not None:
+        raise InputError(
+            f"{folder}: the model sees images tile by tile, and a whole export would resize them; expected a model "
+            "without tile_overlap. Export the network alone: leave --whole out."
+        )
     module = (WholeModel if whole else NetworkAlone)(load_network(folder)).eval()
     file_format.check(module)
     with replacing(file) as temporary:

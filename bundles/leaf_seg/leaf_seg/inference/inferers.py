@@ -11,7 +11,6 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.utils import convert_to_tensor
 
-from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.data.slicing import (
     check_mirror_axes,
     resize_image,
@@ -27,7 +26,6 @@ from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.runtime.distributed import bare
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import autocast
-from leaf_seg.runtime.values import parse_bool
 from leaf_seg.transforms.most_probable import most_probable
 
 
@@ -235,40 +233,6 @@ class SegmentationInferer(Inferer):
         """Probabilities of one class, [num_samples, N, 1, H, W] from [num_samples, N, K, h, w]."""
         resized = [resize_image(hypothesis[:, k : k + 1].float(), size) for hypothesis in hypotheses]
         return torch.stack(resized) if len(resized) > 1 else resized[0][None]
-
-
-def inferer_for(
-    settings: ModelSettings,
-    batch_size: int = 16,
-    num_samples: int = 1,
-    uncertainty: bool | str = False,
-    precision: str = "fp32",
-    noise_seed: int | None = None,
-    probabilities: bool | str = True,
-    expected_dice: bool = False,
-    kind: type[SegmentationInferer] = SegmentationInferer,
-) -> SegmentationInferer:
-    """The inferer of a model, of the given kind; arguments as of :class:`SegmentationInferer`.
-
-    Where images are resampled to the model's spacing there always are probabilities: which class is the most probable
-    is known only when they have been resampled back.
-
-    Raises:
-        InputError: When they do not fit.
-    """
-    return kind(
-        settings.image_size,
-        axis=settings.axis,
-        num_slices=settings.num_slices,
-        batch_size=batch_size,
-        num_samples=num_samples,
-        uncertainty=parse_bool(uncertainty, "uncertainty"),
-        precision=precision,
-        mirror_axes=settings.mirror_axes,
-        noise_seed=noise_seed,
-        probabilities=parse_bool(probabilities, "probabilities") or settings.spacing is not None,
-        expected_dice=expected_dice,
-    )
 
 
 def _like(maps: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:

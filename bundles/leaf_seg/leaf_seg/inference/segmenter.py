@@ -17,8 +17,8 @@ from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.data.slicing import check_mirror_axes
 from leaf_seg.export import ExportedNetwork, is_exported, load_exported
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
-from leaf_seg.inference.inferers import Answers, SegmentationInferer, inferer_for
-from leaf_seg.inference.native_size_inferer import NativeSizeInferer
+from leaf_seg.inference.inferers import Answers, SegmentationInferer
+from leaf_seg.inference.model_inferer import inferer_for
 from leaf_seg.inference.network_for import network_for
 from leaf_seg.networks import SavedNetwork
 from leaf_seg.runtime.devices import select_device
@@ -165,7 +165,7 @@ class Segmenter:
             noise_seed,
             probabilities,
             expected_dice=True,
-            kind=NativeSizeInferer if getattr(self.network, "resizes", False) else SegmentationInferer,
+            resizes=getattr(self.network, "resizes", False),
         )
 
     def _in_native_grid(

@@ -35,6 +35,7 @@ class FeatureCache:
         folder: of the entries; made where needed. Several processes may share it.
         limit_gb: size that the folder may have, in 10^9 bytes; when it is full nothing more is added.
         augmentation: of the training slices.
+        tile_overlap: None where slices are whole; tiles are moved at random, so that none comes again.
 
     Attributes:
         num_items: slices that were looked up.
@@ -44,8 +45,10 @@ class FeatureCache:
         InputError: When the augmentation makes slices that do not come again.
     """
 
-    def __init__(self, folder: PathLike, limit_gb: float, augmentation: object = None) -> None:
-        _check_finite(augmentation, limit_gb)
+    def __init__(
+        self, folder: PathLike, limit_gb: float, augmentation: object = None, tile_overlap: float | None = None
+    ) -> None:
+        _check_finite(augmentation, tile_overlap, limit_gb)
         self.folder = folder
         self.limit_gb = limit_gb
         self.num_items = self.num_hits = 0
@@ -189,8 +192,13 @@ def _arithmetic(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _check_finite(augmentation: object, limit_gb: float) -> None:
+def _check_finite(augmentation: object, tile_overlap: float | None, limit_gb: float) -> None:
     """Refuse an augmentation after which a slice hardly ever comes again."""
+    if tile_overlap is not None:
+        raise InputError(
+            f"feature_cache_gb is {limit_gb:g}, but tile_overlap is {tile_overlap:g}: tiles move at random, so that "
+            "none comes again. Turn the cache off by --feature_cache_gb '$None', or leave tile_overlap out."
+        )
     if augmentation is None:
         return
     if isinstance(augmentation, BatchAugmentation):

@@ -25,6 +25,7 @@ WINDOW = Bound(-1e9, 1e9, whole=False, lengths=(2, 2), optional=True)
 SPACING = Bound(0, 1e4, whole=False, above=True, lengths=(3, 3), optional=True)
 MIRROR_AXES = Choice((0, 1, 2), several=True, alone=False)
 NUM_SLICES = Choice((1, 3))
+TILE_OVERLAP = Bound(0, 0.9, whole=False, optional=True)
 
 SETTINGS: Bounds = {
     # folders and files
@@ -46,6 +47,7 @@ SETTINGS: Bounds = {
     "num_slices": NUM_SLICES,
     "window": WINDOW,
     "spacing": SPACING,
+    "tile_overlap": TILE_OVERLAP,
     "mirror_axes": replace(MIRROR_AXES, optional=True),
     "empty_slice_rate": _PROBABILITY,
     "flip_probability": Bound(0, 1, whole=False, lengths=(2, 3)),

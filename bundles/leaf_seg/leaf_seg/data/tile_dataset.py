@@ -1,0 +1,89 @@
+"""Training tiles of pictures and slices that stay as large as they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from leaf_seg.data.slice_dataset import BatchAugmentation, SliceDataset
+
+
+class TileDataset(SliceDataset):
+    """Windows of the network's size, cut from slices at their own resolution.
+
+    Each slice is covered by a grid of tiles, the fewest that do; each is an item, empty or not by itself. With an
+    augmentation seed an item moves by up to half a tile at random, within its slice. Slices that are smaller than a
+    tile lie in its middle, in zeros, as MONAI's sliding window has them. Only a tile leaves the disk.
+    """
+
+    def _store(self, image: torch.Tensor, label: torch.Tensor) -> None:
+        image, label = (_padded(stack, self.image_size) for stack in (image, label))
+        number = len(self.stacks)
+        self._write(number, image, label)
+        height, width = self.image_size
+        samples = []  # of the tiles, to be measured
+        for row, column in tile_origins(label.shape[2:], self.image_size):
+            tiles = label[:, :, row : row + height, column : column + width]
+            self.index += [(number, i, row, column) for i in range(len(label))]
+            self.is_empty += (~(tiles > 0).flatten(1).any(dim=1)).tolist()
+            samples.append(tiles[len(tiles) // 2 :][:1])
+        self.widths.add(torch.cat(samples), torch.cat(samples).numpy())
+
+    def _window(self, item: int, size: Sequence[int], seed: int | None) -> tuple[slice, slice]:
+        origin = self.index[item][2:]
+        if seed is not None:
+            moves = np.random.default_rng(seed).uniform(-0.5, 0.5, 2)
+            places = zip(origin, moves, self.image_size, size, strict=True)
+            origin = tuple(min(max(o + round(m * t), 0), s - t) for o, m, t, s in places)
+        rows, columns = (slice(o, o + t) for o, t in zip(origin, self.image_size, strict=True))
+        return rows, columns
+
+
+def tile_origins(size: Sequence[int], tile: Sequence[int]) -> list[tuple[int, int]]:
+    """Upper left corners of the fewest tiles that cover a picture, evenly spread.
+
+    Args:
+        size: (H, W) of the picture, at least that of a tile.
+        tile: (h, w).
+    """
+    rows, columns = (
+        np.linspace(0, whole - part, math.ceil(whole / part)).round().astype(int).tolist()
+        for whole, part in zip(size, tile, strict=True)
+    )
+    return [(row, column) for row in rows for column in columns]
+
+
+def training_slices(
+    data: Sequence[dict[str, str]],
+    preprocessing: Callable[[dict[str, str]], dict[str, Any]],
+    image_size: Sequence[int],
+    axis: str | Sequence[str] = "axial",
+    num_slices: int = 1,
+    augmentation: BatchAugmentation | Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    cache_dir: str | None = None,
+    tile_overlap: float | None = None,
+) -> SliceDataset:
+    """Slices resized to the network's size, or tiles of that size; arguments as of :class:`SliceDataset`.
+
+    Args:
+        tile_overlap: None resizes; any number cuts tiles, which overlap by that only when a trained model segments.
+
+    Raises:
+        InputError: As :class:`SliceDataset`.
+    """
+    kind = SliceDataset if tile_overlap is None else TileDataset
+    return kind(data, preprocessing, image_size, axis, num_slices, augmentation, cache_dir)
+
+
+def _padded(stack: torch.Tensor, tile: Sequence[int]) -> torch.Tensor:
+    """[S, C, H, W] with zeros around it where it is smaller than a tile."""
+    missing = [max(part - whole, 0) for whole, part in zip(stack.shape[2:], tile, strict=True)]
+    if not any(missing):
+        return stack
+    (top, left), (bottom, right) = ([m // 2 for m in missing], [m - m // 2 for m in missing])
+    return F.pad(stack, (left, right, top, bottom))
