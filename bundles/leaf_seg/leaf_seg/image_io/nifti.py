@@ -99,11 +99,14 @@ class Nifti(ImageFormat):
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
         """Write [X, Y, Z] in millimetres, in the scanner's space."""
         import nibabel as nib
+        import numpy as np
 
         image = nib.Nifti1Image(array, affine)
         image.header.set_xyzt_units("mm")
         image.set_sform(affine, "scanner")
         image.set_qform(affine, "scanner")
+        if not np.allclose(image.get_qform(), affine, atol=1e-3):  # as of a tilted gantry, which no qform can say
+            image.set_qform(None, code=0)
         nib.save(image, path)
 
     def result_suffix(self, source: PathLike) -> str:

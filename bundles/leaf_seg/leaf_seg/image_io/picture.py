@@ -31,7 +31,7 @@ _DECODED_BYTES = 8  # of a pixel at most, while it is decoded and brought to one
 
 
 class Picture(ImageFormat):
-    """A format of pictures; its name is Pillow's.
+    """A format of pictures.
 
     Results are PNG files, whatever format the picture has: JPEG compression would alter labels. Grey values of a label
     map are the class indices; maps have 16 bits, in which 0 to their maximum becomes 0 to 65535.
@@ -39,10 +39,12 @@ class Picture(ImageFormat):
     Attributes:
         signatures: what a file begins with, one of them.
         plugin: Pillow's module for the format.
+        pillow_name: of the format, where Pillow calls it otherwise.
     """
 
     signatures: ClassVar[tuple[bytes, ...]]
     plugin: ClassVar[str]
+    pillow_name: ClassVar[str] = ""
 
     def matches(self, head: bytes) -> bool:
         """Whether the file begins with a signature."""
@@ -144,7 +146,7 @@ class Picture(ImageFormat):
         from PIL import Image
 
         importlib.import_module(self.plugin)
-        create, _ = Image.OPEN[self.name]
+        create, _ = Image.OPEN[self.pillow_name or self.name]
         with open(path, "rb") as file, create(file, os.fspath(path)) as picture:
             yield picture
 
