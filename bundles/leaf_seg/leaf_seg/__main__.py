@@ -102,7 +102,9 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Segment an image, or every image in a folder, and write label maps and overlays.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    segment.add_argument("input", help=f"image file ({', '.join(format_names())}), folder of images or of a DICOM series")
+    segment.add_argument(
+        "input", help=f"image file ({', '.join(format_names())}), folder of images or of a DICOM series"
+    )
     segment.add_argument("output", help="folder to write to; made where needed")
     segment.add_argument(
         "--model",

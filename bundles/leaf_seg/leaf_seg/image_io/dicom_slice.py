@@ -112,7 +112,7 @@ def read_pixels(path: PathLike) -> np.ndarray:
 
 
 def dataset(path: PathLike, with_pixels: bool) -> Any:
-    """pydicom's data set of a file.
+    """Pydicom's data set of a file.
 
     Raises:
         InputError: Where pydicom is not installed.

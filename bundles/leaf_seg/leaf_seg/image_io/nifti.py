@@ -105,7 +105,7 @@ class Nifti(ImageFormat):
         image.header.set_xyzt_units("mm")
         image.set_sform(affine, "scanner")
         image.set_qform(affine, "scanner")
-        if not np.allclose(image.get_qform(), affine, atol=1e-3):  # as of a tilted gantry, which no qform can say
+        if not np.allclose(image.get_qform(), image.affine, atol=1e-3):  # as of a tilted gantry, which no qform can say
             image.set_qform(None, code=0)
         nib.save(image, path)
 

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB, FLOAT_BYTES, check_memory, memory_limit_bytes
 from leaf_seg.runtime.errors import InputError

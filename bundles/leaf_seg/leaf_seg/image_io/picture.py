@@ -177,7 +177,8 @@ def _channels(picture: Image) -> Image:
 def _is_transparent(picture: Image) -> bool:
     """Whether pixels are hidden wholly or partly."""
     if "A" in picture.getbands():
-        return bool(picture.getchannel("A").getextrema()[0] < 255)
+        least, _ = picture.getchannel("A").getextrema()
+        return least != 255
     return "transparency" in picture.info
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from monai.utils import convert_to_numpy
 
-from leaf_seg import __version__
+import leaf_seg
 from leaf_seg.image_io.dicom_seg import check_dicom_sources, write_dicom_seg
 from leaf_seg.image_io.formats import format_of
 from leaf_seg.image_io.listing import case_name
@@ -54,8 +54,8 @@ class SegmentationWriter:
         output_type: "image", or "dicom_seg": of DICOM images also a DICOM segmentation, ``<case>.seg.dcm``.
 
     Raises:
-        InputError: When the name of the folder is empty, the output type is unknown, or overlays are drawn and the axis is unknown or the window
-            is not ascending.
+        InputError: When the name of the folder is empty, the output type is unknown, or overlays are drawn and the axis
+            is unknown or the window is not ascending.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class SegmentationWriter:
         pred = convert_to_numpy(item["pred"])[0]
         write_label(pred, source, self.output_dir)
         if self.output_type == "dicom_seg":
-            write_dicom_seg(pred, source, self.output_dir, self.class_names, __version__)
+            write_dicom_seg(pred, source, self.output_dir, self.class_names, leaf_seg.__version__)
         if self.save_probabilities:
             probabilities = convert_to_numpy(item["probabilities"])
             write_probabilities(probabilities, source, self.output_dir / "probabilities", self.class_names)

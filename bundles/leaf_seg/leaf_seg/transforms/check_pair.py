@@ -83,7 +83,7 @@ class CheckPair(MapTransform):
         return ", ".join(f"{number} ({name})" for number, name in enumerate(self.class_names))
 
 
-def _check_affines(image: MetaTensor, label: MetaTensor, pair: str) -> None:
+def _check_affines(image: torch.Tensor, label: torch.Tensor, pair: str) -> None:
     """Raise when two volumes lie differently in space."""
     apart, allowed = distance(image, label), tolerance(image)
     if not apart <= allowed:

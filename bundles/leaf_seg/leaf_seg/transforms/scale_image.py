@@ -28,9 +28,9 @@ class ScaleImage(MapTransform):
     """Scale images to float32 in [0, 1].
 
     With a window, linearly from its lower end to its upper end. Without one, pictures by the greatest value that their
-    file says they can hold (255, 65535 for 16 bits, 4095 for 12), so that pictures stay comparable; volumes from the 0.5th to the 99.5th
-    percentile of the volume, as their units differ from scanner to scanner. What lies outside is clipped; a constant
-    volume becomes 0.
+    file says it can hold (255, 65535 for 16 bits, 4095 for 12), so that pictures stay comparable; volumes from the
+    0.5th to the 99.5th percentile of the volume, as their units differ from scanner to scanner. What lies outside is
+    clipped; a constant volume becomes 0.
 
     Args:
         keys: keys of the images, MetaTensors [C, H, W] (pictures) or [C, X, Y, Z] (volumes).
@@ -38,8 +38,8 @@ class ScaleImage(MapTransform):
         allow_missing_keys: whether a case may lack one of the keys.
 
     Raises:
-        InputError: For a window that is not ascending, and, without one, for a picture with negative values, or of which
-            nothing says how great they can be and that leaves [0, 1].
+        InputError: For a window that is not ascending; without one, for a picture that has negative values, or leaves
+            [0, 1] while nothing says how great its values can be.
     """
 
     def __init__(
