@@ -10,6 +10,7 @@ from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.jpeg import Jpeg
 from leaf_seg.image_io.jpeg2000 import Jpeg2000
 from leaf_seg.image_io.meta_image import MetaImage
+from leaf_seg.image_io.mgh import Mgh
 from leaf_seg.image_io.nifti import Nifti
 from leaf_seg.image_io.nrrd_volume import Nrrd
 from leaf_seg.image_io.png import Png
@@ -31,6 +32,7 @@ FORMATS: tuple[ImageFormat, ...] = (
     Nifti(),
     Nrrd(),
     MetaImage(),
+    Mgh(),
     Dicom(),
 )
 

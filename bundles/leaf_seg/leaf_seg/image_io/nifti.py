@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,20 +20,17 @@ from leaf_seg.image_io.nifti_header import (
     in_millimetres,
     remark_on_place,
 )
-from leaf_seg.runtime.errors import InputError
+from leaf_seg.image_io.packed import opened, read_to_the_end, unpacked_head
 from leaf_seg.runtime.files import PathLike
 
 if TYPE_CHECKING:
     import numpy as np
     from monai.data import MetaTensor
 
-_GZIP = b"\x1f\x8b"
 _HEADER_BYTES = 352  # as far as the mark of NIfTI-1
 _HEADERS_BYTES = 540  # as long as a header of NIfTI-2, the longer one
 _FLOAT64_BYTES = 8
 _SLAB_VOXELS = 2**22  # read and scaled at a time
-_CHUNK_BYTES = 2**20
-_MOST_FOLLOWING_BYTES = 10**9  # which takes some seconds to unpack
 
 
 class Nifti(ImageFormat):
@@ -49,7 +44,7 @@ class Nifti(ImageFormat):
 
     def matches(self, head: bytes) -> bool:
         """Whether the header's mark is there, in what gzip unpacks where the file is compressed."""
-        return _version(_unpacked(head)) is not None
+        return _version(unpacked_head(head, _HEADER_BYTES)) is not None
 
     def check_header(self, path: PathLike) -> None:
         """Refuse voxels that are no real numbers, other than three dimensions, and what lies nowhere in space."""
@@ -75,7 +70,7 @@ class Nifti(ImageFormat):
         with _opened(path) as (header, stream):
             size = header.get_data_dtype().itemsize * math.prod(header.get_data_shape())
             stream.seek(header.get_data_offset() + size)
-            _read_to_the_end(stream)
+            read_to_the_end(stream)
 
     def read(self, path: PathLike, is_label: bool) -> MetaTensor:
         """Read the voxels in the order of the file; MONAI corrects an sform or qform that contradicts their size.
@@ -89,7 +84,7 @@ class Nifti(ImageFormat):
         with _opened(path) as (header, stream):
             image = _image(header, stream)
             voxels = _voxels(image.dataobj)
-            _read_to_the_end(stream)
+            read_to_the_end(stream)
         corrected: Any = correct_nifti_header_if_necessary(image)
         affine = in_millimetres(corrected.affine, header)
         check_affine(affine)
@@ -124,16 +119,6 @@ class Nifti(ImageFormat):
         _write(values.astype(np.float32), source, path)
 
 
-def _unpacked(head: bytes) -> bytes:
-    """The first bytes of a file, where they are gzip's those of what is packed, as far as they can be."""
-    if not head.startswith(_GZIP):
-        return head
-    try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(head, _HEADER_BYTES)
-    except zlib.error:
-        return b""
-
-
 def _version(header: bytes) -> int | None:
     """1 or 2, as the mark of a header says; None without one."""
     if header[344:348] == b"n+1\0":
@@ -150,10 +135,7 @@ def _opened(path: PathLike) -> Iterator[tuple[Any, Any]]:
     """
     import nibabel as nib
 
-    with open(path, "rb") as file:
-        is_packed = file.read(len(_GZIP)) == _GZIP
-        file.seek(0)
-        stream: Any = gzip.GzipFile(fileobj=file) if is_packed else file
+    with opened(path) as stream:
         head = stream.read(_HEADERS_BYTES)
         kind: Any = nib.Nifti2Header if _version(head) == 2 else nib.Nifti1Header
         yield as_volume(kind(head[: kind.template_dtype.itemsize])), stream
@@ -183,20 +165,6 @@ def _voxels(stored: Any) -> np.ndarray:
 def _slab_depth(shape: Sequence[int]) -> int:
     """How many slices are read at a time."""
     return max(1, min(shape[2], _SLAB_VOXELS // (shape[0] * shape[1])))
-
-
-def _read_to_the_end(stream: Any) -> None:
-    """Unpack what follows the voxels without keeping it, so that gzip compares its checksum and length."""
-    if not isinstance(stream, gzip.GzipFile):
-        return
-    following = 0
-    while chunk := stream.read(_CHUNK_BYTES):
-        following += len(chunk)
-        if following > _MOST_FOLLOWING_BYTES:
-            raise InputError(
-                f"more than {_MOST_FOLLOWING_BYTES // 10**6} MB follow the voxels; expected the end of the file there. "
-                "Export the volume again."
-            )
 
 
 def _write(array: np.ndarray, source: PathLike, path: PathLike) -> None:

@@ -122,7 +122,7 @@ def remark_on_place(header: Any, path: PathLike) -> None:
             "run from right to left.",
         )
     elif sform > 0 and qform > 0:
-        corner = np.array([*header.get_data_shape()[:3], 1.0])
+        corner = np.array([*(length - 1 for length in header.get_data_shape()), 1.0])
         difference = header.get_sform() - header.get_qform()
         away = float(np.abs(difference @ corner).max(initial=float(np.abs(difference[:3, 3]).max())))
         if away > _FAR * float(min(header.get_zooms()[:3])):

@@ -27,6 +27,7 @@ _GREY = ("1", "L", "LA", "I", "F", "I;16", "I;16L", "I;16B")
 _COLOURS = ("RGB", "RGBA", "CMYK", "YCbCr")
 ORIENTATION = 274  # number of the tag, in EXIF and in TIFF
 _LOCK = threading.Lock()
+_lifted: list[int | None] = []  # Pillow's limit, for each thread that reads without it
 _DECODED_BYTES = 8  # of a pixel at most, while it is decoded and brought to one or three channels
 
 
@@ -79,7 +80,7 @@ class Picture(ImageFormat):
         from leaf_seg.image_io.meta_tensor import as_meta_tensor
 
         with self._open(path) as picture:
-            with _own_limit(picture.width * picture.height):
+            with _without_limit():
                 picture.load()
             self._remark(picture, path, is_label)
             converted = _label_channel(picture) if is_label else _channels(picture)
@@ -147,24 +148,28 @@ class Picture(ImageFormat):
 
         importlib.import_module(self.plugin)
         create, _ = Image.OPEN[self.pillow_name or self.name]
-        with open(path, "rb") as file, create(file, os.fspath(path)) as picture:
-            yield picture
+        with open(path, "rb") as file:
+            with _without_limit():  # which WebP's plugin looks at here
+                picture = create(file, os.fspath(path))
+            with picture:
+                yield picture
 
 
 @contextmanager
-def _own_limit(pixels: int) -> Iterator[None]:
-    """Lift Pillow's limit, which is the process's, where a picture exceeds it that :meth:`Picture.memory` let pass."""
+def _without_limit() -> Iterator[None]:
+    """Lift Pillow's limit of pixels, which is the process's: :meth:`Picture.memory` is what is judged by."""
     from PIL import Image
 
-    if Image.MAX_IMAGE_PIXELS is None or pixels <= Image.MAX_IMAGE_PIXELS:
-        yield
-        return
     with _LOCK:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
+        _lifted.append(Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _LOCK:
+            before = _lifted.pop()
+            if not _lifted:
+                Image.MAX_IMAGE_PIXELS = before
 
 
 def _channels(picture: Image) -> Image:

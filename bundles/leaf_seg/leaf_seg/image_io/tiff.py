@@ -22,6 +22,7 @@ _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _ROWS_PER_STRIP, _PLANAR = 258, 259
 _STRIPS, _TILES = (273, 279), (324, 325)  # where they begin, and how many bytes they have
 _TILE_SIZE = (322, 323)
 _SIDEWAYS = (5, 6, 7, 8)  # orientations
+_TURNED = "leaf_seg_orientation"  # key of what the file's was
 _UNCOMPRESSED, _YCBCR, _SEPARATE = 1, 6, 2
 
 
@@ -51,7 +52,7 @@ class Tiff(Picture):
         with super()._open(path) as picture:
             if picture.tag_v2.get(ORIENTATION) in _SIDEWAYS:  # type: ignore[attr-defined]
                 picture._size = picture.size[::-1]  # which has no setter
-            picture.getexif().pop(ORIENTATION, None)  # by which Pillow turns
+            picture.info[_TURNED] = picture.getexif().pop(ORIENTATION, 1)  # by which Pillow turns
             yield picture
 
     def _meant(
@@ -62,7 +63,7 @@ class Tiff(Picture):
 
     def _orientation(self, picture: Image) -> int:
         """Of the tag, without which the picture has been opened."""
-        return int(picture.tag_v2.get(ORIENTATION, 1))  # type: ignore[attr-defined]
+        return int(picture.info[_TURNED])
 
     def _has_pages(self, picture: Image) -> bool:
         """Look for a second page; counting pages would go through all of them, of which a file can have millions."""
