@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import JPEGLSLossless, RLELossless
 
 from leaf_seg import Segmenter
 from leaf_seg.data.model_settings import ModelSettings
@@ -80,12 +80,10 @@ def test_values_are_as_the_file_means_them(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
 def test_compressed_pixels(syntax: str, tmp_path: Path) -> None:
     path = write_slice(tmp_path / "a.dcm", np.tile(SLICE, (20, 20)), (0, 0, 0))
     dataset = pydicom.dcmread(path)
-    if syntax == JPEG2000Lossless:
-        pytest.skip("pydicom cannot write JPEG 2000 without another package")
     dataset.compress(syntax)
     dataset.save_as(path)
     np.testing.assert_array_equal(read_image(path)[0, ..., 0].T, np.tile(SLICE, (20, 20)))
@@ -133,12 +131,12 @@ def truncated(folder: Path) -> None:
     [
         (
             removed,
-            r"1 slices are missing between the places 7\.5 and 12\.5 mm along the series, whose slices are 2\.5 mm",
+            r"slices are missing \(1\) between the places 7\.5 and 12\.5 mm along the series, whose slices are 2\.5",
         ),
         (doubled, "2 or more slices lie at the same place, as time points or echoes do"),
         (
             of_another_series,
-            r"files of 2 DICOM series: 'without name' \(4 files\), 'scout' \(1 files\)|files of 2 DICOM",
+            r"files of 2 DICOM series: '1' \(4 files\), 'scout' \(1 files\)",
         ),
         (with_a_localizer, "slices of several directions, as with a localizer"),
         (of_another_size, r"slices of 2 sizes: \(3, 3\), \(5, 6\)"),

@@ -99,7 +99,7 @@ def _check_gaps(heights: np.ndarray) -> None:
     import numpy as np
 
     gaps = np.diff(heights)
-    usual = float(np.median(gaps))
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])
     if (gaps < 1e-3).any():
         raise InputError(
             f"{int((gaps < 1e-3).sum()) + 1} or more slices lie at the same place, as time points or echoes do; "
@@ -109,7 +109,7 @@ def _check_gaps(heights: np.ndarray) -> None:
     if len(wide):
         at = int(wide[0])
         missing = round(float(gaps[at]) / usual) - 1
-        what = f"{missing} slices are missing" if missing > 0 else "the distance of slices is another"
+        what = f"slices are missing ({missing})" if missing > 0 else "the distance of slices is another"
         raise InputError(
             f"{what} between the places {heights[at]:.4g} and {heights[at + 1]:.4g} mm along the series, whose slices "
             f"are {usual:.4g} mm apart elsewhere; expected equal distances. Export the whole series again."
