@@ -12,7 +12,7 @@ from leaf_seg.runtime.files import PathLike
 
 _MOST_HEADER_BYTES = 4096  # what the format is known by
 _LOCAL = "LOCAL"
-_FIELD = re.compile(rb"^[ \t]*(\w+)[ \t]*=[ \t]*([^\r\n]*?)[ \t]*\r?\n", re.MULTILINE)
+_FIELD = re.compile(rb"^(\w+)[ \t]*=[ \t]*([^\x00-\x1f]*?)[ \t]*\r?\n", re.MULTILINE)
 _BYTES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "FLOAT": 4, "DOUBLE": 8}
 _CHUNK_BYTES = 2**20
 
@@ -78,13 +78,21 @@ class MetaImage(ItkVolume):
 
 
 def _fields(path: PathLike) -> dict[str, str]:
-    """The fields of the header; under "start" where it ends."""
+    """The fields of the header; under "start" where it ends.
+
+    ITK's rules for lines are wider. Those are refused by which a field could be hidden from what is checked here.
+    """
     with open(path, "rb") as file:
         head = file.read(_MOST_HEADER_BYTES)
     fields: dict[str, str] = {}
-    for found in _FIELD.finditer(head):
-        name, value = (part.decode(errors="replace") for part in found.groups())
-        fields[name] = value
+    start = 0
+    while (end := head.find(b"\n", start)) >= 0:
+        found = _FIELD.fullmatch(head, start, end + 1)
+        name = found[1].decode() if found else ""
+        if found is None or name in fields:
+            raise InputError("its header has lines that are not NAME = VALUE, or a name twice. Save it again.")
+        fields[name] = found[2].decode(errors="replace")
+        start = end + 1
         if name == "ElementDataFile":  # the last one
-            return fields | {"start": str(found.end())}
+            return fields | {"start": str(start)}
     raise InputError("its header does not end within 4096 bytes; expected ElementDataFile there. Save it again.")
