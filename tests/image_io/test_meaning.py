@@ -175,7 +175,7 @@ def test_transparency_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("options", [{}, {"irreversible": True}])
-def test_jpeg_2000(options: dict[str, bool], tmp_path: Path) -> None:
+def test_jpeg_2000(options: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "a.jp2"
     Image.fromarray(U16).save(path, **options)
     if options:

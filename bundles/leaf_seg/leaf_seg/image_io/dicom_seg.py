@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,4 +122,5 @@ def _highdicom() -> Any:
         raise InputError(
             "DICOM segmentations need highdicom, which is not there: pip install 'leaf_seg[dicom]'."
         ) from error
+    logging.getLogger("highdicom").setLevel(logging.ERROR)  # it tells of every module of attributes that it copies
     return highdicom
