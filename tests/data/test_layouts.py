@@ -99,8 +99,8 @@ def test_split_file_beside_a_list_that_is_split(tmp_path: Path, caplog: pytest.L
 
 def test_split_file_without_images(tmp_path: Path) -> None:
     for folder in ("images", "labels"):
-        _touch(tmp_path / folder / "a.mha")
-    _datalist(tmp_path / "split.json", training=["a.mha"])
+        _touch(tmp_path / folder / "a.xyz")
+    _datalist(tmp_path / "split.json", training=["a.xyz"])
     with pytest.raises(InputError, match="no pairs of image and label"):
         read_layout(str(tmp_path))
 

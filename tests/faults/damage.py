@@ -127,7 +127,7 @@ def _of_other_kind(content: bytes) -> Iterator[Damage]:
     for form in ("GIF", "WEBP", "TGA", "BMP", "PPM", "EPS", "PDF", "ICO", "PCX", "SGI"):
         stream = io.BytesIO()
         picture.save(stream, form)
-        yield _of(f"a {form}", stream.getvalue())
+        yield _of(f"a {form}", stream.getvalue(), _either(form in ("WEBP", "BMP")))
     yield _of("random", random.Random(1).randbytes(2000))
     yield _of("text", b"patient;label\n1;2\n")
     yield _of("packed", gzip.compress(content, mtime=0), SOUND if content[344:347] == b"n+1" else REFUSED)

@@ -1,18 +1,20 @@
-"""Pictures whose damage Pillow does not see."""
+"""Damage that libraries do not see, or of which they say much."""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from leaf_seg.image_io import read_image
+from leaf_seg.image_io import read_image, write_image
 from leaf_seg.runtime.errors import InputError
 from tests.faults.damage import chunk, png_header
+from tests.image_io.dicom_files import write_slice
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 48), dtype=np.uint8)
 
@@ -98,3 +100,47 @@ def test_tiff_whose_strips_are_not_the_picture(tmp_path: Path, compression: str,
 def test_tiff_of_every_mode_and_of_several_strips_is_read(tmp_path: Path, mode: str, compression: str) -> None:
     Image.new(mode, (45, 31)).save(tmp_path / "a.tif", compression=compression, tiffinfo={278: 7})
     assert read_image(tmp_path / "a.tif").shape[1:] == (31, 45)
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".webp", ".jp2", ".mha", ".nrrd", ".mgz", ".mgh", ".dcm"])
+def test_other_formats_are_whole_or_refused(tmp_path: Path, suffix: str) -> None:
+    """Cut short, nothing is read; of those with checksums no flipped bit passes as another image."""
+    path = tmp_path / f"whole{suffix}"
+    if suffix in (".mha", ".nrrd", ".mgz", ".mgh"):
+        write_image(np.arange(210, dtype=np.int16).reshape(7, 5, 6), path, np.diag([1.0, 1, 2, 1]))
+    elif suffix == ".dcm":
+        write_slice(path, PIXELS.astype(np.uint16), (0, 0, 0))
+    else:
+        Image.fromarray(PIXELS).save(path, lossless=True)  # which only WebP looks at
+    whole, content = read_image(path), path.read_bytes()
+    changed = tmp_path / f"changed{suffix}"
+    for length in range(0, len(content) - 40, max(1, len(content) // 30)):
+        changed.write_bytes(content[:length])
+        with pytest.raises(InputError, match=rf"^[^\n]*changed{suffix}: [^\n]*$"):
+            read_image(changed)
+    for position in range(len(content) // 2, len(content), max(1, len(content) // 40)):
+        flipped = bytearray(content)
+        flipped[position] ^= 4
+        changed.write_bytes(flipped)
+        outcome = None
+        with suppress(InputError):
+            outcome = read_image(changed)
+        assert outcome is None or suffix not in (".mha", ".nrrd", ".mgz") or bool((outcome == whole).all())
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("ElementDataFile = ../other", r"its ElementDataFile is '\.\./other'; expected LOCAL"),
+        ("ElementDataFile = LIST", "its ElementDataFile is 'LIST'"),
+        ("ElementDataFile = a%03d.raw 1 3 1", "its ElementDataFile is"),
+        ("ElementDataFile : other\nElementDataFile = LOCAL", "its header has lines that are not NAME = VALUE"),
+        ("ElementDataFile = gone.raw", r"the file of its voxels, gone\.raw, is missing"),
+    ],
+)
+def test_a_metaimage_refers_to_nothing_elsewhere(tmp_path: Path, line: str, words: str) -> None:
+    (tmp_path / "other").write_bytes(bytes(8))
+    header = f"ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\n{line}\n"
+    (tmp_path / "a.mhd").write_bytes(header.encode() + bytes(8))
+    with pytest.raises(InputError, match=rf"a\.mhd: {words}"):
+        read_image(tmp_path / "a.mhd")

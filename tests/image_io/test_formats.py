@@ -17,11 +17,14 @@ from leaf_seg.image_io.formats import FORMATS, format_of, format_to_create, imag
 from leaf_seg.image_io.writing import write_image
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder
+from tests.image_io.dicom_files import write_slice
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (7, 9)).astype(np.uint8)
 VOXELS = RNG.integers(0, 900, (5, 6, 4)).astype(np.int16)
 AFFINE = np.array([[-0.8, 0, 0, 10], [0, 1.2, 0.3, -20], [0, -0.2, 2.5, 5], [0, 0, 0, 1]])
+
+SQUARE = np.array([[-0.8, 0, 0, 10], [0, 1.2, 0, -20], [0, 0, 2.5, 5], [0, 0, 0, 1.0]])
 
 
 def big_endian_tiff(path: Path) -> None:
@@ -39,6 +42,10 @@ def save_nifti(path: Path, kind: type[nib.Nifti1Image] = nib.Nifti1Image) -> Non
     nib.save(kind(VOXELS, AFFINE), path)
 
 
+def dicom(path: Path) -> None:
+    write_slice(path, GREY.astype(np.uint16), (0, 0, 0))
+
+
 # Content by a name that fits it: what is written, and the format's name.
 CONTENTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a.png": (lambda path: Image.fromarray(GREY).save(path), "PNG"),
@@ -50,6 +57,15 @@ CONTENTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a.nii.gz": (save_nifti, "NIfTI"),
     "a_2.nii": (lambda path: save_nifti(path, nib.Nifti2Image), "NIfTI"),
     "a_2.nii.gz": (lambda path: save_nifti(path, nib.Nifti2Image), "NIfTI"),
+    "a.bmp": (lambda path: Image.fromarray(GREY).save(path), "BMP"),
+    "a.webp": (lambda path: Image.fromarray(GREY).save(path, lossless=True), "WebP"),
+    "a.jp2": (lambda path: Image.fromarray(GREY).save(path), "JPEG 2000"),
+    "a.j2k": (lambda path: Image.fromarray(GREY).save(path), "JPEG 2000"),
+    "a.mgz": (lambda path: nib.save(nib.freesurfer.MGHImage(VOXELS, SQUARE), path), "MGH"),
+    "a.mgh": (lambda path: nib.save(nib.freesurfer.MGHImage(VOXELS, SQUARE), path), "MGH"),
+    "a.nrrd": (lambda path: write_image(VOXELS, path, SQUARE), "NRRD"),
+    "a.mha": (lambda path: write_image(VOXELS, path, SQUARE), "MetaImage"),
+    "a.dcm": (lambda path: dicom(path), "DICOM"),
 }
 
 
@@ -89,8 +105,15 @@ def test_a_file_is_what_it_holds_whatever_it_is_called(tmp_path: Path, content: 
     assert format_of(path).name == name
     image, grid = read_image(path), read_grid(path)
     assert image.meta["filename_or_obj"] == str(path)
-    assert tuple(image.shape) == (1, *grid.shape)
-    if name == "NIfTI":
+    channels = 3 if name == "WebP" else 1
+    assert tuple(image.shape) == (channels, *grid.shape)
+    if name == "DICOM":
+        np.testing.assert_array_equal(image[0, ..., 0].T, GREY)
+        assert grid.spacing == pytest.approx((0.8, 1.2, 2.5))
+    elif name in ("MGH", "NRRD", "MetaImage"):
+        np.testing.assert_array_equal(image[0], VOXELS)
+        np.testing.assert_allclose(image.affine, SQUARE, atol=1e-5)
+    elif name == "NIfTI":
         np.testing.assert_array_equal(image[0], VOXELS)
         np.testing.assert_allclose(image.affine, AFFINE, atol=1e-5)
         assert grid.affine is not None
@@ -124,11 +147,15 @@ def test_a_volume_that_was_unpacked_on_its_way_keeps_its_name(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.png", b"GIF89a", r"its content is none of PNG, JPEG, TIFF, NIfTI\); expected a complete PNG file"),
+        (
+            "a.png",
+            b"GIF89a",
+            r"its content is none of PNG, JPEG, TIFF, .*, NIfTI, .*DICOM\); expected a complete PNG file",
+        ),
         ("a.nii.gz", b"", "expected a complete NIfTI file"),
         ("a.nii.gz", gzip.compress(b"no image", mtime=0), "expected a complete NIfTI file"),
         ("a.nii", b"\x1f\x8bno gzip", "expected a complete NIfTI file"),
-        ("a.gif", b"GIF89a", r"the file type '\.gif' is not supported; expected one of \.png, .*\.nii\. Convert"),
+        ("a.gif", b"GIF89a", r"the file type '\.gif' is not supported; expected one of \.png, .*\.nii, .*\. Convert"),
         ("a", b"GIF89a", r"the file type '\(no suffix\)' is not supported"),
     ],
 )
@@ -165,8 +192,8 @@ def test_new_files_go_by_their_suffix() -> None:
     for form in FORMATS:
         for suffix in form.suffixes:
             assert format_to_create(f"a{suffix.upper()}") is form
-    with pytest.raises(ValueError, match=r"a\.bmp is not called as an image"):
-        format_to_create("a.bmp")
+    with pytest.raises(ValueError, match=r"a\.gif is not called as an image"):
+        format_to_create("a.gif")
     assert len(set(suffixes())) == len(suffixes())
 
 

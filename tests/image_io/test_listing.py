@@ -23,7 +23,7 @@ def test_one_file_need_not_be_called_as_an_image(tmp_path: Path) -> None:
 
 
 def test_nothing_to_list(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"No image in .*; expected files ending in \.png, .*\.nii directly in it"):
+    with pytest.raises(InputError, match=r"No image in .*; expected files ending in \.png, .*\.nii, .* directly in it"):
         list_images(tmp_path)
     with pytest.raises(InputError, match="nowhere does not exist; expected an image file or a folder"):
         list_images(tmp_path / "nowhere")

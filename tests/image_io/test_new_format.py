@@ -117,7 +117,7 @@ def test_results_are_written_in_it(source: Path, tmp_path: Path) -> None:
 
 
 def test_messages_know_it(toy: Toy, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected files ending in .*\.nii, \.toy, \.toy\.x"):
+    with pytest.raises(InputError, match=r"expected files ending in .*\.nii, .*\.toy, \.toy\.x"):
         image_io.list_images(tmp_path)
     with pytest.raises(InputError, match=r"images/ and labels/ whose case names match .*\.toy"):
         read_layout(str(tmp_path))

@@ -102,7 +102,9 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Segment an image, or every image in a folder, and write label maps and overlays.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    segment.add_argument("input", help=f"image file ({', '.join(format_names())}) or folder of images")
+    segment.add_argument(
+        "input", help=f"image file ({', '.join(format_names())}), folder of images or of a DICOM series"
+    )
     segment.add_argument("output", help="folder to write to; made where needed")
     segment.add_argument(
         "--model",
@@ -118,6 +120,13 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     segment.add_argument("--batch-size", type=int, default=16, help="slices at a time")
     segment.add_argument(
         "--memory-limit-gb", type=float, default=DEFAULT_MEMORY_LIMIT_GB, help="that reading one image may take"
+    )
+    segment.add_argument(
+        "--output-type",
+        "--output_type",
+        choices=("image", "dicom_seg"),
+        default="image",
+        help="dicom_seg: of DICOM images also write DICOM segmentations",
     )
     segment.set_defaults(command=_segment)
 
@@ -226,6 +235,7 @@ def _segment(options: argparse.Namespace) -> int:
         save_overlays=not options.no_overlays,
         axis=segmenter.settings.axis,
         window=segmenter.settings.window,
+        output_type=options.output_type,
     )
     try:
         segment_files(segmenter, sources, writer, options.num_samples)

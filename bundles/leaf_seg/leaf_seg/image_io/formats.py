@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from leaf_seg.image_io.bmp import Bmp
+from leaf_seg.image_io.dicom import Dicom, holds_dicom
 from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.jpeg import Jpeg
+from leaf_seg.image_io.jpeg2000 import Jpeg2000
+from leaf_seg.image_io.meta_image import MetaImage
+from leaf_seg.image_io.mgh import Mgh
 from leaf_seg.image_io.nifti import Nifti
+from leaf_seg.image_io.nrrd_volume import Nrrd
 from leaf_seg.image_io.png import Png
 from leaf_seg.image_io.tiff import Tiff
+from leaf_seg.image_io.webp import WebP
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 from leaf_seg.runtime.paths import FILE, FOLDER, kind_of
@@ -19,7 +26,14 @@ FORMATS: tuple[ImageFormat, ...] = (
     Png(),
     Jpeg(),
     Tiff(),
+    Bmp(),
+    WebP(),
+    Jpeg2000(),
     Nifti(),
+    Nrrd(),
+    MetaImage(),
+    Mgh(),
+    Dicom(),
 )
 
 _HEAD_BYTES = 4096
@@ -43,7 +57,7 @@ def image_suffix(path: PathLike) -> str:
 
 
 def format_of(path: PathLike) -> ImageFormat:
-    """The format of a file, by its content.
+    """The format of a file, or of a folder with the DICOM files of a series, by its content.
 
     The file's name only chooses where the content may be of several formats. So a PNG that is called .jpg is read as
     the PNG that it is, and a NIfTI whatever it is called and whether it is compressed as its name says or not.
@@ -52,11 +66,14 @@ def format_of(path: PathLike) -> ImageFormat:
         InputError: When there is no file, its name is not UTF-8, or its content is of none of the formats.
     """
     shown, kind = printable(path), kind_of(path)
-    if kind != FILE:
+    is_series = kind == FOLDER and holds_dicom(path)
+    if kind != FILE and not is_series:
         found = f"is {kind}" if kind == FOLDER else kind
         raise InputError(f"{shown}: {found}; expected a file. Check the path and the dataset's list of cases.")
     if not is_unicode(path):
         raise InputError(f"{shown}: its name is not UTF-8; expected one that tables and logs can hold. Rename it.")
+    if is_series:
+        return next(form for form in FORMATS if isinstance(form, Dicom))
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)

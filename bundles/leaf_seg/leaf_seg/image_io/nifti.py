@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from leaf_seg.image_io.affine import check_affine
 from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.grid import Grid
 from leaf_seg.image_io.memory import FLOAT_BYTES
-from leaf_seg.runtime.errors import InputError
+from leaf_seg.image_io.nifti_header import (
+    affine_of,
+    as_volume,
+    check_place,
+    check_shape,
+    check_values,
+    in_millimetres,
+    remark_on_place,
+)
+from leaf_seg.image_io.packed import opened, read_to_the_end, unpacked_head
 from leaf_seg.runtime.files import PathLike
 
 if TYPE_CHECKING:
     import numpy as np
     from monai.data import MetaTensor
 
-_GZIP = b"\x1f\x8b"
 _HEADER_BYTES = 352  # as far as the mark of NIfTI-1
 _HEADERS_BYTES = 540  # as long as a header of NIfTI-2, the longer one
 _FLOAT64_BYTES = 8
 _SLAB_VOXELS = 2**22  # read and scaled at a time
-_CHUNK_BYTES = 2**20
-_MOST_FOLLOWING_BYTES = 10**9  # which takes some seconds to unpack
-_LEAST_VOLUME = 1e-3  # of the body that three unit vectors along the axes span; 1 when they are at right angles
-_AFFINE_REMEDY = (
-    "expected an sform, or a qform and voxel sizes, that place a volume. Correct the header or export again."
-)
 
 
 class Nifti(ImageFormat):
@@ -43,19 +44,19 @@ class Nifti(ImageFormat):
 
     def matches(self, head: bytes) -> bool:
         """Whether the header's mark is there, in what gzip unpacks where the file is compressed."""
-        return _version(_unpacked(head)) is not None
+        return _version(unpacked_head(head, _HEADER_BYTES)) is not None
 
     def check_header(self, path: PathLike) -> None:
         """Refuse voxels that are no real numbers, other than three dimensions, and what lies nowhere in space."""
         with _opened(path) as (header, _):
-            _check_values(header)
-            _check_shape(header.get_data_shape())
-            _check_affine(_affine(header))
+            check_values(header)
+            check_shape(header.get_data_shape())
+            check_place(header)
 
     def grid(self, path: PathLike) -> Grid:
-        """Voxels and affine, of the sform where there is one."""
+        """Voxels and affine, of the sform where there is one, in mm whatever the header's units are."""
         with _opened(path) as (header, _):
-            return Grid(tuple(header.get_data_shape()), _affine(header))
+            return Grid(tuple(header.get_data_shape()), in_millimetres(affine_of(header), header))
 
     def memory(self, path: PathLike) -> int:
         """What the voxels take as floats, and while some slices are scaled."""
@@ -69,7 +70,7 @@ class Nifti(ImageFormat):
         with _opened(path) as (header, stream):
             size = header.get_data_dtype().itemsize * math.prod(header.get_data_shape())
             stream.seek(header.get_data_offset() + size)
-            _read_to_the_end(stream)
+            read_to_the_end(stream)
 
     def read(self, path: PathLike, is_label: bool) -> MetaTensor:
         """Read the voxels in the order of the file; MONAI corrects an sform or qform that contradicts their size.
@@ -83,19 +84,24 @@ class Nifti(ImageFormat):
         with _opened(path) as (header, stream):
             image = _image(header, stream)
             voxels = _voxels(image.dataobj)
-            _read_to_the_end(stream)
+            read_to_the_end(stream)
         corrected: Any = correct_nifti_header_if_necessary(image)
-        _check_affine(corrected.affine)
-        return as_meta_tensor(voxels, path, corrected.affine)
+        affine = in_millimetres(corrected.affine, header)
+        check_affine(affine)
+        remark_on_place(header, path)
+        return as_meta_tensor(voxels, path, affine)
 
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
         """Write [X, Y, Z] in millimetres, in the scanner's space."""
         import nibabel as nib
+        import numpy as np
 
         image = nib.Nifti1Image(array, affine)
         image.header.set_xyzt_units("mm")
         image.set_sform(affine, "scanner")
         image.set_qform(affine, "scanner")
+        if not np.allclose(image.get_qform(), image.affine, atol=1e-3):  # as of a tilted gantry, which no qform can say
+            image.set_qform(None, code=0)
         nib.save(image, path)
 
     def result_suffix(self, source: PathLike) -> str:
@@ -111,16 +117,6 @@ class Nifti(ImageFormat):
         import numpy as np
 
         _write(values.astype(np.float32), source, path)
-
-
-def _unpacked(head: bytes) -> bytes:
-    """The first bytes of a file, where they are gzip's those of what is packed, as far as they can be."""
-    if not head.startswith(_GZIP):
-        return head
-    try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(head, _HEADER_BYTES)
-    except zlib.error:
-        return b""
 
 
 def _version(header: bytes) -> int | None:
@@ -139,13 +135,10 @@ def _opened(path: PathLike) -> Iterator[tuple[Any, Any]]:
     """
     import nibabel as nib
 
-    with open(path, "rb") as file:
-        is_packed = file.read(len(_GZIP)) == _GZIP
-        file.seek(0)
-        stream: Any = gzip.GzipFile(fileobj=file) if is_packed else file
+    with opened(path) as stream:
         head = stream.read(_HEADERS_BYTES)
         kind: Any = nib.Nifti2Header if _version(head) == 2 else nib.Nifti1Header
-        yield kind(head[: kind.template_dtype.itemsize]), stream
+        yield as_volume(kind(head[: kind.template_dtype.itemsize])), stream
 
 
 def _image(header: Any, stream: Any) -> Any:
@@ -172,68 +165,6 @@ def _voxels(stored: Any) -> np.ndarray:
 def _slab_depth(shape: Sequence[int]) -> int:
     """How many slices are read at a time."""
     return max(1, min(shape[2], _SLAB_VOXELS // (shape[0] * shape[1])))
-
-
-def _read_to_the_end(stream: Any) -> None:
-    """Unpack what follows the voxels without keeping it, so that gzip compares its checksum and length."""
-    if not isinstance(stream, gzip.GzipFile):
-        return
-    following = 0
-    while chunk := stream.read(_CHUNK_BYTES):
-        following += len(chunk)
-        if following > _MOST_FOLLOWING_BYTES:
-            raise InputError(
-                f"more than {_MOST_FOLLOWING_BYTES // 10**6} MB follow the voxels; expected the end of the file there. "
-                "Export the volume again."
-            )
-
-
-def _affine(header: Any) -> np.ndarray:
-    """The affine of a header."""
-    from nibabel.spatialimages import HeaderDataError
-
-    try:
-        affine: np.ndarray = header.get_best_affine()
-    except (ValueError, HeaderDataError) as error:
-        raise InputError(f"its header has no usable qform ({error}); {_AFFINE_REMEDY}") from error
-    return affine
-
-
-def _check_values(header: Any) -> None:
-    """Refuse voxels that are no real numbers, or are scaled to none."""
-    import numpy as np
-
-    dtype = header.get_data_dtype()
-    if dtype.names is not None or dtype.kind == "c":
-        found = "complex numbers" if dtype.names is None else "RGB colours"
-        raise InputError(f"the voxels are {found} ({dtype}); expected one real number each. Convert the volume.")
-    slope = float(header["scl_slope"])
-    if np.isinf(slope):  # NaN and 0 mean that voxels are not scaled
-        raise InputError(f"its header's scl_slope is {slope}; expected a finite number. Correct the header.")
-
-
-def _check_shape(shape: Sequence[int]) -> None:
-    """Refuse other than three dimensions, and those without voxels."""
-    if len(shape) != 3:
-        raise InputError(
-            f"a {len(shape)}D NIfTI of shape {tuple(shape)}; expected a 3D volume (X, Y, Z). Split channels or "
-            "time points into volumes of their own, and save single slices as PNG."
-        )
-    if min(shape) < 1:
-        raise InputError(f"a NIfTI of shape {tuple(shape)}; expected at least one voxel along each axis. Correct it.")
-
-
-def _check_affine(affine: np.ndarray) -> None:
-    """Refuse affines with values that are not finite, and those that make a plane or a line of a volume."""
-    import numpy as np
-
-    with np.errstate(all="ignore"):
-        sizes = np.linalg.norm(affine[:3, :3], axis=0)
-        is_finite = np.isfinite(affine).all() and np.isfinite(sizes).all()
-        if is_finite and (sizes > 0).all() and abs(np.linalg.det(affine[:3, :3] / sizes)) > _LEAST_VOLUME:
-            return
-    rows = "; ".join(" ".join(f"{value:.4g}" for value in row) for row in affine[:3])
-    raise InputError(f"its affine ({rows}) is not that of a volume: it is not finite or singular; {_AFFINE_REMEDY}")
 
 
 def _write(array: np.ndarray, source: PathLike, path: PathLike) -> None:

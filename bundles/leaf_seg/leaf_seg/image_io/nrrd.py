@@ -1,4 +1,4 @@
-"""NRRD label maps, which 3D Slicer sends; no format of images."""
+"""NRRD files: what their headers may hold, and label maps that 3D Slicer sends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB, FLOAT_BYTES, check_memory, memory_limit_bytes
 from leaf_seg.runtime.errors import InputError
@@ -69,6 +69,28 @@ def read_nrrd_shape(path: PathLike) -> tuple[int, ...]:
         return tuple(_sizes(_header(file)))
 
 
+def nrrd_fields(path: PathLike) -> dict[str, str]:
+    """The header's fields, by their names in small letters and without spaces.
+
+    Raises:
+        InputError: As :func:`read_nrrd`, without naming the file.
+    """
+    with open(path, "rb") as file:
+        fields = _header(file)
+    _sizes(fields)
+    return fields
+
+
+def check_nrrd_data(path: PathLike) -> None:
+    """Unpack packed data to their end.
+
+    Raises:
+        InputError: As :func:`read_nrrd`, without naming the file.
+    """
+    with open(path, "rb") as file:
+        _check_data(_header(file), file)
+
+
 @contextmanager
 def _named(path: PathLike) -> Iterator[None]:
     """Let errors say which file they are about."""
@@ -108,7 +130,7 @@ def _header(file: BinaryIO) -> dict[str, str]:
 def _sizes(fields: dict[str, str]) -> list[int]:
     sizes = [int(size) for size in fields.get("sizes", "").split()]
     if len(sizes) != 3 or min(sizes) < 1:
-        raise InputError(f"its sizes are {fields.get('sizes', '(none)')!r}; expected a label map of three dimensions.")
+        raise InputError(f"its sizes are {fields.get('sizes', '(none)')!r}; expected a volume of three dimensions.")
     return sizes
 
 
@@ -127,11 +149,9 @@ def _check_data(fields: dict[str, str], file: BinaryIO) -> None:
 
 
 def _read_by_itk(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
-    import itk
-    from monai.data import ITKReader
-    from monai.transforms import LoadImage
+    from leaf_seg.image_io.nrrd_volume import Nrrd
 
-    label: Any = LoadImage(reader=ITKReader(imageio=itk.NrrdImageIO.New()), image_only=True)(path)
-    if label.ndim != 3:
-        raise InputError(f"a label of shape {tuple(label.shape)}; expected three dimensions of one number each.")
-    return label.numpy(), label.affine.numpy()
+    form = Nrrd()
+    form.check_header(path)
+    label = form.read(path, is_label=True)
+    return label[0].numpy(), label.affine.numpy()

@@ -6,12 +6,13 @@ import importlib
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.grid import Grid
 from leaf_seg.image_io.memory import FLOAT_BYTES
+from leaf_seg.image_io.remarks import remark
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 _MODE_MAXIMA = {"L": 255, "RGB": 255, "I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535}
 _GREY = ("1", "L", "LA", "I", "F", "I;16", "I;16L", "I;16B")
 _COLOURS = ("RGB", "RGBA", "CMYK", "YCbCr")
+ORIENTATION = 274  # number of the tag, in EXIF and in TIFF
 _LOCK = threading.Lock()
+_lifted: list[int | None] = []  # Pillow's limit, for each thread that reads without it
 _DECODED_BYTES = 8  # of a pixel at most, while it is decoded and brought to one or three channels
 
 
 class Picture(ImageFormat):
-    """A format of pictures; its name is Pillow's.
+    """A format of pictures.
 
     Results are PNG files, whatever format the picture has: JPEG compression would alter labels. Grey values of a label
     map are the class indices; maps have 16 bits, in which 0 to their maximum becomes 0 to 65535.
@@ -37,10 +40,12 @@ class Picture(ImageFormat):
     Attributes:
         signatures: what a file begins with, one of them.
         plugin: Pillow's module for the format.
+        pillow_name: of the format, where Pillow calls it otherwise.
     """
 
     signatures: ClassVar[tuple[bytes, ...]]
     plugin: ClassVar[str]
+    pillow_name: ClassVar[str] = ""
 
     def matches(self, head: bytes) -> bool:
         """Whether the file begins with a signature."""
@@ -75,13 +80,15 @@ class Picture(ImageFormat):
         from leaf_seg.image_io.meta_tensor import as_meta_tensor
 
         with self._open(path) as picture:
-            with _own_limit(picture.width * picture.height):
+            with _without_limit():
                 picture.load()
+            self._remark(picture, path, is_label)
             converted = _label_channel(picture) if is_label else _channels(picture)
             array, mode = np.asarray(converted), converted.mode
             del converted
+            array, maximum = self._meant(array, _MODE_MAXIMA.get(mode), picture, path, is_label)
         # Pillow's pixels are gone before they become floats, which take four times as much.
-        return as_meta_tensor(array, path, maximum=_MODE_MAXIMA.get(mode), mode=mode)
+        return as_meta_tensor(array, path, maximum=maximum, mode=mode)
 
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
         """Write uint8 or uint16 [H, W], or uint8 [H, W, 3]; the format goes by the suffix."""
@@ -103,6 +110,29 @@ class Picture(ImageFormat):
 
         self.create(np.rint(np.clip(values / maximum, 0, 1) * 65535).astype(np.uint16), path, None)
 
+    def _meant(
+        self, array: np.ndarray, maximum: float | None, picture: Image, path: PathLike, is_label: bool
+    ) -> tuple[np.ndarray, float | None]:
+        """What the file's header makes of the pixels that Pillow gives, and of their greatest possible value."""
+        return array, maximum
+
+    def _orientation(self, picture: Image) -> int:
+        """How viewers turn the picture; 1 is not at all."""
+        return int(picture.getexif().get(ORIENTATION, 1))
+
+    def _remark(self, picture: Image, path: PathLike, is_label: bool) -> None:
+        """Say what of the file is left out."""
+        with suppress(Exception):  # damaged EXIF data, which nothing here needs
+            if (orientation := self._orientation(picture)) in range(2, 9):
+                remark(
+                    "orientation",
+                    path,
+                    f"viewers turn it by its orientation tag ({orientation}); pixels are taken as they are stored, and "
+                    "so must its label be. Where it was drawn on the turned picture, turn the pixels and drop the tag.",
+                )
+        if not is_label and _is_transparent(picture):
+            remark("transparency", path, "has transparent pixels; their colours are taken as if they were opaque.")
+
     def _has_pages(self, picture: Image) -> bool:
         """Whether there is more than one page."""
         return getattr(picture, "n_frames", 1) != 1
@@ -117,32 +147,44 @@ class Picture(ImageFormat):
         from PIL import Image
 
         importlib.import_module(self.plugin)
-        create, _ = Image.OPEN[self.name]
-        with open(path, "rb") as file, create(file, os.fspath(path)) as picture:
-            yield picture
+        create, _ = Image.OPEN[self.pillow_name or self.name]
+        with open(path, "rb") as file:
+            with _without_limit():  # which WebP's plugin looks at here
+                picture = create(file, os.fspath(path))
+            with picture:
+                yield picture
 
 
 @contextmanager
-def _own_limit(pixels: int) -> Iterator[None]:
-    """Lift Pillow's limit, which is the process's, where a picture exceeds it that :meth:`Picture.memory` let pass."""
+def _without_limit() -> Iterator[None]:
+    """Lift Pillow's limit of pixels, which is the process's: :meth:`Picture.memory` is what is judged by."""
     from PIL import Image
 
-    if Image.MAX_IMAGE_PIXELS is None or pixels <= Image.MAX_IMAGE_PIXELS:
-        yield
-        return
     with _LOCK:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
+        _lifted.append(Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _LOCK:
+            before = _lifted.pop()
+            if not _lifted:
+                Image.MAX_IMAGE_PIXELS = before
 
 
 def _channels(picture: Image) -> Image:
     """One or three channels of intensities."""
-    if picture.mode in _MODE_MAXIMA:
+    if picture.mode in _MODE_MAXIMA or picture.mode == "F":
         return picture
     return picture.convert("L" if picture.mode in ("1", "LA") else "RGB")
+
+
+def _is_transparent(picture: Image) -> bool:
+    """Whether pixels are hidden wholly or partly."""
+    if "A" in picture.getbands():
+        least, _ = picture.getchannel("A").getextrema()
+        return least != 255
+    return "transparency" in picture.info
 
 
 def _label_channel(picture: Image) -> Image:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from leaf_seg.image_io.picture import Picture
+from leaf_seg.image_io.picture import ORIENTATION, Picture
+from leaf_seg.image_io.tiff_values import meant_values
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -19,26 +21,21 @@ if TYPE_CHECKING:
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _ROWS_PER_STRIP, _PLANAR = 258, 259, 262, 277, 278, 284
 _STRIPS, _TILES = (273, 279), (324, 325)  # where they begin, and how many bytes they have
 _TILE_SIZE = (322, 323)
-_ORIENTATION, _SIDEWAYS = 274, (5, 6, 7, 8)
+_SIDEWAYS = (5, 6, 7, 8)  # orientations
+_TURNED = "leaf_seg_orientation"  # key of what the file's was
 _UNCOMPRESSED, _YCBCR, _SEPARATE = 1, 6, 2
 
 
 class Tiff(Picture):
-    """Pictures of 8 or 16 bits and one page, little-endian or big-endian, also BigTIFF."""
+    """Pictures of 1 to 32 bits and one page, little-endian or big-endian, also BigTIFF.
+
+    Of signed values, and of 12 bits, the greatest possible value is theirs; of 32 bits nothing says it.
+    """
 
     name = "TIFF"
     suffixes = (".tif", ".tiff")
     signatures = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
     plugin = "PIL.TiffImagePlugin"
-
-    def check_header(self, path: PathLike) -> None:
-        """Refuse several pages, and values of more than 16 bits."""
-        super().check_header(path)
-        with self._open(path) as picture:
-            if picture.mode in ("I", "F"):
-                raise InputError(
-                    "a TIFF of 32 bits per value; expected 8 or 16. Save it with 16 bits, or as a NIfTI volume."
-                )
 
     def check_content(self, path: PathLike) -> None:
         """Refuse strips or tiles that do not cover the picture: Pillow fills what is missing with zeros."""
@@ -53,10 +50,20 @@ class Tiff(Picture):
         Of TIFF alone Pillow turns them as the orientation says, and gives the size that they will have then.
         """
         with super()._open(path) as picture:
-            if picture.tag_v2.get(_ORIENTATION) in _SIDEWAYS:  # type: ignore[attr-defined]
+            if picture.tag_v2.get(ORIENTATION) in _SIDEWAYS:  # type: ignore[attr-defined]
                 picture._size = picture.size[::-1]  # which has no setter
-            picture.getexif().pop(_ORIENTATION, None)  # by which Pillow turns
+            picture.info[_TURNED] = picture.getexif().pop(ORIENTATION, 1)  # by which Pillow turns
             yield picture
+
+    def _meant(
+        self, array: np.ndarray, maximum: float | None, picture: Image, path: PathLike, is_label: bool
+    ) -> tuple[np.ndarray, float | None]:
+        """What sign, photometric interpretation and depth make of the pixels."""
+        return meant_values(array, maximum, picture, path, is_label)
+
+    def _orientation(self, picture: Image) -> int:
+        """Of the tag, without which the picture has been opened."""
+        return int(picture.info[_TURNED])
 
     def _has_pages(self, picture: Image) -> bool:
         """Look for a second page; counting pages would go through all of them, of which a file can have millions."""

@@ -11,6 +11,8 @@ from typing import Any
 
 from monai.utils import convert_to_numpy
 
+import leaf_seg
+from leaf_seg.image_io.dicom_seg import check_dicom_sources, write_dicom_seg
 from leaf_seg.image_io.formats import format_of
 from leaf_seg.image_io.listing import case_name
 from leaf_seg.image_io.writing import class_file_names, write_label, write_map, write_probabilities
@@ -25,6 +27,7 @@ from leaf_seg.runtime.values import parse_bool
 
 logger = logging.getLogger(__name__)
 
+OUTPUT_TYPES = ("image", "dicom_seg")
 _MOST_BYTES = 255  # of a file's name
 
 
@@ -33,7 +36,7 @@ class SegmentationWriter:
 
     For a case the files are::
 
-        <case>.nii.gz or .png        label map
+        <case>.nii.gz or .png        label map, or .nrrd, .mha as the image
         overlays/<case>.png
         expected_dice.csv, of all cases
         uncertainty/<case>_variance, <case>_entropy
@@ -48,10 +51,11 @@ class SegmentationWriter:
         save_overlays: also draw an overlay for each case.
         axis: slicing direction of the overlays of volumes: "sagittal", "coronal" or "axial"; of several the first.
         window: lowest and highest value shown in overlays; None as in :class:`~leaf_seg.transforms.ScaleImage`.
+        output_type: "image", or "dicom_seg": of DICOM images also a DICOM segmentation, ``<case>.seg.dcm``.
 
     Raises:
-        InputError: When the name of the folder is empty, or overlays are drawn and the axis is unknown or the window
-            is not ascending.
+        InputError: When the name of the folder is empty, the output type is unknown, or overlays are drawn and the axis
+            is unknown or the window is not ascending.
     """
 
     def __init__(
@@ -62,7 +66,11 @@ class SegmentationWriter:
         save_overlays: bool | str = True,
         axis: str | Sequence[str] = "axial",
         window: Sequence[float] | None = None,
+        output_type: str = OUTPUT_TYPES[0],
     ) -> None:
+        if output_type not in OUTPUT_TYPES:
+            raise InputError(f"output_type is {output_type!r}; expected one of {', '.join(OUTPUT_TYPES)}.")
+        self.output_type = output_type
         if not os.fspath(output_dir):
             raise InputError("The name of the output folder is empty; expected a folder to write to.")
         self.output_dir = Path(output_dir)
@@ -95,6 +103,9 @@ class SegmentationWriter:
         """
         self._sources, self._maps, self._faults = {}, {}, {}
         self._written, self._drawn = 0, 0
+        sources = list(sources)
+        if self.output_type == "dicom_seg":
+            check_dicom_sources(sources)
         for source in sources:
             self._claim(source)
         ensure_writable_folder(self.output_dir)
@@ -179,6 +190,8 @@ class SegmentationWriter:
     def _write(self, source: str, item: Mapping[str, Any]) -> None:
         pred = convert_to_numpy(item["pred"])[0]
         write_label(pred, source, self.output_dir)
+        if self.output_type == "dicom_seg":
+            write_dicom_seg(pred, source, self.output_dir, self.class_names, leaf_seg.__version__)
         if self.save_probabilities:
             probabilities = convert_to_numpy(item["probabilities"])
             write_probabilities(probabilities, source, self.output_dir / "probabilities", self.class_names)

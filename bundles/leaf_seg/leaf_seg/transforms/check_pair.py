@@ -13,14 +13,17 @@ from monai.utils import convert_to_tensor
 
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.text import printable
+from leaf_seg.transforms.same_grid import distance, in_order_of, tolerance
 
 _MOST_LISTED = 8  # values in a message
 _PART = 2**22  # values that are compared at a time
-_AFFINE_TOLERANCE = 1e-3  # mm: headers written by different programs differ by rounding
 
 
 class CheckPair(MapTransform):
-    """Check that an image and its label belong together and that the label holds classes only; changes nothing.
+    """Check that an image and its label belong together and that the label holds classes only.
+
+    A label of the image's own voxels in another order, as LPS beside RAS, is brought into the image's order; nothing
+    else is changed.
 
     Args:
         keys: the image's key and the label's.
@@ -28,8 +31,8 @@ class CheckPair(MapTransform):
         class_names: names of the classes for messages, background first.
 
     Raises:
-        InputError: When spatial shapes differ, when affines of volumes differ by more than 0.001, or when label values
-            are not whole or not in 0 .. K - 1.
+        InputError: When spatial shapes differ, when volumes lie apart by more than headers are rounded (see
+            :mod:`leaf_seg.transforms.same_grid`), or when label values are not whole or not in 0 .. K - 1.
     """
 
     def __init__(
@@ -47,7 +50,8 @@ class CheckPair(MapTransform):
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         """Check the MetaTensors image [C, *spatial] and label [1, *spatial] of ``data``."""
-        image, label = (data[key] for key in self.keys)
+        image = data[self.keys[0]]
+        label = in_order_of(image, data[self.keys[1]])
         pair = f"Image {_file_name(image)} and label {_file_name(label)}"
         if image.shape[1:] != label.shape[1:]:
             raise InputError(
@@ -57,7 +61,7 @@ class CheckPair(MapTransform):
         if image.ndim == 4:
             _check_affines(image, label, pair)
         self._check_values(label, pair)
-        return dict(data)
+        return {**data, self.keys[1]: label}
 
     def _check_values(self, label: torch.Tensor, pair: str) -> None:
         """Raise unless every value of the label is the number of a class."""
@@ -79,14 +83,14 @@ class CheckPair(MapTransform):
         return ", ".join(f"{number} ({name})" for number, name in enumerate(self.class_names))
 
 
-def _check_affines(image: MetaTensor, label: MetaTensor, pair: str) -> None:
+def _check_affines(image: torch.Tensor, label: torch.Tensor, pair: str) -> None:
     """Raise when two volumes lie differently in space."""
-    difference = float((torch.as_tensor(image.affine) - torch.as_tensor(label.affine)).abs().max())
-    if not difference <= _AFFINE_TOLERANCE:
+    apart, allowed = distance(image, label), tolerance(image)
+    if not apart <= allowed:
         raise InputError(
-            f"{pair}: affine matrices that differ by up to {difference:.4g}; expected the same within "
-            f"{_AFFINE_TOLERANCE}. Resample the label onto the image, or copy the image's header to the label if only "
-            "the header is wrong."
+            f"{pair}: affine matrices that place their corners up to {apart:.4g} mm apart; expected the same within "
+            f"{allowed:.2g} mm. Resample the label onto the image, or copy the image's header to the label if only the "
+            "header is wrong."
         )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -43,7 +46,8 @@ class LoadCase(LoadImaged):
         allow_missing_keys: bool = False,
         memory_limit_gb: float | None = DEFAULT_MEMORY_LIMIT_GB,
     ) -> None:
-        super().__init__(keys, image_only=True, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
+        with _without_talk():
+            super().__init__(keys, image_only=True, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
         memory_limit_bytes(memory_limit_gb)
         self.memory_limit_gb = memory_limit_gb
 
@@ -60,3 +64,17 @@ class LoadCase(LoadImaged):
         image: MetaTensor = loaded[0] if isinstance(loaded, tuple) else loaded  # MONAI Label also wants the metadata
         image.meta["spatial_shape"] = np.array(image.shape[1:])  # PILReader puts the width first
         return image
+
+
+@contextmanager
+def _without_talk() -> Iterator[None]:
+    """Keep MONAI from saying, wherever pydicom is installed, that a decoder for GPUs is not; it is not used here."""
+    talker = logging.getLogger("monai.data.nvimgcodec_pydicom_plugin")
+    before = talker.disabled
+    talker.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
+            yield
+    finally:
+        talker.disabled = before

@@ -14,20 +14,23 @@ from monai.transforms.utils_pytorch_numpy_unification import percentile
 
 from leaf_seg.data.model_settings import check_window
 from leaf_seg.image_io.meta_tensor import MAXIMUM
+from leaf_seg.image_io.remarks import remark
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.text import printable
 
 _DTYPE_MAXIMA = {torch.uint8: 255, torch.uint16: 65535}
 
 _PERCENTILES = (0.5, 99.5)
+_FEW_BITS = 14  # that a picture of 15 or 16 bits may fill without having been made with fewer
 
 
 class ScaleImage(MapTransform):
     """Scale images to float32 in [0, 1].
 
     With a window, linearly from its lower end to its upper end. Without one, pictures by the greatest value that their
-    file can hold (255, or 65535 for 16 bits), so that pictures stay comparable; volumes from the 0.5th to the 99.5th
-    percentile of the volume, as their units differ from scanner to scanner. What lies outside is clipped; a constant
-    volume becomes 0.
+    file says it can hold (255, 65535 for 16 bits, 4095 for 12), so that pictures stay comparable; volumes from the
+    0.5th to the 99.5th percentile of the volume, as their units differ from scanner to scanner. What lies outside is
+    clipped; a constant volume becomes 0.
 
     Args:
         keys: keys of the images, MetaTensors [C, H, W] (pictures) or [C, X, Y, Z] (volumes).
@@ -35,7 +38,8 @@ class ScaleImage(MapTransform):
         allow_missing_keys: whether a case may lack one of the keys.
 
     Raises:
-        InputError: For a window that is not ascending, and for a picture in memory whose float values leave [0, 1].
+        InputError: For a window that is not ascending; without one, for a picture that has negative values, or leaves
+            [0, 1] while nothing says how great its values can be.
     """
 
     def __init__(
@@ -65,19 +69,35 @@ class ScaleImage(MapTransform):
 
 def _picture_maximum(image: torch.Tensor) -> float:
     """Greatest value that the picture's file, or its dtype in memory, can hold."""
-    if isinstance(image, MetaTensor) and MAXIMUM in image.meta:
-        return float(image.meta[MAXIMUM])
-    if image.dtype in _DTYPE_MAXIMA:
-        return _DTYPE_MAXIMA[image.dtype]
-    low, high = float(image.min()), float(image.max())
-    if low < 0 or high > 1:
-        file = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
+    file = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
+    maximum = _DTYPE_MAXIMA.get(image.dtype)
+    if isinstance(image, MetaTensor):
+        maximum = image.meta.get(MAXIMUM, maximum)
+    low, high = (float(value) for value in torch.as_tensor(image).float().aminmax())
+    if low < 0 or (maximum is None and high > 1):
+        known = "" if maximum is None else ", some of them negative"
         raise InputError(
-            f"A picture ({file or 'in memory'}) has {image.dtype} values from {low:.4g} to {high:.4g}, of which "
-            "nothing says what the greatest can be; expected 0 to 1, or uint8 or uint16 values. Scale it, or give an "
-            "intensity window."
+            f"A picture ({printable(file) if file else 'in memory'}) has values from {low:.4g} to {high:.4g}{known}, "
+            "and nothing says what the least and the greatest can be; expected 0 to 1, or values without sign of 8 or "
+            "16 bits. Scale it, or give an intensity window (train with --window '[LOWEST,HIGHEST]')."
         )
-    return 1.0
+    if maximum is None:
+        return 1.0
+    if file is not None and maximum >= 2**15 - 1 and 0 < high < 2**_FEW_BITS:
+        _remark_few_bits(str(file), float(maximum), high)
+    return float(maximum)
+
+
+def _remark_few_bits(file: str, maximum: float, high: float) -> None:
+    """Say that a picture may have been made with fewer bits than it is stored with."""
+    bits = next(bits for bits in (8, 10, 12, _FEW_BITS) if high < 2**bits)
+    remark(
+        "few bits",
+        file,
+        f"its values end at {high:g} of the {maximum:g} that its file can hold, so that they are scaled to 0 ... "
+        f"{high / maximum:.2g}. If all pictures have {bits} bits, train with --window '[0,{2**bits - 1}]', which the "
+        "model keeps.",
+    )
 
 
 def _volume_limits(image: torch.Tensor) -> tuple[float, float]:

@@ -22,7 +22,6 @@ from monailabel.tasks.activelearning.first import First
 from monailabel.utils.others.generic import remove_file
 
 import leaf_seg
-from leaf_seg.image_io import suffixes
 from leaf_seg.runtime.errors import InputError
 from lib import options
 from lib.background import check_before_background_tasks, is_pending
@@ -32,7 +31,7 @@ from lib.guards import guard_endpoints
 from lib.hosts import parse_hosts, protect
 from lib.http_errors import bad_request, not_found
 from lib.json_values import check_object
-from lib.names import brief, check_client
+from lib.names import IMAGE_SUFFIXES, brief, check_client
 from lib.predictions import content_of
 from lib.random_image import RandomImage
 from lib.scoring import SCORES, AgreementScoring, unscored
@@ -126,7 +125,7 @@ class LeafSegApp(MONAILabelApp):
         return DurableDatastore(
             self.studies,
             self.versions.class_names,
-            extensions=tuple(f"*{suffix}" for suffix in suffixes()),
+            extensions=tuple(f"*{suffix}" for suffix in IMAGE_SUFFIXES),
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )

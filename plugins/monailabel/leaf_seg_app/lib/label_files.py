@@ -17,7 +17,7 @@ from leaf_seg.image_io import Grid, image_suffix, read_grid, read_image, write_i
 from leaf_seg.image_io.nrrd import is_nrrd, read_nrrd, read_nrrd_shape
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.transforms.label_map import PICTURE_AFFINE
-from lib.names import check_content
+from lib.names import IMAGE_SUFFIXES, check_content
 from lib.value_names import names_of_values
 
 _TOLERANCE = 1e-3  # mm
@@ -144,7 +144,7 @@ def _convert_to_nrrd(nifti: Path, name: str) -> None:
 
 def _claimed_shape(file: str) -> tuple[int, ...]:
     """Shape by the header alone, which may claim more than there is memory for; of a picture as a volume."""
-    if not image_suffix(file):
+    if image_suffix(file).lower() not in IMAGE_SUFFIXES:
         return read_nrrd_shape(file)
     check_content(file)
     return _slicer_grid(read_grid(file))[0]

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leaf_seg.image_io import format_of, image_suffix, suffixes
+from leaf_seg.image_io import format_of, image_suffix
 from leaf_seg.runtime.errors import InputError
 
-IMAGE_SUFFIXES = suffixes()
+# What 3D Slicer is sent; other formats that the package reads are not served.
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii.gz", ".nii")
 # JPEG would alter class numbers; NRRD is what 3D Slicer writes.
 LABEL_SUFFIXES = (*(suffix for suffix in IMAGE_SUFFIXES if suffix not in (".jpg", ".jpeg")), ".nrrd")
 _MAX_BYTES = 200  # file systems take 255, with suffixes and what temporary files add

@@ -1,0 +1,137 @@
+"""Volumes, as ITK reads and writes them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from leaf_seg.image_io.affine import check_affine
+from leaf_seg.image_io.format import ImageFormat
+from leaf_seg.image_io.grid import Grid
+from leaf_seg.image_io.memory import FLOAT_BYTES
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.files import PathLike
+
+if TYPE_CHECKING:
+    import numpy as np
+    from monai.data import MetaTensor
+
+_READ_BYTES = 8  # of a value at most, as ITK reads it
+
+
+class ItkVolume(ImageFormat):
+    """A format of volumes that one class of ITK reads, and no other, whatever the file is called.
+
+    Results are files of the same format in the same place, maps with float32 values.
+
+    Attributes:
+        reader: name of the class.
+    """
+
+    reader: ClassVar[str]
+
+    def check_header(self, path: PathLike) -> None:
+        """Refuse what is no volume of one number for each voxel."""
+        information = self._information(path)
+        found = information.GetNumberOfDimensions()
+        if found != 3:
+            raise InputError(f"{found} dimensions; expected a volume of three. Save each volume as a file of its own.")
+        if information.GetNumberOfComponents() != 1:
+            raise InputError(
+                f"{information.GetNumberOfComponents()} values for each voxel; expected one. Save each channel as a "
+                "volume of its own."
+            )
+        check_affine(self._affine(information, path))
+
+    def grid(self, path: PathLike) -> Grid:
+        """Voxels and affine, in RAS+ and mm."""
+        information = self._information(path)
+        return Grid(tuple(information.GetDimensions(axis) for axis in range(3)), self._affine(information, path))
+
+    def memory(self, path: PathLike) -> int:
+        """What the voxels take as ITK reads them, and as floats."""
+        return (_READ_BYTES + FLOAT_BYTES) * math.prod(self.grid(path).shape)
+
+    def read(self, path: PathLike, is_label: bool) -> MetaTensor:
+        """Read the voxels in the order of the file."""
+        import itk
+
+        from leaf_seg.image_io.meta_tensor import as_meta_tensor
+
+        self.check_content(path)
+        affine = self.grid(path).affine
+        with last_line():
+            image: Any = itk.imread(os.fspath(path), imageio=self._reader())
+        return as_meta_tensor(itk.array_view_from_image(image).T, path, affine)
+
+    def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
+        """Write [X, Y, Z], or [X, Y, Z, K] with K values for each voxel, packed."""
+        import itk
+        import numpy as np
+
+        assert affine is not None
+        is_vector = array.ndim == 4
+        ordered = array.transpose(2, 1, 0, 3) if is_vector else array.T
+        image: Any = itk.image_from_array(np.ascontiguousarray(ordered), is_vector=is_vector)
+        lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+        spacing = np.linalg.norm(lps[:3, :3], axis=0)
+        image.SetOrigin(lps[:3, 3].tolist())
+        image.SetSpacing(spacing.tolist())
+        image.SetDirection(itk.matrix_from_array(lps[:3, :3] / spacing))
+        with last_line():
+            itk.imwrite(image, os.fspath(path), imageio=self._reader(), compression=True)
+
+    def result_suffix(self, source: PathLike) -> str:
+        """The usual one."""
+        return self.suffixes[0]
+
+    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike) -> None:
+        """Write class indices."""
+        self.create(label, path, self.grid(source).affine)
+
+    def write_map(self, values: np.ndarray, source: PathLike, path: PathLike, maximum: float) -> None:
+        """Write values as they are."""
+        self.create(values.astype("float32"), path, self.grid(source).affine)
+
+    def _millimetres(self, path: PathLike) -> float:
+        """How many a unit of the file's sizes has."""
+        return 1.0
+
+    def _reader(self) -> Any:
+        import itk
+
+        reader = getattr(itk, self.reader).New()
+        reader.GlobalWarningDisplayOff()
+        return reader
+
+    def _information(self, path: PathLike) -> Any:
+        """ITK's reader, with what it knows of the file from its header."""
+        reader = self._reader()
+        reader.SetFileName(os.fspath(path))
+        with last_line():
+            reader.ReadImageInformation()
+        return reader
+
+    def _affine(self, information: Any, path: PathLike) -> np.ndarray:
+        """The affine in RAS+; ITK's is LPS+."""
+        import numpy as np
+
+        affine = np.eye(4)
+        for axis in range(3):
+            affine[:3, axis] = np.array(information.GetDirection(axis)) * information.GetSpacing(axis)
+            affine[axis, 3] = information.GetOrigin(axis)
+        scale = self._millimetres(path)
+        return np.diag([-scale, -scale, scale, 1.0]) @ affine
+
+
+@contextmanager
+def last_line() -> Iterator[None]:
+    """Leave the places in C++ out of ITK's errors."""
+    try:
+        yield
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ValueError(lines[-1] if lines else "ITK failed") from error
