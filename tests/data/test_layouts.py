@@ -119,7 +119,7 @@ def test_split_file_of_images_that_share_their_names(tmp_path: Path) -> None:
     [
         ({"training": ["a.png", "x.png"]}, r"names 1 files that are no images of the data set: x\.png"),
         ({"training": ["a.png"], "testing": ["a.png"]}, r"more than once: a\.png"),
-        ({"train": ["a.png"]}, "has the keys train; expected"),
+        ({"trainig": ["a.png"]}, "has the keys trainig; expected"),
         ({"training": "a.png"}, "expected lists"),
         ({}, "has the keys"),
     ],
