@@ -23,10 +23,12 @@ def write_json(path: Path, content: Any) -> Path:
 
 def names(layout: Any) -> dict[str, list[tuple[str, str]]]:
     """Image and label of each case, below the data set's folder, by the splits that have some."""
+
+    def below(path: str) -> str:
+        return Path(path).relative_to(layout.root).as_posix()
+
     return {
-        split: [
-            tuple(Path(case[key]).relative_to(layout.root).as_posix() for key in ("image", "label")) for case in cases
-        ]
+        split: [(below(case["image"]), below(case["label"])) for case in cases]
         for split, cases in layout.splits.items()
         if cases
     }

@@ -317,3 +317,16 @@ def test_folds_of_a_table(root: Path) -> None:
     (root / "cases.csv").write_text("\n".join(rows))
     layout = read_layout(str(root / "cases.csv"), Choices(fold=1))
     assert _letters(layout) == {"training": "ac", "validation": "b"}
+
+
+def test_a_dataset_json_that_names_the_classes_alone(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_json(root / "dataset.json", {"name": "cells", "labels": {"0": "background", "1": "cell", "2": "ignore"}})
+    layout = read_layout(str(root))
+    assert (_letters(layout), layout.class_names) == ({"training": "abcd"}, ["background", "cell"])
+    assert "dataset.json lists no cases; those of the folders are used" in caplog.text
+
+
+def test_a_data_set_whose_name_is_in_another_normal_form(tmp_path: Path) -> None:
+    touch(tmp_path / "e\u0301", "images/a.png", "labels/a.png")
+    assert _letters(read_layout(str(tmp_path / "\u00e9"))) == {"training": "a"}
+    assert _letters(read_layout(f"{tmp_path}\\\u00e9")) == {"training": "a"}

@@ -116,7 +116,8 @@ def given_cases(training: Sequence[Case], validation: Sequence[Case]) -> Datalis
     if not validation:
         logger.warning("There are no validation cases: the validation metric is of the training cases.")
     splits = {"training": list(training), "validation": list(validation or training), "testing": []}
-    return Datalist(*splits.values(), class_names=None, sha256=digest(splits, Path("/")), folder="/")
+    sha256 = digest(splits, Path("/"))
+    return Datalist(splits["training"], splits["validation"], [], class_names=None, sha256=sha256, folder="/")
 
 
 def class_names(datalist: Datalist, num_classes: int | None, names: Sequence[str] | None = None) -> list[str]:

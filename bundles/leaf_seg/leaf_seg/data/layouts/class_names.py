@@ -13,7 +13,7 @@ from leaf_seg.runtime.text import one_line
 
 logger = logging.getLogger(__name__)
 
-_IGNORE = "ignore"  # nnU-Net's name of what is to be learnt nothing from; no other name means it there
+_IGNORE = "ignore"  # nnU-Net's name of what is to be learnt nothing from
 
 
 def read_class_names(labels: Any, path: Path) -> list[str] | None:
@@ -37,15 +37,15 @@ def read_class_names(labels: Any, path: Path) -> list[str] | None:
     numbers_first = all(str(key).isdigit() for key, _ in pairs)
     names = {str(key): value for key, value in pairs} if numbers_first else {_number(v): k for k, v in pairs}
     count = len(pairs)
-    if not numbers_first and _IGNORE in labels and len(names) > 1:
-        ignored = _number(labels[_IGNORE])
-        names.pop(ignored, None)
+    ignored = [number for number, name in names.items() if str(name).strip().lower() == _IGNORE]
+    for number in ignored if len(ignored) == 1 else []:
+        del names[number]
         count -= 1
         logger.warning(
             "%s: its label 'ignore' (%s) is no class here, and nothing is left out of the loss: label files that "
             "have the value are refused. Give those pixels a class, or take such cases out.",
             path,
-            ignored,
+            number,
         )
     numbers = [str(number) for number in range(len(names))]
     if len(names) < max(2, count) or set(names) != set(numbers):

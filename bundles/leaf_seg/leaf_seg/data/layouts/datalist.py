@@ -26,6 +26,11 @@ def is_datalist(content: Mapping[str, Any]) -> bool:
     return any(isinstance(content.get(word), list) and content[word] for word in SPLIT_WORDS)
 
 
+def has_lists(content: Mapping[str, Any]) -> bool:
+    """Whether a JSON object has the key of any split."""
+    return any(word in content for word in SPLIT_WORDS)
+
+
 def read_datalist(path: Path, content: Mapping[str, Any], choices: Choices) -> Layout:
     """The cases that a JSON object lists, and its folds.
 
@@ -137,7 +142,7 @@ def _check_pairs(cases: Mapping[str, list[Case]], path: Path) -> None:
 def _tell_counts(content: Mapping[str, Any], lists: Mapping[str, list[Any]], path: Path) -> None:
     """Tell when the file says that it lists more or fewer cases than it does."""
     for key, split in (("numTraining", "training"), ("numTest", "testing")):
-        count, said = len(lists[split]), content.get(key)
+        count, said = sum(not _is_hidden(entry) for entry in lists[split]), content.get(key)
         if isinstance(said, int) and count and said != count:
             logger.warning("%s: %s is %d, but it lists %d; the list is used.", path, key, said, count)
 

@@ -49,18 +49,21 @@ def listed_file(path: str, base: Path) -> str:
         return written
     slashed = os.path.normpath(base / path.replace("\\", "/"))
     for candidate in (slashed, f"{slashed}.gz"):  # which volumes lose and gain
-        found = _as_on_disk(candidate)
+        found = as_on_disk(candidate)
         if found is not None and kind_of(found) == FILE:
             return found
     return written
 
 
-def _as_on_disk(path: str) -> str | None:
-    """The path with each part as its folder has it, where they are the same but for normal form and suffix's case."""
+def as_on_disk(path: str) -> str | None:
+    """The path with each part as its folder has it, where they are the same but for normal form and suffix's case.
+
+    None where there is nothing of the kind.
+    """
     if os.path.exists(path):
         return path
     parent, name = os.path.split(path)
-    folder = parent if os.path.isdir(parent) else _as_on_disk(parent) if name else None
+    folder = parent if os.path.isdir(parent) else as_on_disk(parent) if name else None
     return None if folder is None else _entries(folder).get(_same(name))
 
 

@@ -8,9 +8,11 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from leaf_seg.data.layouts.datalist import read_datalist
+from leaf_seg.data.layouts.class_names import read_class_names
+from leaf_seg.data.layouts.datalist import has_lists, read_datalist
 from leaf_seg.data.layouts.folds import NNUNET_SPLITS, with_folds
 from leaf_seg.data.layouts.layout import Choices, Layout, in_splits
+from leaf_seg.data.layouts.listed_files import as_on_disk
 from leaf_seg.data.layouts.nnunet import is_nnunet, read_nnunet
 from leaf_seg.data.layouts.split_file import read_split_file
 from leaf_seg.data.layouts.split_folders import read_unlisted
@@ -46,6 +48,7 @@ def read_layout(dataset_dir: str | None, choices: Choices | None = None) -> Layo
     if dataset_dir is None:
         raise no_data_set()
     choices = choices or Choices()
+    dataset_dir = _as_on_disk(dataset_dir)
     path = absolute(dataset_dir)
     layout = _read(dataset_dir, path, choices)
     layout = _split(layout, path, choices)
@@ -56,6 +59,14 @@ def read_layout(dataset_dir: str | None, choices: Choices | None = None) -> Layo
     check_unique(layout.splits, path)
     _tell(layout, path, choices)
     return layout
+
+
+def _as_on_disk(dataset_dir: str) -> str:
+    r"""The path in the normal form of Unicode, and with the slashes, by which something is there; else as it is."""
+    written = os.path.abspath(os.path.expanduser(dataset_dir))
+    if kind_of(written) in (FILE, FOLDER) or "\0" in dataset_dir:
+        return dataset_dir
+    return as_on_disk(written) or as_on_disk(written.replace("\\", "/")) or dataset_dir
 
 
 def _read(dataset_dir: str, path: Path, choices: Choices) -> Layout:
@@ -81,6 +92,13 @@ def _read_json(file: Path, choices: Choices) -> Layout:
     root = file.parent
     if file.name == "dataset.json" and is_nnunet(root, content):
         return read_nnunet(root, content, choices)
+    if file.name == "dataset.json" and not has_lists(content):
+        layout = read_unlisted(root, choices)
+        if layout is not None:  # a file that names the classes of what is in the folders
+            labels = content.get("labels")
+            names = read_class_names(labels, file) if isinstance(labels, dict) else None
+            logger.warning("%s lists no cases; those of the folders are used.", file)
+            return replace(layout, class_names=names)
     return read_datalist(file, content, choices)
 
 
