@@ -140,6 +140,7 @@ def test_nnunet_splits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     ("content", "words"),
     [
         ({"train": []}, "expected nnU-Net's list of folds"),
+        ([{"train": ["a"], "val": 1}], "expected nnU-Net's list of folds"),
         ([{"train": ["a"], "val": ["z"]}], "names 1 cases that the data set does not have: z"),
         ([{"train": ["a"], "val": ["a"]}], "has a both in train and in val"),
     ],

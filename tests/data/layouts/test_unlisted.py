@@ -111,7 +111,7 @@ def test_brats_folders(tmp_path: Path) -> None:
 
 
 def test_patients_with_slices(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    touch(tmp_path, "P1/P1_1.tif", "P1/P1_1_mask.tif", "P1/P1_2.tif", "P1/P1_2_mask.tif", "P2/P2_1.tif")
+    touch(tmp_path, "P1/P1_1.tif", "P1/P1_1_mask.tif", "P1/P1_2.tif", "P1/P1_2_mask.tif", "P1/P1_3.tif", "P2/P2_1.tif")
     touch(tmp_path, "P3/imaging.nii.gz", "P3/segmentation.nii.gz", "P4/images/x.png", "P4/masks/x.png")
     layout = read_layout(str(tmp_path))
     assert names(layout)["training"] == [
@@ -121,7 +121,7 @@ def test_patients_with_slices(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         ("P4/images/x.png", "P4/masks/x.png"),
     ]
     assert list(layout.groups.values()) == ["P1", "P1", "P3", "P4"]
-    assert "1 folders have images but no label, and are left out: P2" in caplog.text
+    assert "images without label are left out: P1/P1_3.tif, P2/." in caplog.text
 
 
 def test_a_label_without_image_in_a_patients_folder(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from leaf_seg.data.layouts.layout import Choices, Layout
 from leaf_seg.data.layouts.names import composed
@@ -75,7 +76,7 @@ def _read_splits_final(file: Path, training: Sequence[Case]) -> tuple[list[list[
     """
     content = read_json(file)
     parts = content if isinstance(content, list) else []
-    if not parts or not all(isinstance(p, dict) and isinstance(p.get("train"), list) and p.get("val") for p in parts):
+    if not parts or not all(map(_is_fold, parts)):
         raise InputError(f'{file}: expected nnU-Net\'s list of folds, [{{"train": [...], "val": [...]}}, ...].')
     cases = {composed(_identifier(case)): case for case in training}
     lists = [[[composed(str(name)) for name in part[key]] for part in parts] for key in ("train", "val")]
@@ -90,6 +91,10 @@ def _read_splits_final(file: Path, training: Sequence[Case]) -> tuple[list[list[
         raise InputError(f"{file}: has {shortened(both)} both in train and in val of a fold; correct the file.")
     train, val = ([[cases[name] for name in names] for names in side] for side in lists)
     return train, val
+
+
+def _is_fold(part: Any) -> bool:
+    return isinstance(part, dict) and all(isinstance(part.get(key), list) for key in ("train", "val"))
 
 
 def _identifier(case: Case) -> str:

@@ -38,7 +38,9 @@ def is_nnunet(root: Path, content: Mapping[str, Any]) -> bool:
         return False
     if not is_datalist(content):
         return bool({"file_ending", "channel_names", "numTraining"} & set(content))
-    first = next((entry.get("image") for entry in content.get("training", []) if isinstance(entry, dict)), None)
+    training = content.get("training")
+    entries = training if isinstance(training, list) else []
+    first = next((entry.get("image") for entry in entries if isinstance(entry, dict)), None)
     has_channels = any(_CHANNEL.fullmatch(case_name(file)) for file in image_files(root / "imagesTr"))
     return has_channels and isinstance(first, str) and kind_of(listed_file(first, root)) != FILE
 
@@ -120,7 +122,7 @@ def _channel(root: Path, images: Channels, names: list[str], choices: Choices) -
     lacking = [name for name, channels in images.items() if set(channels) != set(range(len(names)))]
     if lacking:
         raise InputError(
-            f"{root}: {len(lacking)} cases do not have the files of all {len(names)} channels ({', '.join(names)}): "
+            f"{root}: {len(lacking)} cases do not have the files of all {len(names)} channels ({shortened(names)}): "
             f"{shortened(lacking)}. Expected CASE_0000 to CASE_{len(names) - 1:04d}; add or correct them."
         )
     return names.index(choose_modality(names, choices.modality, root))

@@ -80,7 +80,7 @@ def _by_name(
     """Files by their case name below a folder; empty for two of one name where that is no error."""
     found: dict[str, Path] = {}
     for file in files:
-        name = composed((file.parent.relative_to(root) / (key(case_name(file)) or "-")).as_posix())
+        name = composed((file.parent.relative_to(root) / (key(case_name(file)) or case_name(file))).as_posix())
         if name in found and quiet:
             return {}
         if name in found:

@@ -42,10 +42,10 @@ def read_patients(root: Path, choices: Choices) -> Layout | None:
         InputError: When labels lack images, or cases have several images and none is chosen.
     """
     found: list[_Found] = []
-    empty: list[str] = []
+    lone: list[str] = []
     for folder in subfolders(root):
         if folder_kind(folder) is None and folder_word(folder) not in SPLIT_WORDS:
-            found += _search(folder, empty)
+            found += _search(folder, lone)
     if not found:
         return None
     alone = [one.label.name for one in found if not one.images]
@@ -54,10 +54,8 @@ def read_patients(root: Path, choices: Choices) -> Layout | None:
             f"{printable(root)}: {len(alone)} labels without image: {shortened(alone)}. Expected an image beside each "
             "in its folder, whose name begins as the label's does; rename, add or remove files."
         )
-    if empty:
-        logger.warning(
-            "%s: %d folders have images but no label, and are left out: %s.", root, len(empty), shortened(empty)
-        )
+    if lone:
+        logger.warning("%s: images without label are left out: %s.", printable(root), shortened(lone))
     cases: list[Case] = []
     groups: dict[str, str] = {}
     for one, image in _chosen(root, found, choices):
@@ -67,7 +65,7 @@ def read_patients(root: Path, choices: Choices) -> Layout | None:
     return Layout("folders of patients", root, in_splits(cases), groups=groups)
 
 
-def _search(folder: Path, empty: list[str]) -> Iterator[_Found]:
+def _search(folder: Path, lone: list[str]) -> Iterator[_Found]:
     """What is in a folder, or where it has no pairs in its subfolders."""
     pairs = read_folders(folder)
     if pairs is not None:
@@ -77,12 +75,15 @@ def _search(folder: Path, empty: list[str]) -> Iterator[_Found]:
     files = image_files(folder)
     labels = [file for file in files if is_label(file)]
     images = [file for file in files if not is_label(file)]
-    for label in labels:
-        yield _Found(folder, label, _images_of(label, images))
-    if images and not labels:
-        empty.append(folder.name)
+    found = [_Found(folder, label, _images_of(label, images)) for label in labels]
+    yield from found
+    used = {image for one in found for image in one.images.values()}
+    if labels:
+        lone += [f"{folder.name}/{image.name}" for image in images if image not in used]
+    elif images:
+        lone.append(f"{folder.name}/")
     for inner in [] if labels else subfolders(folder):
-        yield from _search(inner, empty)
+        yield from _search(inner, lone)
 
 
 def _images_of(label: Path, images: list[Path]) -> dict[str, Path]:
