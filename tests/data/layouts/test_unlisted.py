@@ -212,3 +212,29 @@ def test_another_split_file(tmp_path: Path) -> None:
     assert names(layout) == {"training": AB["training"][1:], "validation": AB["training"][:1]}
     with pytest.raises(InputError, match=r"split_file is 'none\.json': neither"):
         read_layout(str(tmp_path), Choices(split_file="none.json"))
+
+
+@pytest.mark.parametrize("place", [".", "ImageSets/Segmentation"])
+def test_lists_of_names(tmp_path: Path, place: str) -> None:
+    touch(tmp_path, "JPEGImages/a.jpg", "JPEGImages/b.jpg", "SegmentationClass/a.png", "SegmentationClass/b.png")
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    (tmp_path / place / "train.txt").write_text("b\n")
+    (tmp_path / place / "val.txt").write_text("\ufeffa.jpg\n\n", encoding="utf-8")
+    layout = read_layout(str(tmp_path))
+    assert {split: [image for image, _ in pairs] for split, pairs in names(layout).items()} == {
+        "training": ["JPEGImages/b.jpg"],
+        "validation": ["JPEGImages/a.jpg"],
+    }
+    assert layout.is_split
+    (tmp_path / place / "val.txt").write_text("z")
+    with pytest.raises(InputError, match="names 1 files that are no images of the data set: z"):
+        read_layout(str(tmp_path))
+    (tmp_path / place / "val.txt").write_bytes(b"\xff")
+    with pytest.raises(InputError, match=r"val\.txt: cannot be read as a list of names"):
+        read_layout(str(tmp_path))
+
+
+def test_lists_of_a_split_that_are_not_read_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, "images/a.png", "labels/a.png", "train.csv", "my_split.json", "README.txt", "attest.csv")
+    read_layout(str(tmp_path))
+    assert "my_split.json, train.csv are not read, and a split of its own is made" in caplog.text

@@ -53,7 +53,7 @@ def read_datalist(path: Path, content: Mapping[str, Any], choices: Choices) -> L
     _tell_counts(content, lists, path)
     modalities = modality_names(content)
     return Layout(
-        "datalist" if path.name != "dataset.json" else "Decathlon's dataset.json",
+        f"the list {path.name}",
         root,
         in_splits(**cases),
         read_class_names(content.get("labels"), path),

@@ -23,6 +23,7 @@ def base_folder(file: Path, listed: Sequence[str]) -> Path:
     Raises:
         InputError: When files are missing from each of them; names those of the first.
     """
+    _entries.cache_clear()  # files may have come since
     bases = list(dict.fromkeys((Path(os.path.realpath(file)).parent, Path(os.path.abspath(file)).parent)))
     missing = [[path for path in listed if kind_of(listed_file(path, base)) != FILE] for base in bases]
     complete = [base for base, lacking in zip(bases, missing, strict=True) if not lacking]

@@ -16,6 +16,7 @@ from leaf_seg.data.layouts.listed_files import as_on_disk
 from leaf_seg.data.layouts.nnunet import is_nnunet, read_nnunet
 from leaf_seg.data.layouts.split_file import read_split_file
 from leaf_seg.data.layouts.split_folders import read_unlisted
+from leaf_seg.data.layouts.split_texts import read_split_texts, tell_unread
 from leaf_seg.data.layouts.table import read_table
 from leaf_seg.data.splits import SPLITS, check_unique
 from leaf_seg.image_io.formats import image_suffix, suffixes
@@ -113,7 +114,10 @@ def _split(layout: Layout, path: Path, choices: Choices) -> Layout:
         return replace(layout, splits=read_split_file(split_file, every, layout.root), is_split=True, folds=())
     split_file = layout.root / "split.json"
     if kind_of(split_file) != FILE or split_file == path:
-        return with_folds(layout, choices)
+        layout = with_folds(layout, choices)
+        may_be_split = not layout.is_split and not layout.splits["testing"] and not is_list
+        texts = read_split_texts(layout.root, layout.splits["training"]) if may_be_split else None
+        return layout if texts is None else replace(layout, splits=texts, is_split=True)
     if layout.is_split or layout.splits["testing"] or is_list:
         why = (
             "its list gives none" if is_list and not layout.is_split else "the data set's own list has a split already"
@@ -143,6 +147,8 @@ def _tell(layout: Layout, path: Path, choices: Choices) -> None:
     """Log what was recognised, and what may be meant otherwise."""
     counts = ", ".join(f"{len(layout.splits[split])} {split}" for split in SPLITS if layout.splits[split])
     logger.info("%s: recognised %s; %s.", printable(path), layout.name, f"{counts}{_unsplit(layout)}")
+    if not layout.is_split:
+        tell_unread(layout.root)
     if layout.modalities and choices.modality is None:
         listed = ", ".join(map(printable, layout.modalities))
         logger.warning(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from leaf_seg.data.layouts.names import SPLIT_WORDS, composed
 from leaf_seg.data.splits import SPLITS, Case, Splits
@@ -38,6 +39,16 @@ def read_split_file(path: Path, all_cases: Sequence[Case], root: Path) -> Splits
             f"{path}: has the keys {', '.join(content) or '(none)'}; expected lists of file names under "
             f"{', '.join(SPLITS)}. Correct the file."
         )
+    return split_by_names(path, content, all_cases, root)
+
+
+def split_by_names(path: Path, content: Mapping[str, Sequence[Any]], all_cases: Sequence[Case], root: Path) -> Splits:
+    """The splits by lists of images under the names of splits; as :func:`read_split_file`, which see.
+
+    Raises:
+        InputError: When a list names what is no image of the data set, or an image is named twice.
+    """
+    known = {key: SPLIT_WORDS[key] for key in content}
     cases = _by_any_name(all_cases, root)
     listed = {known[key]: [composed(str(name)).replace("\\", "/") for name in names] for key, names in content.items()}
     unknown = [name for names in listed.values() for name in names if name.removeprefix("./") not in cases]
