@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_export(commands)
     _add_mlflow(commands)
+    _add_prepare(commands)
     bundle = commands.add_parser(
         "bundle",
         help="print where the bundle's folder is",
@@ -151,6 +152,27 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="file to write (without: model.onnx or model.ts, with --whole model_whole, in the model's folder)",
     )
     export.set_defaults(command=_export)
+
+
+def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    prepare = commands.add_parser(
+        "prepare",
+        help="make a folder to train on out of a public data set's download",
+        description="Check the official download of a public data set, and write images, labels and the published "
+        "split; where that leaks, an honest one beside it.",
+    )
+    prepare.add_argument("name", help="refuge2, cvc_clinicdb, qata_cov19, isic2018 or decathlon")
+    prepare.add_argument("download", help="folder, .zip or .tar file as downloaded, or a folder of such files")
+    prepare.add_argument("folder", help="to write; must not exist, or be empty")
+    prepare.add_argument("--partial", action="store_true", help="take a download that lacks cases")
+    prepare.add_argument("--modality", metavar="NAME", help="channel to take, of the Decathlon's tasks with several")
+    prepare.set_defaults(command=_prepare)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from leaf_seg.data.prepare import prepare
+
+    prepare(options.name, options.download, options.folder, options.partial, options.modality)
 
 
 def _add_tracking_uri(command: argparse.ArgumentParser) -> None:

@@ -21,7 +21,10 @@ logger = logging.getLogger(__name__)
 
 ROW_STATE_NAME = "ablation_row.json"
 # Settings that say where data is and what to compute on: evaluation needs them, too.
-_EVALUATION_KEYS = ("datalist_file", "device_name", "batch_size")
+_EVALUATION_KEYS = (
+    *("datalist_file", "split_file", "fold", "modality", "group_regex", "group_file"),
+    *("device_name", "batch_size"),
+)
 
 Execute = Callable[[Sequence[str], Path], None]
 

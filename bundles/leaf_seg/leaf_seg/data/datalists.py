@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from leaf_seg.data.layouts import read_layout
-from leaf_seg.data.splits import Case, digest, kept_split
+from leaf_seg.data.groups import groups_of, warn_of_leaks
+from leaf_seg.data.layouts import Choices, read_layout
+from leaf_seg.data.splits import SPLITS, Case, SplitRule, digest, kept_split
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.setting_bounds import CLASSES
 
@@ -23,12 +24,14 @@ class Datalist:
     """The cases of a data set.
 
     Attributes:
-        training: cases, dictionaries with the absolute paths "image" and "label".
+        training: cases, dictionaries with the absolute paths "image" and "label", and where several raters labelled the
+            image "raters", a list of paths; training learns "label".
         validation: the same; may be empty.
         testing: the same; may be empty.
         class_names: background first; None where the data set does not say.
         sha256: digest of the case paths, relative to the data set, and their splits.
         folder: of the data set, absolute; ``/`` for cases that a program hands over.
+        groups: patient, sequence or the like of images, by the image's path; empty where none is known.
     """
 
     training: list[Case]
@@ -37,6 +40,7 @@ class Datalist:
     class_names: list[str] | None
     sha256: str
     folder: str = "/"
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_datalist(
@@ -44,34 +48,53 @@ def load_datalist(
     datalist_file: str | None = None,
     fractions: Sequence[float] = (0.7, 0.1, 0.2),
     seed: int = 0,
+    *,
+    split_file: str | None = None,
+    fold: int | None = None,
+    modality: str | None = None,
+    group_regex: str | None = None,
+    group_file: str | None = None,
 ) -> Datalist:
     """Read the cases of a data set and their split.
 
-    A split that the data set gives (validation or testing cases, ``split.json``) is used as it is. Otherwise the sorted
-    cases are shuffled by the seed and split; the split is written to ``datalist_file`` and used again from then on.
+    A split that the data set gives (validation or testing cases, ``split.json``, folds) is used as it is; where it has
+    a group in several parts, that is logged. Otherwise the sorted cases are shuffled by the seed and split, a group
+    never between two parts; the split is written to ``datalist_file`` and used again from then on.
 
     Args:
-        dataset_dir: a MONAI datalist .json file, a Decathlon folder with ``dataset.json``, or a folder with ``images/``
-            and ``labels/``; in both folders perhaps ``split.json``. Test cases without a label are no part of it.
+        dataset_dir: a data set in one of the layouts of ``docs/data.md``: a folder, a .json or a .csv file. Test cases
+            without a label are no part of it.
         datalist_file: where a split made here is kept, its paths relative to the data set. None is
             ``leaf_seg_datalist.json`` in the data set's folder.
         fractions: shares of training, validation and testing in a split made here; each gets at least one case.
         seed: of the shuffling.
+        split_file: file that splits the cases in place of ``split.json``, in the data set's folder or by its path.
+        fold: number of the fold that validates, where the data set has folds; None is 0.
+        modality: name of the image that is taken, where a case has several.
+        group_regex: regular expression whose first group, in an image's file name, is its patient or sequence.
+        group_file: CSV with the columns image and group, in place of it.
 
     Raises:
         InputError: When no pairs are found, an image or label is missing, a split is inconsistent, fewer than three
-            cases are to be split, the kept split is of other cases, or it cannot be written.
+            cases or groups are to be split, the kept split is of other cases, or it cannot be written; when a choice
+            does not fit the data set.
     """
-    layout = read_layout(dataset_dir)
+    layout = read_layout(dataset_dir, Choices(fold, modality, split_file))
     splits = layout.splits
+    every = [case for split in SPLITS for case in splits[split]]
+    groups = groups_of(every, layout.root, layout.groups, group_regex, group_file)
     if not layout.is_split:
         file = Path(os.path.expanduser(datalist_file)) if datalist_file else layout.root / _DATALIST_NAME
-        splits = kept_split(splits["training"], layout.root, file, fractions, seed)
+        rule = SplitRule(fractions, seed, groups, splits["testing"])
+        splits = kept_split(splits["training"], layout.root, file, rule)
+    elif groups:
+        warn_of_leaks(splits, groups, layout.root)
     return Datalist(
         **splits,
         class_names=layout.class_names,
         sha256=digest(splits, layout.root),
         folder=str(layout.root),
+        groups=groups,
     )
 
 
@@ -93,7 +116,8 @@ def given_cases(training: Sequence[Case], validation: Sequence[Case]) -> Datalis
     if not validation:
         logger.warning("There are no validation cases: the validation metric is of the training cases.")
     splits = {"training": list(training), "validation": list(validation or training), "testing": []}
-    return Datalist(**splits, class_names=None, sha256=digest(splits, Path("/")), folder="/")
+    sha256 = digest(splits, Path("/"))
+    return Datalist(splits["training"], splits["validation"], [], class_names=None, sha256=sha256, folder="/")
 
 
 def class_names(datalist: Datalist, num_classes: int | None, names: Sequence[str] | None = None) -> list[str]:
@@ -124,7 +148,7 @@ def class_names(datalist: Datalist, num_classes: int | None, names: Sequence[str
     return list(own)
 
 
-def split_cases(datalist: Datalist, split: str) -> list[dict[str, str]]:
+def split_cases(datalist: Datalist, split: str) -> list[Case]:
     """The cases of one split.
 
     Args:

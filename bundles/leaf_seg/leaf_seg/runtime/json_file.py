@@ -19,14 +19,26 @@ def read_json_object(file: Path) -> dict[str, Any]:
     Raises:
         InputError: When the file cannot be read, is greater than :data:`MAX_BYTES` or holds something else.
     """
+    return json_object(_read(file), file)
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file of any content, a list or an object, as :func:`read_json_object`.
+
+    Raises:
+        InputError: When the file cannot be read, is greater than :data:`MAX_BYTES` or is no JSON.
+    """
+    return _parsed(_read(file), file)
+
+
+def _read(file: Path) -> bytes:
     try:
         if not file.is_file():  # opening a named pipe would wait for somebody to write to it
             raise OSError("no file" if not file.exists() else "a folder" if file.is_dir() else "not a plain file")
         with file.open("rb") as opened:
-            text = opened.read(MAX_BYTES + 1)
+            return opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(file, error) from error
-    return json_object(text, file)
 
 
 def json_object(text: bytes, file: object) -> dict[str, Any]:
@@ -39,10 +51,19 @@ def json_object(text: bytes, file: object) -> dict[str, Any]:
     Raises:
         InputError: As for :func:`read_json_object`.
     """
+    content = _parsed(text, file)
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{file}: holds a {type(content).__name__}; expected a JSON object {{...}}. Correct or restore the file."
+        )
+    return content
+
+
+def _parsed(text: bytes, file: object) -> Any:
     try:
         if len(text) > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES // 1024**2} MB")
-        content = json.loads(
+        return json.loads(
             text.decode("utf-8-sig"),
             parse_constant=_no_constant,
             parse_float=_finite,
@@ -50,11 +71,6 @@ def json_object(text: bytes, file: object) -> dict[str, Any]:
         )
     except (ValueError, RecursionError, MemoryError) as error:
         raise _unreadable(file, error) from error
-    if not isinstance(content, dict):
-        raise InputError(
-            f"{file}: holds a {type(content).__name__}; expected a JSON object {{...}}. Correct or restore the file."
-        )
-    return content
 
 
 def _unreadable(file: object, error: BaseException) -> InputError:

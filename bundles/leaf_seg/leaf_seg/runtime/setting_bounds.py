@@ -31,11 +31,14 @@ SETTINGS: Bounds = {
     # folders and files
     **dict.fromkeys(("bundle_root", "output_dir", "report_dir", "model_dir", "autoencoder_dir"), _FOLDER),
     **dict.fromkeys(("dataset_dir", "init_dir", "unet_dir", "cache_dir"), _FOLDER_OR_NULL),
-    "datalist_file": Text("a file's path", optional=True),
+    **dict.fromkeys(("datalist_file", "split_file", "group_file"), Text("a file's path", optional=True)),
     "overwrite": Switch(),
     "resume": Switch(),
     # the data
     "split": Choice(("training", "validation", "testing")),
+    "fold": Bound(0, 1000, optional=True),
+    "modality": _NAME_OR_NULL,
+    "group_regex": Text("a regular expression", optional=True),
     "num_classes": replace(CLASSES, optional=True),
     "class_names": Text(
         "a list of 2 to 256 names, background first: \"['background','lesion']\"",

@@ -119,7 +119,7 @@ def test_split_file_of_images_that_share_their_names(tmp_path: Path) -> None:
     [
         ({"training": ["a.png", "x.png"]}, r"names 1 files that are no images of the data set: x\.png"),
         ({"training": ["a.png"], "testing": ["a.png"]}, r"more than once: a\.png"),
-        ({"train": ["a.png"]}, "has the keys train; expected"),
+        ({"trainig": ["a.png"]}, "has the keys trainig; expected"),
         ({"training": "a.png"}, "expected lists"),
         ({}, "has the keys"),
     ],
@@ -145,7 +145,7 @@ def test_decathlon_folder(tmp_path: Path, labels: dict[str, Any]) -> None:
     assert not layout.is_split
 
 
-@pytest.mark.parametrize("labels", [{"0": "background", "2": "head"}, {"a": 0, "b": 0, "c": 1}, ["a"], {"a": [0, 1]}])
+@pytest.mark.parametrize("labels", [{"0": "background", "2": "head"}, {"a": 0, "b": 0, "c": 1}, ["a"], {"a": []}])
 def test_unclear_class_names(tmp_path: Path, labels: Any) -> None:
     with pytest.raises(InputError, match="expected the classes 0, 1"):
         read_layout(str(_decathlon(tmp_path, labels=labels)))
@@ -173,7 +173,7 @@ def test_datalist_with_relative_and_absolute_paths(tmp_path: Path, key: str) -> 
             [{"image": "images/x.png", "label": "labels/a.png"}],
             r"1 of its files do not exist or are no files: .*x\.png",
         ),
-        ([{"image": "images/a.png", "label": "labels/a.png"}] * 2, r"more than once: .*a\.png"),
+        ([{"image": "images/a.png", "label": "labels/a.png"}] * 2, r"more than once.*a\.png"),
         ([], "no pairs"),
         ("a.png", "expected the list training"),
     ],
@@ -236,5 +236,5 @@ def test_a_link_to_an_image_of_another_split_is_the_same_image(tmp_path: Path) -
     image.write_text("an image")
     (tmp_path / "b.png").symlink_to(image)
     case, linked = ({"image": str(tmp_path / name), "label": "label.png"} for name in ("a.png", "b.png"))
-    with pytest.raises(InputError, match="1 images are listed more than once"):
+    with pytest.raises(InputError, match="2 images are listed more than once, or are one file"):
         check_unique({"training": [case], "testing": [linked]}, tmp_path)
