@@ -15,7 +15,7 @@ from leaf_seg.runtime.setting_bounds import CLASSES
 
 logger = logging.getLogger(__name__)
 
-_DATALIST_NAME = "leaf_seg_datalist.json"
+DATALIST_NAME = "leaf_seg_datalist.json"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def load_datalist(
     layout = read_layout(dataset_dir)
     splits = layout.splits
     if not layout.is_split:
-        file = Path(os.path.expanduser(datalist_file)) if datalist_file else layout.root / _DATALIST_NAME
+        file = Path(os.path.expanduser(datalist_file)) if datalist_file else layout.root / DATALIST_NAME
         splits = kept_split(splits["training"], layout.root, file, fractions, seed)
     return Datalist(
         **splits,

@@ -44,10 +44,14 @@ def no_data_set() -> InputError:
     return InputError("No data set is given; expected its folder or datalist: --dataset_dir FOLDER.")
 
 
-def read_layout(dataset_dir: str | None) -> Layout:
+def read_layout(dataset_dir: str | None, split_file: str | None = None) -> Layout:
     """Read a datalist .json file, a Decathlon folder, or a folder with ``images/`` and ``labels/``.
 
     A ``split.json`` in either folder splits cases that are not split yet.
+
+    Args:
+        dataset_dir: the file or folder.
+        split_file: a file such as ``split.json``, which holds in the place of any other split.
 
     Raises:
         InputError: When it is None or none of these, holds no pairs, or its lists and files disagree.
@@ -63,12 +67,15 @@ def read_layout(dataset_dir: str | None) -> Layout:
         layout = _read_folders(path)
     else:
         raise InputError(f"{printable(dataset_dir)}: no data set there, but {_found(path)}. Expected {_layouts()}.")
-    split_file = path / "split.json"
-    has_split_file = kind_of(split_file) == FILE
-    if has_split_file and layout.is_split:
-        logger.warning("%s is not used: the data set's own list has a split already.", split_file)
-    elif has_split_file and layout.splits["training"]:
-        layout = replace(layout, splits=_read_split_file(split_file, layout.splits["training"]), is_split=True)
+    own_file = path / "split.json"
+    has_own_file = kind_of(own_file) == FILE
+    if split_file is not None:
+        cases = [case for cases in layout.splits.values() for case in cases]
+        layout = replace(layout, splits=_read_split_file(absolute(split_file), cases), is_split=True)
+    elif has_own_file and layout.is_split:
+        logger.warning("%s is not used: the data set's own list has a split already.", own_file)
+    elif has_own_file and layout.splits["training"]:
+        layout = replace(layout, splits=_read_split_file(own_file, layout.splits["training"]), is_split=True)
     if not any(layout.splits.values()):
         raise InputError(
             f"{printable(dataset_dir)}: no pairs of image and label there, but {_found(path)}. Expected {_layouts()}."

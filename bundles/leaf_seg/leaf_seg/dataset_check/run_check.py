@@ -1,0 +1,257 @@
+"""Checks a data set: one pass over its cases, one in memory at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from leaf_seg.data.slicing import slice_axis, slice_directions
+from leaf_seg.data.splits import SPLITS, Case
+from leaf_seg.dataset_check.case_facts import CaseFacts, case_loader, measure_case
+from leaf_seg.dataset_check.cases import UNSPLIT, CheckedCases, cases_to_check
+from leaf_seg.dataset_check.faults import Faults
+from leaf_seg.dataset_check.finding import Finding
+from leaf_seg.dataset_check.grouping import group_pattern
+from leaf_seg.dataset_check.image_findings import image_findings, slice_shape
+from leaf_seg.dataset_check.label_findings import class_shares, classes_per_split, label_findings, present_classes
+from leaf_seg.dataset_check.leakage import in_splits, look_alikes, same_files, shared_groups
+from leaf_seg.dataset_check.report import CheckReport
+from leaf_seg.dataset_check.structure_findings import component_counts, median_widths, structure_findings
+from leaf_seg.dataset_check.suggestions import Suggestion, base_size, suggest, suggested_axis
+from leaf_seg.image_io.grid import Grid
+from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
+from leaf_seg.image_io.reading import read_grid
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.paths import FILE, FOLDER, absolute, kind_of
+from leaf_seg.runtime.text import printable
+
+MOST_SAMPLED = 200  # training cases by which settings are suggested
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What to check, by the keys of ``train.json``; ``split_file`` and ``group_regex`` as their functions say.
+
+    Attributes:
+        dataset_dir: the data set.
+        datalist_file: where a training has kept its split.
+        split_file: split to check in the place of the data set's own.
+        group_regex: what names the patient or sequence in a file's name.
+        num_classes: background included; None takes it from the data set or its labels.
+        class_names: background first.
+        image_size: (H, W) to train at; None takes what is suggested.
+        axis: slicing direction of volumes; None takes what is suggested.
+        window: intensities that are mapped to 0 and 1.
+        spacing: that volumes are resampled to.
+        memory_limit_gb: gigabytes that reading one file may take.
+    """
+
+    dataset_dir: str
+    datalist_file: str | None = None
+    split_file: str | None = None
+    group_regex: str | None = None
+    num_classes: int | None = None
+    class_names: Sequence[str] | None = None
+    image_size: Sequence[int] | None = None
+    axis: str | Sequence[str] | None = None
+    window: Sequence[float] | None = None
+    spacing: Sequence[float] | None = None
+    memory_limit_gb: float = DEFAULT_MEMORY_LIMIT_GB
+
+
+@dataclass
+class Plan:
+    """Along which axis, and at which size, cases are measured."""
+
+    axis: Suggestion
+    image_size: tuple[int, int]
+    size_is_given: bool = field(default=False)
+
+
+def check_data_set(options: CheckOptions) -> CheckReport:
+    """Check a data set; what is wrong with it is in the report.
+
+    Raises:
+        InputError: When there is nothing at its path, or an option cannot be meant.
+    """
+    start = time.monotonic()
+    pattern = group_pattern(options.group_regex)
+    kind = kind_of(absolute(options.dataset_dir))
+    if kind not in (FILE, FOLDER):
+        raise InputError(f"{printable(options.dataset_dir)} {kind}; expected a data set's folder or datalist.")
+    try:
+        cases = cases_to_check(options.dataset_dir, options.datalist_file, options.split_file)
+    except InputError as error:
+        finding = Finding("error", "layout", str(error))
+        return CheckReport(options.dataset_dir, "not read", {}, [], [finding], seconds=time.monotonic() - start)
+    names = _given_names(options, cases)
+    listed = list(in_splits(cases.splits))
+    plan = plan_for(cases.for_training, options.image_size, options.axis)
+    facts, faults = _measured(listed, names, plan, options)
+    split_names = [split for split, _ in listed]
+    findings = faults.findings() + shared_groups([case for _, case in listed], split_names, pattern)
+    findings += _about_split(cases, options.group_regex)
+    counts = {split: len(of_split) for split, of_split in cases.splits.items()}
+    report = CheckReport(options.dataset_dir, cases.split_from, counts, names or [], findings)
+    return _completed(report, facts, names, plan, options, start) if facts else report
+
+
+def plan_for(
+    cases: Sequence[Case], image_size: Sequence[int] | None = None, axis: str | Sequence[str] | None = None
+) -> Plan:
+    """How cases are to be measured, by what is given, or else by the headers of a sample of training images."""
+    grids = list(filter(None, map(_grid, sample_of(cases))))
+    direction = suggested_axis(grids)
+    if axis is not None:
+        direction = Suggestion("axis", slice_directions(axis)[0], "as given")
+    if image_size is not None:
+        return Plan(direction, (int(image_size[0]), int(image_size[1])), size_is_given=True)
+    shapes = [_slice_of(grid, slice_axis(direction.value)) for grid in grids]
+    return Plan(direction, base_size(shapes) if shapes else (64, 64))
+
+
+def sample_of(cases: Sequence[Case]) -> list[Case]:
+    """Up to :data:`MOST_SAMPLED` cases, evenly spaced: always the same."""
+    count = min(len(cases), MOST_SAMPLED)
+    return [cases[index * len(cases) // count] for index in range(count)]
+
+
+def _given_names(options: CheckOptions, cases: CheckedCases) -> list[str] | None:
+    """Class names, where somebody says how many classes there are."""
+    if options.class_names is not None:
+        return list(options.class_names)
+    if options.num_classes is not None and cases.class_names is None:
+        return _numbered(options.num_classes)
+    if options.num_classes not in (None, len(cases.class_names or ())):
+        raise InputError(
+            f"num_classes is {options.num_classes}, but the data set names {len(cases.class_names or ())} classes "
+            f"({', '.join(cases.class_names or ())}): leave num_classes out, or correct the data set's labels."
+        )
+    return cases.class_names
+
+
+def _numbered(count: int) -> list[str]:
+    return ["background", *(f"class_{number}" for number in range(1, count))]
+
+
+def _measured(
+    listed: Sequence[tuple[str, Case]], names: list[str] | None, plan: Plan, options: CheckOptions
+) -> tuple[list[CaseFacts], Faults]:
+    load = case_loader(None if names is None else len(names), names, options.memory_limit_gb)
+    facts, faults = [], Faults()
+    for split, case in tqdm(listed, desc="Checking cases", unit="case", leave=False):
+        try:
+            facts.append(measure_case(case, split, load, plan.image_size, plan.axis.value))
+        except InputError as error:
+            faults.add(case, error)
+    return facts, faults
+
+
+def _about_split(cases: CheckedCases, group_regex: str | None) -> list[Finding]:
+    found = []
+    if UNSPLIT in cases.splits:
+        what = "The data set has no split: training makes one at random, by case."
+        remedy = "Where a patient or sequence has several cases, give a split.json that keeps them together."
+        found.append(Finding("note", "no split", what, remedy))
+    if group_regex is None:
+        what = "Which cases are of one patient or sequence is not known."
+        remedy = "Say it with --group_regex, such as '(patient[0-9]+)_', and splits are checked by it."
+        found.append(Finding("note", "groups not known", what, remedy))
+    missing = [split for split in SPLITS if UNSPLIT not in cases.splits and not cases.splits.get(split)]
+    if missing:
+        severity = "error" if {"training", "validation"} & set(missing) else "note"
+        remedy = "Training needs training and validation cases, evaluation the split that it is asked for."
+        found.append(Finding(severity, "empty split", f"There are no {' and no '.join(missing)} cases.", remedy))
+    return found
+
+
+def _completed(
+    report: CheckReport,
+    facts: list[CaseFacts],
+    given: list[str] | None,
+    plan: Plan,
+    options: CheckOptions,
+    start: float,
+) -> CheckReport:
+    """The report with what the cases' facts say."""
+    names = given or _numbered(max(max(present_classes(facts)) + 1, 2))
+    axis = slice_axis(plan.axis.value)
+    alike, pairs = look_alikes(facts)
+    digests, cases = [fact.digests[0] for fact in facts], [fact.case for fact in facts]
+    findings = [
+        *report.findings,
+        *same_files(digests, cases, [fact.split for fact in facts]),
+        *alike,
+        *label_findings(facts, names, given is not None),
+        *image_findings(facts, axis, options.window, options.spacing),
+        *structure_findings(facts, names, plan.image_size),
+    ]
+    return CheckReport(
+        report.data_set,
+        report.split_from,
+        report.num_cases,
+        names,
+        findings,
+        suggestions_for(facts, plan),
+        plan.image_size,
+        _statistics(facts, names, axis),
+        facts,
+        pairs,
+        time.monotonic() - start,
+    )
+
+
+def suggestions_for(facts: Sequence[CaseFacts], plan: Plan) -> list[Suggestion]:
+    """Suggested settings, by those of the facts that are of sampled training cases."""
+    training = [fact for fact in facts if fact.split in ("training", UNSPLIT)]
+    sampled = {id(case) for case in sample_of([fact.case for fact in training])}
+    chosen = [fact for fact in training if id(fact.case) in sampled]
+    return suggest(chosen, len(training), plan.axis, plan.image_size, plan.size_is_given) if chosen else []
+
+
+def _statistics(facts: Sequence[CaseFacts], names: Sequence[str], axis: int) -> dict[str, Any]:
+    """Figures of the data set, plain values for JSON."""
+    shapes = np.array([slice_shape(fact, axis) for fact in facts])
+    components = component_counts(facts)
+    return {
+        "slice_shape": {
+            "least": shapes.min(axis=0).tolist(),
+            "median": np.median(shapes, axis=0).tolist(),
+            "greatest": shapes.max(axis=0).tolist(),
+        },
+        "spacing_median": np.median([f.spacing for f in facts if f.is_volume], axis=0).round(4).tolist()
+        if any(fact.is_volume for fact in facts)
+        else None,
+        "intensity": {
+            "least": min(fact.limits[0] for fact in facts),
+            "percentiles_median": np.median([fact.limits[1:3] for fact in facts], axis=0).tolist(),
+            "greatest": max(fact.limits[3] for fact in facts),
+        },
+        "cases_with_class": classes_per_split(facts, len(names)),
+        "share_of_class": class_shares(facts, len(names)),
+        "empty_label_maps": sum(fact.is_empty for fact in facts),
+        "median_width": {names[value]: width for value, width in median_widths(facts).items()},
+        "components": {names[v]: {"n": n, "lost_at_image_size": lost} for v, (n, lost) in components.items()},
+    }
+
+
+def _grid(case: Case) -> Grid | None:
+    with suppress(InputError):
+        return read_grid(case["image"])
+    return None
+
+
+def _slice_of(grid: Grid, axis: int) -> tuple[int, int]:
+    if not grid.is_volume:
+        return grid.shape[0], grid.shape[1]
+    from nibabel.orientations import io_orientation
+
+    order = np.argsort(io_orientation(grid.affine)[:, 0])
+    sides = np.delete(np.array(grid.shape)[order], axis).tolist()
+    return sides[0], sides[1]
