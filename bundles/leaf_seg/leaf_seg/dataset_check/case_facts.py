@@ -21,6 +21,7 @@ from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.load_case import LoadCase
 
 MOST_CLASSES = 256  # where nobody has said how many there are
+_TO_RAS: Callable[[dict[str, Any]], dict[Any, Any]] = Orientationd(("image", "label"), axcodes="RAS", labels=None)
 _SAMPLE = 500  # intensities of the structures of a case
 
 
@@ -106,7 +107,7 @@ def measure_case(case: Case, split: str, load: Loader, image_size: tuple[int, in
     orientation = ""
     if loaded["image"].ndim == 4:
         orientation = "".join(str(code) for code in aff2axcodes(loaded["image"].affine.numpy()))
-        loaded = Orientationd(("image", "label"), axcodes="RAS", labels=None)(loaded)
+        loaded = dict(_TO_RAS(loaded))
     image: MetaTensor = loaded["image"]
     label = torch.as_tensor(loaded["label"]).as_subclass(torch.Tensor).to(torch.uint8)
     values = image.as_tensor()

@@ -10,7 +10,6 @@ from leaf_seg.data.layouts import read_layout
 from leaf_seg.data.splits import SPLITS, Splits, kept_split
 from leaf_seg.runtime.paths import FILE, absolute, kind_of
 
-
 UNSPLIT = "unsplit"  # in the place of a split's name, where there is none yet
 
 

@@ -155,12 +155,12 @@ def look_alikes(facts: Sequence[CaseFacts]) -> tuple[list[Finding], list[Pair]]:
     return found, sorted(pairs, key=lambda pair: -pair.similarity)
 
 
-def _across(facts: Sequence[CaseFacts], near: list[tuple[int, Nearest]], count: int, split: str, other: str) -> Finding:
+def _across(facts: Sequence[CaseFacts], across: list[tuple[list[tuple[int, Nearest]], str]], leaks: bool) -> Finding:
+    indices = sorted({index for near, _ in across for index, _ in near})
     return Finding(
-        "error" if len(near) > _MANY * count else "warning",
+        "error" if leaks else "warning",
         "near-duplicates across splits",
-        f"{len(near)} of {count} {split} images look nearly like one in {other} (correlation of small copies "
-        f"{NEAR} or more).",
+        f"{'; '.join(what for _, what in across)} (correlation of small copies {NEAR} or more).",
         "The split leaks, and metrics on it are too good: split by patient or sequence (frames of one video belong "
         "together), or remove the copies.",
         tuple(facts[index].case["image"] for index in indices),

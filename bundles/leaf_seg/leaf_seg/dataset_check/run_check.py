@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -67,11 +67,17 @@ class CheckOptions:
 
 @dataclass
 class Plan:
-    """Along which axis, and at which size, cases are measured."""
+    """How cases are measured.
+
+    Attributes:
+        axis: slicing direction.
+        image_size: (H, W).
+        given: values of keys that somebody has chosen, which suggestions are to fit.
+    """
 
     axis: Suggestion
     image_size: tuple[int, int]
-    size_is_given: bool = field(default=False)
+    given: Mapping[str, Any]
 
 
 def check_data_set(options: CheckOptions) -> CheckReport:
@@ -92,7 +98,8 @@ def check_data_set(options: CheckOptions) -> CheckReport:
         return CheckReport(options.dataset_dir, "not read", {}, [], [finding], seconds=time.monotonic() - start)
     names = _given_names(options, cases)
     listed = list(in_splits(cases.splits))
-    plan = plan_for(cases.for_training, options.image_size, options.axis)
+    given = {key: getattr(options, key) for key in ("image_size", "axis") if getattr(options, key) is not None}
+    plan = plan_for(cases.for_training, given)
     facts, faults = _measured(listed, names, plan, options)
     split_names = [split for split, _ in listed]
     findings = faults.findings() + shared_groups([case for _, case in listed], split_names, pattern)
@@ -102,18 +109,22 @@ def check_data_set(options: CheckOptions) -> CheckReport:
     return _completed(report, facts, names, plan, options, start) if facts else report
 
 
-def plan_for(
-    cases: Sequence[Case], image_size: Sequence[int] | None = None, axis: str | Sequence[str] | None = None
-) -> Plan:
-    """How cases are to be measured, by what is given, or else by the headers of a sample of training images."""
+def plan_for(cases: Sequence[Case], given: Mapping[str, Any]) -> Plan:
+    """How cases are to be measured.
+
+    Args:
+        cases: for training, of which a sample's headers are looked at.
+        given: values of keys of ``train.json`` that somebody has chosen.
+    """
     grids = list(filter(None, map(_grid, sample_of(cases))))
-    direction = suggested_axis(grids)
-    if axis is not None:
-        direction = Suggestion("axis", slice_directions(axis)[0], "as given")
-    if image_size is not None:
-        return Plan(direction, (int(image_size[0]), int(image_size[1])), size_is_given=True)
-    shapes = [_slice_of(grid, slice_axis(direction.value)) for grid in grids]
-    return Plan(direction, base_size(shapes) if shapes else (64, 64))
+    axis = suggested_axis(grids)
+    if "axis" in given:
+        axis = Suggestion("axis", slice_directions(given["axis"])[0], "as given")
+    if "image_size" in given:
+        height, width = given["image_size"]
+        return Plan(axis, (height, width), given)
+    shapes = [_slice_of(grid, slice_axis(axis.value)) for grid in grids]
+    return Plan(axis, base_size(shapes) if shapes else (64, 64), given)
 
 
 def sample_of(cases: Sequence[Case]) -> list[Case]:
@@ -184,6 +195,8 @@ def _completed(
     axis = slice_axis(plan.axis.value)
     alike, pairs = look_alikes(facts)
     digests, cases = [fact.digests[0] for fact in facts], [fact.case for fact in facts]
+    training = [fact.case for fact in facts if fact.split in ("training", UNSPLIT)]
+    sampled = set(map(id, sample_of(training)))
     findings = [
         *report.findings,
         *same_files(digests, cases, [fact.split for fact in facts]),
@@ -198,7 +211,7 @@ def _completed(
         report.num_cases,
         names,
         findings,
-        suggestions_for(facts, plan),
+        suggestions_for([fact for fact in facts if id(fact.case) in sampled], plan, len(training)),
         plan.image_size,
         _statistics(facts, names, axis),
         facts,
@@ -207,12 +220,15 @@ def _completed(
     )
 
 
-def suggestions_for(facts: Sequence[CaseFacts], plan: Plan) -> list[Suggestion]:
-    """Suggested settings, by those of the facts that are of sampled training cases."""
-    training = [fact for fact in facts if fact.split in ("training", UNSPLIT)]
-    sampled = {id(case) for case in sample_of([fact.case for fact in training])}
-    chosen = [fact for fact in training if id(fact.case) in sampled]
-    return suggest(chosen, len(training), plan.axis, plan.image_size, plan.size_is_given) if chosen else []
+def suggestions_for(facts: Sequence[CaseFacts], plan: Plan, num_cases: int) -> list[Suggestion]:
+    """Suggested settings.
+
+    Args:
+        facts: of training cases that :func:`sample_of` chooses.
+        plan: by which they were measured.
+        num_cases: for training.
+    """
+    return suggest(facts, num_cases, plan.axis, plan.image_size, plan.given) if facts else []
 
 
 def _statistics(facts: Sequence[CaseFacts], names: Sequence[str], axis: int) -> dict[str, Any]:

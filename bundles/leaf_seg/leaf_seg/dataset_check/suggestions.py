@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -74,7 +74,7 @@ def ras_spacing(grid: Grid) -> tuple[float, ...]:
 
 
 def suggest(
-    facts: Sequence[CaseFacts], num_cases: int, axis: Suggestion, image_size: Sequence[int], is_given: bool
+    facts: Sequence[CaseFacts], num_cases: int, axis: Suggestion, image_size: Sequence[int], given: Mapping[str, Any]
 ) -> list[Suggestion]:
     """Suggestions for all of :data:`SUGGESTED_KEYS`.
 
@@ -83,12 +83,12 @@ def suggest(
         num_cases: for training, of which the facts may be a sample.
         axis: that is suggested.
         image_size: (H, W) at which the structures were measured.
-        is_given: whether a user has chosen it.
+        given: values of keys that somebody has chosen, which the others are to fit.
     """
-    size = Suggestion("image_size", list(image_size), "as given") if is_given else _image_size(facts, axis, image_size)
+    size = _given("image_size", given) or _image_size(facts, axis, image_size)
     number = slice_axis(axis.value)
     slices = round(sum(fact.shape[number] if fact.is_volume else 1 for fact in facts) * num_cases / len(facts))
-    batch = _batch_size(size.value, slices)
+    batch = _given("batch_size", given) or _batch_size(size.value, slices)
     rate = float(f"{_DEFAULT_RATE * math.sqrt(batch.value / _DEFAULT_BATCH):.1g}")
     reason = f"the default {_DEFAULT_RATE:g} is for batches of {_DEFAULT_BATCH}; it goes with the square root"
     return [
@@ -100,6 +100,10 @@ def suggest(
         batch,
         Suggestion("learning_rate", rate, reason),
     ]
+
+
+def _given(key: str, given: Mapping[str, Any]) -> Suggestion | None:
+    return Suggestion(key, given[key], "as given") if key in given else None
 
 
 def _image_size(facts: Sequence[CaseFacts], axis: Suggestion, measured_at: Sequence[int]) -> Suggestion:

@@ -31,6 +31,8 @@ SETTINGS: Bounds = {
     **dict.fromkeys(("bundle_root", "output_dir", "report_dir", "model_dir", "autoencoder_dir"), _FOLDER),
     **dict.fromkeys(("dataset_dir", "init_dir", "unet_dir", "cache_dir"), _FOLDER_OR_NULL),
     "datalist_file": Text("a file's path", optional=True),
+    "group_regex": Text("a regular expression that captures a group", optional=True),
+    "auto": Switch(),
     "overwrite": Switch(),
     "resume": Switch(),
     # the data
