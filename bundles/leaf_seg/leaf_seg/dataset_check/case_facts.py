@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.load_case import LoadCase
 
 MOST_CLASSES = 256  # where nobody has said how many there are
-_TO_RAS: Callable[[dict[str, Any]], dict[Any, Any]] = Orientationd(("image", "label"), axcodes="RAS", labels=None)
 _SAMPLE = 500  # intensities of the structures of a case
 
 
@@ -107,7 +106,7 @@ def measure_case(case: Case, split: str, load: Loader, image_size: tuple[int, in
     orientation = ""
     if loaded["image"].ndim == 4:
         orientation = "".join(str(code) for code in aff2axcodes(loaded["image"].affine.numpy()))
-        loaded = dict(_TO_RAS(loaded))
+        loaded = in_ras(loaded)
     image: MetaTensor = loaded["image"]
     label = torch.as_tensor(loaded["label"]).as_subclass(torch.Tensor).to(torch.uint8)
     values = image.as_tensor()
@@ -127,6 +126,12 @@ def measure_case(case: Case, split: str, load: Loader, image_size: tuple[int, in
         structures=measure_structures(label, image_size, axis),
         thumbnail=thumbnail(values),
     )
+
+
+def in_ras(loaded: dict[str, Any]) -> dict[str, Any]:
+    """A loaded volume with its axes to the right, to the front and up, and its label, where there is one."""
+    turn = Orientationd(("image", "label"), axcodes="RAS", labels=None, allow_missing_keys=True)
+    return {str(key): value for key, value in turn(cast(Mapping[Hashable, torch.Tensor], loaded)).items()}
 
 
 def _limits(values: torch.Tensor) -> tuple[float, float, float, float]:

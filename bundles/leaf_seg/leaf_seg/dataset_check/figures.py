@@ -10,12 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from monai.transforms import Orientationd
 
 from leaf_seg.data.slicing import slice_axis, to_slices
 from leaf_seg.data.splits import Case
 from leaf_seg.data.structure_widths import WIDTH_KEPT
-from leaf_seg.dataset_check.case_facts import CaseFacts
+from leaf_seg.dataset_check.case_facts import CaseFacts, in_ras
 from leaf_seg.dataset_check.image_findings import slice_shape
 from leaf_seg.dataset_check.label_findings import classes_per_split
 from leaf_seg.dataset_check.leakage import Pair
@@ -124,26 +123,29 @@ def pairs_figure(pairs: Sequence[Pair], axis: str) -> Figure:
 
 def _draw_case(axes: Axes, case: Case, axis: str, num_classes: int) -> None:
     loaded = LoadCase(("image", "label"), allow_missing_keys=True, memory_limit_gb=None)(case)
-    aspect = 1.0
-    keys = [key for key in ("image", "label") if key in loaded]
-    if loaded["image"].ndim == 4:
-        loaded = Orientationd(keys, axcodes="RAS", labels=None)(loaded)
-        height, width = np.delete(loaded["image"].pixdim.numpy(), slice_axis(axis))
-        aspect = float(height / width)
+    is_volume, aspect = loaded["image"].ndim == 4, 1.0
+    if is_volume:
+        loaded = in_ras(loaded)
+        first, second = np.delete(loaded["image"].pixdim.numpy(), slice_axis(axis))
+        aspect = float(second / first)
     image = to_slices(ScaleImage("image")({"image": loaded["image"]})["image"].as_tensor(), axis)
     label = to_slices(loaded["label"].as_tensor(), axis) if "label" in loaded else None
     best = len(image) // 2 if label is None else int((label > 0).flatten(1).sum(dim=1).argmax())
-    picture = np.moveaxis(image[best].numpy(), 0, -1)
-    step = max(1, max(picture.shape[:2]) // 400)
-    axes.imshow(picture[::step, ::step].squeeze(), cmap="gray", vmin=0, vmax=1, aspect=aspect)
+    picture = _upright(np.moveaxis(image[best].numpy(), 0, -1), is_volume)
+    axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=1, aspect=aspect)
     if label is not None:
-        values = label[best, 0].numpy()[::step, ::step]
-        shown = np.ma.masked_equal(values, 0)
+        shown = np.ma.masked_equal(_upright(label[best, 0].numpy(), is_volume), 0)
         colours = ListedColormap([_colour(value) for value in range(num_classes)])
-        axes.imshow(
-            shown, cmap=colours, vmin=-0.5, vmax=num_classes - 0.5, alpha=0.45, aspect=aspect, interpolation="nearest"
-        )
+        drawn = axes.imshow(shown, cmap=colours, alpha=0.4, aspect=aspect, interpolation="nearest")
+        drawn.set_clim(-0.5, num_classes - 0.5)
     axes.set(xticks=[], yticks=[])
+
+
+def _upright(plane: np.ndarray, is_volume: bool) -> np.ndarray:
+    """Up to 400 rows and columns of a slice; of a volume front or top upwards, the patient's right on the left."""
+    step = max(1, max(plane.shape[:2]) // 400)
+    plane = plane[::step, ::step]
+    return np.fliplr(np.rot90(plane)) if is_volume else plane
 
 
 def _colour(value: int) -> str:

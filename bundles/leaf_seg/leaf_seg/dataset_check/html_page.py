@@ -99,6 +99,21 @@ def _suggestions(report: CheckReport) -> Iterator[str]:
     yield "</table>"
 
 
+def _classes(report: CheckReport) -> Iterator[str]:
+    """The classes as a table."""
+    shares, widths = report.statistics["share_of_class"], report.statistics["median_width"]
+    components = report.statistics["components"]
+    size = list(report.image_size or ())
+    yield "<h2>Classes</h2><table><tr><th>class</th><th>share of all pixels</th>"
+    yield f"<th>median width at {size}</th><th>connected parts, sampled</th><th>lost at {size}</th></tr>"
+    for number, (name, share) in enumerate(zip(report.class_names, shares, strict=True)):
+        width = f"{widths[name]:.1f}" if name in widths else ""
+        parts = components.get(name, {})
+        cells = (f"{number} {name}", f"{share:.3%}", width, parts.get("n", ""), parts.get("lost_at_image_size", ""))
+        yield f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in cells)}</tr>"
+    yield "</table>"
+
+
 def _figures(report: CheckReport) -> Iterator[str]:
     if not report.facts or report.image_size is None:
         return
@@ -114,6 +129,7 @@ def _figures(report: CheckReport) -> Iterator[str]:
         with decoration("The figure of look-alikes"):
             caption = "Images that look nearly alike, one above the other; below, the correlation of small copies."
             yield _figure(pairs_figure(report.pairs[:_MOST_SHOWN], axis), caption)
+    yield from _classes(report)
     yield '<h2>Figures</h2><div class="figures">'
     with decoration("The figures of the data set"):
         yield _figure(classes_figure(facts, names), "Cases with each class.")

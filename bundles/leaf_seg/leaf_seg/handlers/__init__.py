@@ -11,8 +11,8 @@ from leaf_seg.handlers.early_stopping import EarlyStopping
 from leaf_seg.handlers.feature_cache_report import FeatureCacheReport
 from leaf_seg.handlers.final_validation import FinalValidation
 from leaf_seg.handlers.foreground_report import ForegroundReport
-from leaf_seg.handlers.model_saver import ModelSaver
 from leaf_seg.handlers.leakage_report import LeakageReport
+from leaf_seg.handlers.model_saver import ModelSaver
 from leaf_seg.handlers.noise_stability import NoiseStability
 from leaf_seg.handlers.progress import EvaluationProgress, TrainingProgress
 from leaf_seg.handlers.ranking_report import RankingReport
