@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, Orientationd
+from monai.transforms import Orientationd
 from nibabel.orientations import aff2axcodes
 
 from leaf_seg.data.splits import Case
@@ -85,8 +85,9 @@ def case_loader(
         memory_limit_gb: gigabytes that reading one file may take.
     """
     keys = ("image", "label")
+    read = LoadCase(keys, memory_limit_gb=memory_limit_gb)
     check = CheckPair(keys, num_classes=num_classes or MOST_CLASSES, class_names=class_names)
-    return Compose([LoadCase(keys, memory_limit_gb=memory_limit_gb), check])
+    return lambda case: check(read(case))  # MONAI's Compose would hide the InputError
 
 
 def measure_case(case: Case, split: str, load: Loader, image_size: tuple[int, int], axis: str) -> CaseFacts:

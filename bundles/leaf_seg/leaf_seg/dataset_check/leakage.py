@@ -98,6 +98,9 @@ def shared_groups(cases: Sequence[Case], splits: Sequence[str], pattern: Pattern
                 tuple(cases[i]["image"] for indices in shared.values() for i in indices),
             )
         )
+    elif members and len(set(splits)) > 1:
+        what = f"None of {len(members)} groups (group_regex) has cases in two splits."
+        found.append(Finding("note", "no group in two splits", what))
     if unknown:
         found.append(
             Finding(

@@ -62,7 +62,7 @@ def base_size(shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _multiple(side: float) -> int:
-    return _STEP * math.ceil(0.97 * side / _STEP)
+    return _STEP * math.ceil(0.95 * side / _STEP)
 
 
 def ras_spacing(grid: Grid) -> tuple[float, ...]:
@@ -164,4 +164,8 @@ def _batch_size(image_size: Sequence[int], slices: int) -> Suggestion:
 def _max_epochs(batch_size: int, slices: int) -> Suggestion:
     steps = max(1, math.ceil(slices / batch_size))
     value = min(max(round(_STEPS / steps), 5), 300)
-    return Suggestion("max_epochs", value, f"about {value * steps} steps of {steps} an epoch; {_STEPS} are aimed at")
+    return Suggestion(
+        "max_epochs",
+        value,
+        f"about {value * steps} steps of {steps} an epoch; {_STEPS} are aimed at, in 5 to 300 epochs",
+    )

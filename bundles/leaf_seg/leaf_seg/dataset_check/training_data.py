@@ -66,7 +66,8 @@ def _record(datalist: Datalist, folder: Path, group_regex: str | None) -> None:
     listed = [(split, case) for split in SPLITS for case in getattr(datalist, split)]
     splits, cases = [split for split, _ in listed], [case for _, case in listed]
     digests = [file_digest(case["image"]) for case in cases]
-    for finding in same_files(digests, cases, splits) + shared_groups(cases, splits, pattern):
+    found = same_files(digests, cases, splits) + shared_groups(cases, splits, pattern)
+    for finding in (finding for finding in found if finding.severity != "note"):
         logger.warning("Data set: %s %s Files: %s", finding.what, finding.remedy, shortened(finding.files, 3))
     trained = [index for index, split in enumerate(splits) if split == "training"]
     groups = {group_of(cases[index]["image"], pattern) for index in trained} - {None}
