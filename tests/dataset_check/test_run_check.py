@@ -58,7 +58,7 @@ def test_faults_of_one_kind_are_one_finding(write: Write) -> None:
 @pytest.mark.parametrize("split", ["own", "chosen"])
 def test_a_leak_between_splits_is_found_in_the_split_that_is_chosen(write: Write, split: str) -> None:
     cases = {name: (picture(number), disc()) for number, name in enumerate("abcd")}
-    cases["c"] = (picture(0, shift=1), disc())  # a's next frame
+    cases["c"] = (picture(0) // 2 + 30, disc())  # a in another light
     leaking, sound = {**THREE, "training": ["a", "d"]}, {**THREE, "training": ["a", "c"], "testing": ["d"]}
     folder = write(cases, leaking if split == "own" else sound)
     other = folder / "other.json"
