@@ -15,7 +15,18 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 
 # A room imports only from those before it.
 ROOMS = (
-    *("runtime", "image_io", "data", "transforms", "visual", "diffusion", "networks", "losses", "weights"),
+    *(
+        "runtime",
+        "image_io",
+        "data",
+        "transforms",
+        "visual",
+        "dataset_check",
+        "diffusion",
+        "networks",
+        "losses",
+        "weights",
+    ),
     *("distillation", "metrics", "export", "inference", "engines", "handlers", "tracking", "ablation"),
 )
 FREE = ("__init__", "__main__", "moved")  # above the rooms, and the table of old names, which imports nothing

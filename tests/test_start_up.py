@@ -47,7 +47,8 @@ def packages(modules: dict[str, str | None]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], *([command, "--help"] for command in ("segment", "convert", "export", "compare"))]
+    "words",
+    [["--help"], *([command, "--help"] for command in ("check", "segment", "info", "convert", "export", "compare"))],
 )
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert not packages(modules_of(RUN, *words)) & HEAVY

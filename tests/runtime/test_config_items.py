@@ -97,7 +97,7 @@ def test_what_is_sound_passes(key: str, value: Any) -> None:
         ("train#augmentation#transforms#99#x", 1, r"no key .*: train#augmentation#transforms is a list with 0 to 4\. "),
         ("train#augmentation#transforms#x", 1, "no key .* is a list with"),
         ("mirror_axes#0", 1, r"no key .* is a list with nothing\. "),
-        ("batch_size#x", 1, "no key 'batch_size#x' in train.json: batch_size is 32, without parts"),
+        ("weight_decay#x", 1, "no key 'weight_decay#x' in train.json: weight_decay is 0.01, without parts"),
         ("run#0", 1, "no key 'run#0' in train.json: run is '%training', without parts"),
         ("train#trainer#max_epochs", "abc", "train#trainer#max_epochs is 'abc'; expected a whole number, 1 to"),
         ("train#trainer#max_epochs", 0, "train#trainer#max_epochs is 0; expected a whole number, 1 to"),

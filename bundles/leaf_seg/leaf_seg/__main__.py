@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from leaf_seg.dataset_check.command_line import add_check
 from leaf_seg.image_io.formats import format_names
 from leaf_seg.image_io.listing import list_images
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
@@ -51,7 +52,9 @@ def _end(message: str, code: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m leaf_seg", description="Latent-diffusion segmentation.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_check(commands)
     _add_segment(commands)
+    _add_info(commands)
     _add_export(commands)
     _add_mlflow(commands)
     _add_prepare(commands)
@@ -175,6 +178,18 @@ def _prepare(options: argparse.Namespace) -> None:
     prepare(options.name, options.download, options.folder, options.partial, options.modality)
 
 
+def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    info = commands.add_parser(
+        "info",
+        help="show what a model is",
+        description="Show what a model folder holds: classes, method, how images are prepared, training data, metrics.",
+    )
+    info.add_argument("model", help="folder with config.json and weights, or model in MLflow, as models:/NAME@ALIAS")
+    _add_tracking_uri(info)
+    info.add_argument("--json", action="store_true", help="print JSON")
+    info.set_defaults(command=_info)
+
+
 def _add_tracking_uri(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow store of such a model (without: that of MLFLOW_TRACKING_URI)"
@@ -191,6 +206,17 @@ def _add_mlflow(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     show.add_argument("folder", help="of a training with --tracking mlflow")
     show.add_argument("--port", type=int, default=5000, help="of 127.0.0.1, where the pages are")
     show.set_defaults(command=_mlflow)
+
+
+def _info(options: argparse.Namespace) -> None:
+    import json
+
+    from leaf_seg.tracking.model_info import as_text, model_info
+    from leaf_seg.weights.mlflow_source import opened_model
+
+    with opened_model(options.model, options.tracking_uri) as folder:
+        info = model_info(folder)
+    print(json.dumps(info, indent=2) if options.json else as_text(info))  # noqa: T201
 
 
 def _mlflow(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from leaf_seg.runtime.setting_bounds import CLASSES
 
 logger = logging.getLogger(__name__)
 
-_DATALIST_NAME = "leaf_seg_datalist.json"
+DATALIST_NAME = "leaf_seg_datalist.json"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def load_datalist(
     every = [case for split in SPLITS for case in splits[split]]
     groups = groups_of(every, layout.root, layout.groups, group_regex, group_file)
     if not layout.is_split:
-        file = Path(os.path.expanduser(datalist_file)) if datalist_file else layout.root / _DATALIST_NAME
+        file = Path(os.path.expanduser(datalist_file)) if datalist_file else layout.root / DATALIST_NAME
         rule = SplitRule(fractions, seed, groups, splits["testing"])
         splits = kept_split(splits["training"], layout.root, file, rule)
     elif groups:

@@ -45,22 +45,34 @@ def groups_of(
 
 
 def _by_regex(cases: Sequence[Case], root: Path, group_regex: str) -> dict[str, str]:
-    try:
-        pattern = re.compile(group_regex)
-    except re.error as error:
-        raise InputError(f"group_regex is {group_regex!r}, which is no regular expression ({error}).") from error
-    names = {case["image"]: _below(case["image"], root) for case in cases}
-    searched = {image: name if "/" in group_regex else name.rsplit("/", 1)[-1] for image, name in names.items()}
-    found = {image: pattern.search(name) for image, name in searched.items()}
-    unfit = [searched[image] for image, match in found.items() if match is None]
+    groups = groups_by_regex(cases, group_regex, root)
+    unfit = [_below(case["image"], root) for case in cases if case["image"] not in groups]
     if unfit:
         raise InputError(
             f"group_regex is {group_regex!r}, which is not in {len(unfit)} of the names: {shortened(unfit)}. Expected "
             "it in each; its first group (...) is the patient or sequence. Correct it."
         )
-    groups = {image: (match[1] if pattern.groups else match[0]) or "" for image, match in found.items() if match}
     if len(set(groups.values())) < min(2, len(groups)):
         raise InputError(f"group_regex is {group_regex!r}: all images are of one group by it, so none can be apart.")
+    return groups
+
+
+def groups_by_regex(cases: Sequence[Case], group_regex: str, root: Path = Path("/")) -> dict[str, str]:
+    """The groups of those cases whose names have what the expression describes, as of :func:`groups_of`.
+
+    Raises:
+        InputError: When it is no regular expression.
+    """
+    try:
+        pattern = re.compile(group_regex)
+    except re.error as error:
+        raise InputError(f"group_regex is {group_regex!r}, which is no regular expression ({error}).") from error
+    groups = {}
+    for case in cases:
+        name = _below(case["image"], root)
+        match = pattern.search(name if "/" in group_regex else name.rsplit("/", 1)[-1])
+        if match is not None:
+            groups[case["image"]] = (match[1] if pattern.groups else match[0]) or ""
     return groups
 
 

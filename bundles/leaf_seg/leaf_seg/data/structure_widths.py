@@ -52,9 +52,13 @@ class StructureWidths:
                 if value > 0:
                     self._widths.setdefault(value, []).append(_width(resized[index, 0] == value))
 
+    def widths(self) -> dict[int, list[float]]:
+        """Width in each measured slice with a class, by class."""
+        return {value: list(self._widths[value]) for value in sorted(self._widths)}
+
     def medians(self) -> dict[int, float]:
         """Median over the slices with a class, by class."""
-        return {value: float(np.median(self._widths[value])) for value in sorted(self._widths)}
+        return {value: float(np.median(widths)) for value, widths in self.widths().items()}
 
     def log(self) -> None:
         """Log the widths, and which image size to take where one is less than :data:`WIDTH_KEPT`."""
@@ -87,5 +91,9 @@ def recommended_size(image_size: Sequence[int], width: float) -> tuple[int, int]
 
 def _width(mask: np.ndarray) -> float:
     """Of the widest place of a mask [H, W], what is beyond its border being background."""
+    if not mask.any():
+        return 0.0
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # what is nearest lies in it or right around it
     doubled = np.pad(mask.repeat(2, axis=0).repeat(2, axis=1), 1)  # in which odd widths have a middle, too
     return float(distance_transform_edt(doubled).max())

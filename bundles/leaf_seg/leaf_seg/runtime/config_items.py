@@ -123,6 +123,8 @@ def _followed(config: Mapping[str, Any], value: Any) -> Any:
         for name in split_key(value[1:]):
             item = item.get(name) if isinstance(item, Mapping) else None
         value = value if item is None else item
+    if seen and isinstance(value, Mapping) and "_target_" in value and "default" in value:
+        return value["default"]  # a part that chooses a value, of the kind of the one that it has without a choice
     return value
 
 

@@ -32,6 +32,7 @@ SETTINGS: Bounds = {
     **dict.fromkeys(("bundle_root", "output_dir", "report_dir", "model_dir", "autoencoder_dir"), _FOLDER),
     **dict.fromkeys(("dataset_dir", "init_dir", "unet_dir", "cache_dir"), _FOLDER_OR_NULL),
     **dict.fromkeys(("datalist_file", "split_file", "group_file"), Text("a file's path", optional=True)),
+    "auto": Switch(),
     "overwrite": Switch(),
     "resume": Switch(),
     # the data

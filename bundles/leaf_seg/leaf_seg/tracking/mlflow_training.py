@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -61,6 +61,7 @@ class MlflowTraining:
         data: whose training and validation cases are logged as inputs.
         system_metrics: let MLflow measure the machine during the training.
         registration: of the best model, when the training ends well.
+        settings: values by key, besides those that the config has as plain values.
 
     Raises:
         InputError: When the machine is to be measured, and the library for it is missing.
@@ -75,7 +76,9 @@ class MlflowTraining:
         data: TrackedData | None = None,
         system_metrics: bool | str = False,
         registration: Registration | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
+        self.settings = dict(settings or {})
         self.folder = Path(folder)
         self.validator = validator
         self.run_name = run_name
@@ -122,7 +125,7 @@ class MlflowTraining:
         run = self._run = MlflowRun(self._handlers[0], manifest["run"], run_name, self.parent_run)
         for handler in self._handlers:
             run.use_in(handler)
-        run.log_params(command_line_settings())
+        run.log_params(self.settings | command_line_settings())
         session = manifest["sessions"][-1]
         self._tags = {f"leaf_seg.{key}": session[key] for key in ("git", "datalist_sha256") if session[key]}
         run.log_tags(self._tags)

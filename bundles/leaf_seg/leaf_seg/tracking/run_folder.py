@@ -10,6 +10,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from leaf_seg.dataset_check.training_data import TRAINING_DATA_NAME
 from leaf_seg.handlers.case_report import remove_report
 from leaf_seg.runtime.claim import CLAIM_NAMES, claim_folder, release_folder
 from leaf_seg.runtime.distributed import is_rank_zero, once
@@ -33,7 +34,7 @@ LOSSES_NAME = "losses.csv"
 MANIFEST_NAME = "manifest.json"
 METRICS_NAME = "metrics.csv"
 OVERLAYS_NAME = "overlays"
-_EVALUATION_NAME = "evaluation"
+EVALUATION_NAME = "evaluation"
 _RECORDS = (
     EXECUTED_CONFIG_NAME,
     CURVES_NAME,
@@ -100,7 +101,9 @@ def _check_kinds(path: Path) -> None:
     checkpoints = (f"{CHECKPOINTS_NAME}/{LAST_NAME}", f"{CHECKPOINTS_NAME}/{PREVIOUS_NAME}")
     model = (MODEL_WEIGHTS_NAME, MODEL_CONFIG_NAME)
     expected = dict.fromkeys((CHECKPOINTS_NAME, OVERLAYS_NAME), FOLDER)
-    expected |= dict.fromkeys((*CLAIM_NAMES, LOG_NAME, STORE_NAME, *_RECORDS, *model, *checkpoints), FILE)
+    expected |= dict.fromkeys(
+        (*CLAIM_NAMES, LOG_NAME, STORE_NAME, TRAINING_DATA_NAME, *_RECORDS, *model, *checkpoints), FILE
+    )
     for name, kind in expected.items():
         found = kind_of(path / name)
         if found not in (kind, "does not exist"):
@@ -172,7 +175,7 @@ def clear_run_folder(folder: str | os.PathLike[str]) -> None:
     for former in (*(path / name for name in _RECORDS), *(path / OVERLAYS_NAME).glob("*_epoch_*.png")):
         with writing(former):
             former.unlink(missing_ok=True)
-    for report in sorted((path / _EVALUATION_NAME).glob("*/")):
+    for report in sorted((path / EVALUATION_NAME).glob("*/")):
         if remove_report(report):
             logger.warning(
                 "Removed the tables of the former model's evaluation in %s; label maps there are the former model's, "

@@ -1,0 +1,279 @@
+"""Checks a data set: one pass over its cases, one in memory at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from leaf_seg.data.groups import groups_by_regex
+from leaf_seg.data.layouts import Choices
+from leaf_seg.data.slicing import slice_axis, slice_directions
+from leaf_seg.data.splits import SPLITS, Case
+from leaf_seg.dataset_check.case_facts import CaseFacts, case_loader, measure_case
+from leaf_seg.dataset_check.cases import UNSPLIT, CheckedCases, cases_to_check
+from leaf_seg.dataset_check.faults import Faults
+from leaf_seg.dataset_check.finding import Finding
+from leaf_seg.dataset_check.image_findings import image_findings, slice_shape
+from leaf_seg.dataset_check.label_findings import class_shares, classes_per_split, label_findings, present_classes
+from leaf_seg.dataset_check.leakage import in_splits, look_alikes, same_files, shared_groups
+from leaf_seg.dataset_check.report import CheckReport
+from leaf_seg.dataset_check.structure_findings import component_counts, median_widths, structure_findings
+from leaf_seg.dataset_check.suggestions import Suggestion, base_size, suggest, suggested_axis
+from leaf_seg.image_io.grid import Grid
+from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
+from leaf_seg.image_io.reading import read_grid
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.paths import FILE, FOLDER, absolute, kind_of
+from leaf_seg.runtime.text import printable
+
+MOST_SAMPLED = 200  # training cases by which settings are suggested
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What to check, by the keys of ``train.json``.
+
+    Attributes:
+        dataset_dir: the data set.
+        datalist_file: where a training has kept its split.
+        choices: split, fold and modality to check, where the data set leaves a choice.
+        group_regex: what names the patient or sequence in a file's name.
+        group_file: CSV that says the same.
+        num_classes: background included; None takes it from the data set or its labels.
+        class_names: background first.
+        image_size: (H, W) to train at; None takes what is suggested.
+        axis: slicing direction of volumes; None takes what is suggested.
+        window: intensities that are mapped to 0 and 1.
+        spacing: that volumes are resampled to.
+        memory_limit_gb: gigabytes that reading one file may take.
+    """
+
+    dataset_dir: str
+    datalist_file: str | None = None
+    choices: Choices = Choices()  # noqa: RUF009  # it cannot be changed
+    group_regex: str | None = None
+    group_file: str | None = None
+    num_classes: int | None = None
+    class_names: Sequence[str] | None = None
+    image_size: Sequence[int] | None = None
+    axis: str | Sequence[str] | None = None
+    window: Sequence[float] | None = None
+    spacing: Sequence[float] | None = None
+    memory_limit_gb: float = DEFAULT_MEMORY_LIMIT_GB
+
+
+@dataclass
+class Plan:
+    """How cases are measured.
+
+    Attributes:
+        axis: slicing direction.
+        image_size: (H, W).
+        given: values of keys that somebody has chosen, which suggestions are to fit.
+    """
+
+    axis: Suggestion
+    image_size: tuple[int, int]
+    given: Mapping[str, Any]
+
+
+def check_data_set(options: CheckOptions) -> CheckReport:
+    """Check a data set; what is wrong with it is in the report.
+
+    Raises:
+        InputError: When there is nothing at its path, or an option cannot be meant.
+    """
+    start = time.monotonic()
+    if options.group_regex is not None:
+        groups_by_regex([], options.group_regex)  # one that is none is no fault of the data set
+    kind = kind_of(absolute(options.dataset_dir))
+    if kind not in (FILE, FOLDER):
+        raise InputError(f"{printable(options.dataset_dir)} {kind}; expected a data set's folder or datalist.")
+    try:
+        cases = cases_to_check(
+            options.dataset_dir, options.datalist_file, options.choices, options.group_regex, options.group_file
+        )
+    except InputError as error:
+        finding = Finding("error", "layout", str(error))
+        return CheckReport(options.dataset_dir, "not read", {}, [], [finding], seconds=time.monotonic() - start)
+    names = _given_names(options, cases)
+    listed = list(in_splits(cases.splits))
+    given = {key: getattr(options, key) for key in ("image_size", "axis") if getattr(options, key) is not None}
+    plan = plan_for(cases.for_training, given)
+    facts, faults = _measured(listed, names, plan, options)
+    split_names = [split for split, _ in listed]
+    findings = faults.findings() + shared_groups([case for _, case in listed], split_names, cases.groups)
+    findings += _about_split(cases)
+    counts = {split: len(of_split) for split, of_split in cases.splits.items()}
+    report = CheckReport(options.dataset_dir, cases.split_from, counts, names or [], findings)
+    return _completed(report, facts, names, plan, options, start) if facts else report
+
+
+def plan_for(cases: Sequence[Case], given: Mapping[str, Any]) -> Plan:
+    """How cases are to be measured.
+
+    Args:
+        cases: for training, of which a sample's headers are looked at.
+        given: values of keys of ``train.json`` that somebody has chosen.
+    """
+    grids = list(filter(None, map(_grid, sample_of(cases))))
+    axis = suggested_axis(grids)
+    if "axis" in given:
+        axis = Suggestion("axis", slice_directions(given["axis"])[0], "as given")
+    if "image_size" in given:
+        height, width = given["image_size"]
+        return Plan(axis, (height, width), given)
+    shapes = [_slice_of(grid, slice_axis(axis.value)) for grid in grids]
+    return Plan(axis, base_size(shapes) if shapes else (64, 64), given)
+
+
+def sample_of(cases: Sequence[Case]) -> list[Case]:
+    """Up to :data:`MOST_SAMPLED` cases, evenly spaced: always the same."""
+    count = min(len(cases), MOST_SAMPLED)
+    return [cases[index * len(cases) // count] for index in range(count)]
+
+
+def _given_names(options: CheckOptions, cases: CheckedCases) -> list[str] | None:
+    """Class names, where somebody says how many classes there are."""
+    if options.class_names is not None:
+        return list(options.class_names)
+    if options.num_classes is not None and cases.class_names is None:
+        return _numbered(options.num_classes)
+    if options.num_classes not in (None, len(cases.class_names or ())):
+        raise InputError(
+            f"num_classes is {options.num_classes}, but the data set names {len(cases.class_names or ())} classes "
+            f"({', '.join(cases.class_names or ())}): leave num_classes out, or correct the data set's labels."
+        )
+    return cases.class_names
+
+
+def _numbered(count: int) -> list[str]:
+    return ["background", *(f"class_{number}" for number in range(1, count))]
+
+
+def _measured(
+    listed: Sequence[tuple[str, Case]], names: list[str] | None, plan: Plan, options: CheckOptions
+) -> tuple[list[CaseFacts], Faults]:
+    load = case_loader(None if names is None else len(names), names, options.memory_limit_gb)
+    facts, faults = [], Faults()
+    for split, case in tqdm(listed, desc="Checking cases", unit="case", leave=False):
+        try:
+            facts.append(measure_case(case, split, load, plan.image_size, plan.axis.value))
+        except InputError as error:
+            faults.add(case, error)
+    return facts, faults
+
+
+def _about_split(cases: CheckedCases) -> list[Finding]:
+    found = []
+    if UNSPLIT in cases.splits:
+        what = "The data set has no split: training makes one at random, by case or by group."
+        remedy = "Where a patient or sequence has several cases, say so with --group_regex, and none is in two splits."
+        found.append(Finding("note", "no split", what, remedy))
+    if not cases.groups:
+        what = "Which cases are of one patient or sequence is not known."
+        remedy = "Say it with --group_regex, such as '(patient[0-9]+)_', and splits are checked by it."
+        found.append(Finding("note", "groups not known", what, remedy))
+    missing = [split for split in SPLITS if UNSPLIT not in cases.splits and not cases.splits.get(split)]
+    if missing:
+        severity = "error" if {"training", "validation"} & set(missing) else "note"
+        remedy = "Training needs training and validation cases, evaluation the split that it is asked for."
+        found.append(Finding(severity, "empty split", f"There are no {' and no '.join(missing)} cases.", remedy))
+    return found
+
+
+def _completed(
+    report: CheckReport,
+    facts: list[CaseFacts],
+    given: list[str] | None,
+    plan: Plan,
+    options: CheckOptions,
+    start: float,
+) -> CheckReport:
+    """The report with what the cases' facts say."""
+    names = given or _numbered(max(max(present_classes(facts)) + 1, 2))
+    axis = slice_axis(plan.axis.value)
+    alike, pairs = look_alikes(facts)
+    digests, cases = [fact.digests[0] for fact in facts], [fact.case for fact in facts]
+    training = [fact.case for fact in facts if fact.split in ("training", UNSPLIT)]
+    sampled = set(map(id, sample_of(training)))
+    findings = [
+        *report.findings,
+        *same_files(digests, cases, [fact.split for fact in facts]),
+        *alike,
+        *label_findings(facts, names, given is not None),
+        *image_findings(facts, axis, options.window, options.spacing),
+        *structure_findings(facts, names, plan.image_size),
+    ]
+    return CheckReport(
+        report.data_set,
+        report.split_from,
+        report.num_cases,
+        names,
+        findings,
+        suggestions_for([fact for fact in facts if id(fact.case) in sampled], plan, len(training)),
+        plan.image_size,
+        _statistics(facts, names, axis),
+        facts,
+        pairs,
+        time.monotonic() - start,
+    )
+
+
+def suggestions_for(facts: Sequence[CaseFacts], plan: Plan, num_cases: int) -> list[Suggestion]:
+    """Suggested settings.
+
+    Args:
+        facts: of training cases that :func:`sample_of` chooses.
+        plan: by which they were measured.
+        num_cases: for training.
+    """
+    return suggest(facts, num_cases, plan.axis, plan.image_size, plan.given) if facts else []
+
+
+def _statistics(facts: Sequence[CaseFacts], names: Sequence[str], axis: int) -> dict[str, Any]:
+    """Figures of the data set, plain values for JSON."""
+    shapes = np.array([slice_shape(fact, axis) for fact in facts])
+    components = component_counts(facts)
+    return {
+        "slice_shape": {
+            "least": shapes.min(axis=0).tolist(),
+            "median": np.median(shapes, axis=0).tolist(),
+            "greatest": shapes.max(axis=0).tolist(),
+        },
+        "spacing_median": np.median([f.spacing for f in facts if f.is_volume], axis=0).round(4).tolist()
+        if any(fact.is_volume for fact in facts)
+        else None,
+        "intensity": {
+            "least": min(fact.limits[0] for fact in facts),
+            "percentiles_median": np.median([fact.limits[1:3] for fact in facts], axis=0).tolist(),
+            "greatest": max(fact.limits[3] for fact in facts),
+        },
+        "cases_with_class": classes_per_split(facts, len(names)),
+        "share_of_class": class_shares(facts, len(names)),
+        "empty_label_maps": sum(fact.is_empty for fact in facts),
+        "median_width": {names[value]: width for value, width in median_widths(facts).items()},
+        "components": {names[v]: {"n": n, "lost_at_image_size": lost} for v, (n, lost) in components.items()},
+    }
+
+
+def _grid(case: Case) -> Grid | None:
+    with suppress(InputError):
+        return read_grid(case["image"])
+    return None
+
+
+def _slice_of(grid: Grid, axis: int) -> tuple[int, int]:
+    if not grid.is_volume:
+        return grid.shape[0], grid.shape[1]
+    from nibabel.orientations import io_orientation
+
+    order = np.argsort(io_orientation(grid.affine)[:, 0])
+    sides = np.delete(np.array(grid.shape)[order], axis).tolist()
+    return sides[0], sides[1]
