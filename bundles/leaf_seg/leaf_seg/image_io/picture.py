@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.grid import Grid
+from leaf_seg.image_io.label_channels import label_channels, palette_of
 from leaf_seg.image_io.memory import FLOAT_BYTES
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 # Greatest value that a pixel of a Pillow mode can have. PNG files of 16 bits are read as one of the last four.
 _MODE_MAXIMA = {"L": 255, "RGB": 255, "I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535}
 _GREY = ("1", "L", "LA", "I", "F", "I;16", "I;16L", "I;16B")
-_COLOURS = ("RGB", "RGBA", "CMYK", "YCbCr")
 _LOCK = threading.Lock()
 _DECODED_BYTES = 8  # of a pixel at most, while it is decoded and brought to one or three channels
 
@@ -77,11 +77,12 @@ class Picture(ImageFormat):
         with self._open(path) as picture:
             with _own_limit(picture.width * picture.height):
                 picture.load()
-            converted = _label_channel(picture) if is_label else _channels(picture)
+            converted = label_channels(picture) if is_label else _channels(picture)
+            palette = palette_of(picture) if is_label else {}
             array, mode = np.asarray(converted), converted.mode
             del converted
         # Pillow's pixels are gone before they become floats, which take four times as much.
-        return as_meta_tensor(array, path, maximum=_MODE_MAXIMA.get(mode), mode=mode)
+        return as_meta_tensor(array, path, maximum=_MODE_MAXIMA.get(mode), mode=mode, **palette)
 
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
         """Write uint8 or uint16 [H, W], or uint8 [H, W, 3]; the format goes by the suffix."""
@@ -143,13 +144,3 @@ def _channels(picture: Image) -> Image:
     if picture.mode in _MODE_MAXIMA:
         return picture
     return picture.convert("L" if picture.mode in ("1", "LA") else "RGB")
-
-
-def _label_channel(picture: Image) -> Image:
-    """The one channel of class numbers."""
-    if picture.mode in _COLOURS:
-        raise InputError(
-            f"the label is a colour picture ({picture.mode}); expected class numbers in one channel. Save it as an "
-            "8-bit grey or palette PNG."
-        )
-    return picture.getchannel(0) if picture.mode in ("LA", "PA") else picture

@@ -41,6 +41,7 @@ SETTINGS: Bounds = {
         lengths=(2, 256),
         optional=True,
     ),
+    "label_encoding": Choice(("index", "one_hot", "probability"), optional=True),
     "image_size": IMAGE_SIZE,
     "axis": Choice(("sagittal", "coronal", "axial"), several=True, optional=True),
     "num_slices": NUM_SLICES,
