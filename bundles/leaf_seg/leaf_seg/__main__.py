@@ -20,6 +20,9 @@ from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.plain import plain_message
 from leaf_seg.runtime.setting_bounds import SETTINGS
 from leaf_seg.runtime.termination import BY_SIGTERM, RESTING_THREADS, interrupt_on_signals
+from leaf_seg.runtime.written_path import check_written, with_home
+
+_PATHS = ("input", "output", "model", "tracking_uri", "source", "to", "first", "second", "folder")  # of all commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = _parser().parse_args(arguments)
     try:
+        _complete_paths(options)
         return options.command(options) or 0
     except (InputError, OSError) as error:
         message = plain_message(error)
@@ -41,6 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end(message, 2)
     except KeyboardInterrupt as interruption:
         return 128 + (signal.SIGTERM if interruption.args == BY_SIGTERM else signal.SIGINT)
+
+
+def _complete_paths(options: argparse.Namespace) -> None:
+    """Replace ``~`` in paths, of which no shell has made the home folder, and refuse those that cannot be meant."""
+    for name in _PATHS:
+        path = getattr(options, name, None)
+        if path is not None:
+            check_written(path, name)
+            setattr(options, name, with_home(path))
 
 
 def _end(message: str, code: int) -> int:

@@ -87,10 +87,10 @@ def _read_datalist(path: Path) -> Layout:
         )
     lists = {split: content.get(split) or [] for split in SPLITS}
     lists["testing"] = lists["testing"] or content.get("test") or []
-    if not any(isinstance(entry, dict) and "label" in entry for entry in lists["testing"]):
+    if not any(isinstance(entry, dict) and {"label", "label_files"} & set(entry) for entry in lists["testing"]):
         lists["testing"] = []  # the Decathlon's test images have no labels: nothing to evaluate against
     splits = {split: [_read_entry(entry, path) for entry in lists[split] if not _is_hidden(entry)] for split in SPLITS}
-    files = [file for cases in splits.values() for case in cases for file in case.values()]
+    files = [file for cases in splits.values() for case in cases for file in _files_of(case)]
     missing = [file for file in files if kind_of(file) != FILE]
     if missing:
         raise InputError(
@@ -107,10 +107,21 @@ def _is_hidden(entry: Any) -> bool:
 
 
 def _read_entry(entry: Any, path: Path) -> Case:
-    """The case of a list's entry, with absolute paths."""
-    if not is_case(entry):
-        raise InputError(f"{path}: found the entry {entry!r}; expected {{'image': path, 'label': path}}. Correct it.")
-    return {key: os.path.normpath(path.parent / entry[key]) for key in ("image", "label")}
+    """The case of a list's entry, with absolute paths; its label has several files where "label_files" lists them."""
+    listed = entry.get("label_files") if isinstance(entry, dict) else None
+    is_listed = isinstance(listed, list) and is_case({**entry, "label": listed})
+    if not is_listed and not (is_case(entry) and isinstance(entry["label"], str)):
+        raise InputError(
+            f"{path}: found the entry {entry!r}; expected {{'image': path, 'label': path}}, or 'label_files' with a "
+            "list of one for each class. Correct it."
+        )
+    image, *labels = (os.path.normpath(path.parent / file) for file in (entry["image"], *(listed or [entry["label"]])))
+    return {"image": image, "label": labels if is_listed else labels[0]}
+
+
+def _files_of(case: Case) -> list[str]:
+    label = case["label"]
+    return [case["image"], *(label if isinstance(label, list) else [label])]
 
 
 def _read_class_names(labels: Any, path: Path) -> list[str] | None:

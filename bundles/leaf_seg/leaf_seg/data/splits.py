@@ -20,7 +20,7 @@ from leaf_seg.runtime.text import shortened
 
 logger = logging.getLogger(__name__)
 
-Case = dict[str, str]
+Case = dict[str, Any]  # absolute paths: "image", and "label", which may be a list of one for each class
 Splits = dict[str, list[Case]]
 
 SPLITS = ("training", "validation", "testing")
@@ -80,8 +80,12 @@ def check_unique(splits: Mapping[str, Sequence[Case]], path: Path) -> None:
 
 
 def is_case(entry: Any) -> bool:
-    """Whether an entry of a JSON list names one image and one label."""
-    return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("image", "label"))
+    """Whether an entry of a JSON list names one image and one label, which may be of several files."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+        return False
+    label = entry.get("label")
+    files = label if isinstance(label, list) else [label]
+    return bool(files) and all(isinstance(file, str) for file in files)
 
 
 def _make_split(cases: Sequence[Case], root: Path, fractions: Sequence[float], seed: int) -> Splits:
@@ -137,9 +141,13 @@ def _check_same_cases(now: set[str], then: set[str], root: Path, file: Path) -> 
 def _relative(case: Case, root: Path) -> Case:
     """The case with paths relative to ``root``, with forward slashes, where they lie in it."""
     return {
-        key: Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
-        for key, path in case.items()
+        key: [_below(file, root) for file in value] if isinstance(value, list) else _below(value, root)
+        for key, value in case.items()
     }
+
+
+def _below(path: str, root: Path) -> str:
+    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
 
 
 def _write_json(content: dict[str, Any], file: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.text import one_line
 from leaf_seg.runtime.values import parse_bool
+from leaf_seg.runtime.written_path import check_written
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,17 @@ class Text:
         if not isinstance(value, str) or not value.strip() or "\0" in value:
             return False
         return self.pattern is None or re.fullmatch(self.pattern, value) is not None
+
+
+@dataclass(frozen=True)
+class Place(Text):
+    """The path of a file or folder, in which ``~`` may stand for the home folder, or an address."""
+
+    def check(self, value: Any, name: str) -> None:
+        """Raise an InputError with the name when a value is not as it has to be."""
+        super().check(value, name)
+        if value is not None:
+            check_written(value, name)
 
 
 @dataclass(frozen=True)
