@@ -163,7 +163,7 @@ def test_a_colour_that_is_not_in_the_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", [0, 1], ids=["with background", "without"])
 def test_a_file_for_each_class(tmp_path: Path, scale: int, first: int) -> None:
     files = [
-        saved(tmp_path / f"{number}.png", (number == THREE).astype(np.uint8) * np.uint8(scale))
+        saved(tmp_path / f"{number}.png", np.equal(THREE, number).astype(np.uint8) * np.uint8(scale))
         for number in range(first, 3)
     ]
     assert np.array_equal(read(files, settings(3, label_encoding="one_hot")), THREE[None])
@@ -175,7 +175,7 @@ def test_an_empty_mask_among_those_of_a_case(tmp_path: Path) -> None:
 
 
 def test_channels_of_a_picture_as_classes(tmp_path: Path) -> None:
-    channels = np.dstack([(number == THREE).astype(np.uint8) * np.uint8(255) for number in range(3)])
+    channels = np.dstack([np.equal(THREE, number).astype(np.uint8) * np.uint8(255) for number in range(3)])
     assert np.array_equal(read(saved(tmp_path / "a.png", channels), settings(3, label_encoding="one_hot")), THREE[None])
 
 

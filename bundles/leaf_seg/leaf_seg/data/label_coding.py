@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.setting_bounds import CLASSES
+from leaf_seg.runtime.setting_bounds import LABEL_COLORS
 from leaf_seg.runtime.text import one_line
 
 INDEX, ONE_HOT, PROBABILITY = "index", "one_hot", "probability"
@@ -35,16 +35,10 @@ def check_label_colors(colors: Any) -> tuple[Colour, ...] | None:
     Raises:
         InputError: When it is something else, or two classes have the same colour.
     """
+    LABEL_COLORS.check(colors, "label_colors")
     if colors is None:
         return None
     listed = list(colors.values()) if isinstance(colors, Mapping) else colors
-    is_list = isinstance(listed, Sequence) and not isinstance(listed, str)
-    if not is_list or not CLASSES.low <= len(listed) <= CLASSES.high or not all(map(_is_colour, listed)):
-        raise InputError(
-            f"label_colors is {one_line(repr(colors), 80)}; expected the colours of 2 to 256 classes, background "
-            'first, three whole numbers from 0 to 255 each: "[[0,0,0],[255,0,0]]" or "{\'background\':[0,0,0],'
-            "'lesion':[255,0,0]}\"."
-        )
     found = [(int(red), int(green), int(blue)) for red, green, blue in listed]
     twice = next((colour for colour in found if found.count(colour) > 1), None)
     if twice is not None:
@@ -55,8 +49,3 @@ def check_label_colors(colors: Any) -> tuple[Colour, ...] | None:
 def names_in(colors: Any) -> list[str] | None:
     """The names of the classes, where the colours are given by name."""
     return [str(name) for name in colors] if isinstance(colors, Mapping) else None
-
-
-def _is_colour(value: Any) -> bool:
-    is_list = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 3
-    return is_list and all(type(part) is int and 0 <= part <= 255 for part in value)

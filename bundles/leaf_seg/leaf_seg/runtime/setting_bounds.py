@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from leaf_seg.runtime.bounds import Bound, Bounds, Choice, FlagOrFile, Place, Switch, Text, check_bounds
+from leaf_seg.runtime.bounds import Bound, Bounds, Choice, Colours, FlagOrFile, Place, Switch, Text, check_bounds
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.values import is_built_later
 from leaf_seg.runtime.written_path import check_written, is_of_shell
@@ -22,6 +22,7 @@ _BATCH = Bound(1, 65536)
 _SAMPLES = Bound(1, 10_000)
 CLASSES = Bound(2, 256)  # number of them, background included: label maps are of bytes
 IMAGE_SIZE = Bound(1, 8192, lengths=(2, 2))
+LABEL_COLORS = Colours()
 WINDOW = Bound(-1e9, 1e9, whole=False, lengths=(2, 2), optional=True)
 SPACING = Bound(0, 1e4, whole=False, above=True, lengths=(3, 3), optional=True)
 MIRROR_AXES = Choice((0, 1, 2), several=True, alone=False)
@@ -43,6 +44,7 @@ SETTINGS: Bounds = {
         optional=True,
     ),
     "label_encoding": Choice(("index", "one_hot", "probability"), optional=True),
+    "label_colors": LABEL_COLORS,
     "image_size": replace(IMAGE_SIZE, alone=True),
     "axis": Choice(("sagittal", "coronal", "axial"), several=True, optional=True),
     "num_slices": NUM_SLICES,

@@ -30,7 +30,7 @@ def complete_settings() -> None:
 
 def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the settings that are to be others, with what they are to be."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in settings.items():
         if key == "image_size" and isinstance(value, int):
             found[key] = [value, value]
@@ -41,8 +41,9 @@ def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _complete(parser: ConfigParser) -> None:
     """Change settings within a parser that is at work: those that are resolved already, too."""
-    for key, value in completed(parser.config).items():
-        parser.config[key] = value
+    config: dict[str, Any] = parser.get()
+    for key, value in completed(config).items():
+        config[key] = value
         item = parser.ref_resolver.items.get(key)
         if item is not None:
             item.update_config(value)
