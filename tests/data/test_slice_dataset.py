@@ -308,11 +308,6 @@ def test_rate_out_of_range(rate: float, pictures: Cases) -> None:
         SliceSampler(make_dataset(pictures), empty_rate=rate)
 
 
-def test_nothing_to_draw(pictures: Cases) -> None:
-    with pytest.raises(InputError, match="set empty_slice_rate above 0"):
-        SliceSampler(make_dataset(pictures[5:]), empty_rate=0.0)
-
-
 def test_volumes_along_several_directions(volumes: Cases) -> None:
     axes = ["axial", "sagittal"]
     told: list[int] = []
@@ -356,8 +351,15 @@ def test_augmentation_that_does_not_fit_is_an_error_at_once(pictures: Cases) -> 
     assert isinstance(error.value.__cause__, InputError)
 
 
-def test_labels_without_any_structure_are_told(pictures: Cases, caplog: pytest.LogCaptureFixture) -> None:
-    SliceDataset(pictures, PREPROCESSING, (16, 16))
-    assert "No training slice has any structure" not in caplog.text
-    SliceDataset(pictures[5:], PREPROCESSING, (16, 16))
-    assert "No training slice has any structure" in caplog.text
+def test_labels_without_any_structure_are_refused(pictures: Cases) -> None:
+    with pytest.raises(InputError, match="None of 1 training labels has any structure, all hold 0 alone"):
+        SliceDataset(pictures[5:], PREPROCESSING, (16, 16))
+
+
+def test_classes_that_no_case_has_are_told(pictures: Cases, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "leaf_seg")
+    SliceDataset(pictures, PREPROCESSING, (16, 16), class_names=["background", "a", "b"])
+    assert "1 of 6 training labels are empty." in caplog.text
+    assert "case has class" not in caplog.text
+    SliceDataset(pictures, PREPROCESSING, (16, 16), class_names=["background", "a", "b", "nerve"])
+    assert "No training case has class 3 (nerve): nothing is learnt or measured of it." in caplog.text

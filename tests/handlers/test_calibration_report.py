@@ -74,3 +74,12 @@ def test_structure_that_is_never_given(tmp_path: Path, caplog: pytest.LogCapture
     assert summary["calibration"]["classes"]["cell"]["ece"]["mean"] is None
     assert "no voxel is given this class" in caplog.text
     assert (tmp_path / "reliability.png").is_file()
+
+
+def test_a_figure_that_cannot_be_written_is_told_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / SUMMARY_NAME).write_text("{}")
+    (tmp_path / "reliability.png" / "in the way").mkdir(parents=True)
+    sample = {"image": torch.ones(1, 4, 4), "label": torch.ones(1, 4, 4)}
+    evaluate([sample], tmp_path)
+    assert "cell" in json.loads((tmp_path / SUMMARY_NAME).read_text())["calibration"]["classes"]
+    assert "The figure reliability.png failed (InputError: Cannot write" in caplog.text

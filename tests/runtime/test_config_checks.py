@@ -81,7 +81,7 @@ def test_what_cannot(arguments: list[str], message: str) -> None:
     ("content", "message"),
     [
         ({"learning_rate": "abc"}, "learning_rate is 'abc'; expected a number, 0 to 1"),
-        ({"image_size": 32}, "image_size is 32; expected 2 whole numbers"),
+        ({"image_size": 0}, "image_size is 0; expected 2 whole numbers"),
         ({"max_epochs": []}, r"max_epochs is \[\]; expected"),
         ({"num_classes": "two"}, "num_classes is 'two'; expected"),
         ({"dataset_dir": 2023}, "dataset_dir is 2023; expected"),

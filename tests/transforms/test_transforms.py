@@ -144,11 +144,6 @@ class TestLoadCased:
         label = _load("label", _picture(tmp_path / "a.png", values.astype(np.uint8), mode))
         assert np.array_equal(label, RAMP[None] % 2)
 
-    def test_colour_label(self, tmp_path: Path) -> None:
-        path = _picture(tmp_path / "a.png", np.zeros((3, 4, 3), np.uint8))
-        with pytest.raises(InputError, match=r"a\.png: the label is a colour picture \(RGB\)"):
-            _load("label", path)
-
     @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
     def test_volumes_keep_their_voxel_order_and_affine(self, tmp_path: Path, suffix: str) -> None:
         values = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
@@ -244,6 +239,8 @@ class TestCheckPaird:
             ([0, 255], r"holds the values 0, 255; expected .*0 to 2.*stored as 0 and 255: store it as 0 and 1"),
             ([0, 1, 2, 3], "Train with --num_classes 4"),
             ([0, 128, 255], "Renumber the classes"),
+            ([0, 1, 255], "255 is often an 'ignore' mark"),
+            ([0, 1, 7, 90, 200, 255], "Grey edges"),
             ([0, 0.5, 1], "use nearest neighbours"),
             ([-1, 0, 1], "Negative values"),
         ],

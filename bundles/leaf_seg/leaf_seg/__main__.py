@@ -14,13 +14,16 @@ from collections.abc import Sequence
 
 from leaf_seg.dataset_check.command_line import add_check
 from leaf_seg.image_io.formats import format_names
-from leaf_seg.image_io.listing import list_images
+from leaf_seg.image_io.listing import case_name, list_images
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.runtime.bundle import bundle_folder
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.plain import plain_message
 from leaf_seg.runtime.setting_bounds import SETTINGS
 from leaf_seg.runtime.termination import BY_SIGTERM, RESTING_THREADS, interrupt_on_signals
+from leaf_seg.runtime.written_path import check_written, with_home
+
+_PATHS = ("input", "output", "model", "tracking_uri", "source", "to", "first", "second", "folder")  # of all commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = _parser().parse_args(arguments)
     try:
+        _complete_paths(options)
         return options.command(options) or 0
     except (InputError, OSError) as error:
         message = plain_message(error)
@@ -42,6 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end(message, 2)
     except KeyboardInterrupt as interruption:
         return 128 + (signal.SIGTERM if interruption.args == BY_SIGTERM else signal.SIGINT)
+
+
+def _complete_paths(options: argparse.Namespace) -> None:
+    """Replace ``~`` in paths, of which no shell has made the home folder, and refuse those that cannot be meant."""
+    for name in _PATHS:
+        given = getattr(options, name, None)
+        if given is None:
+            continue
+        paths = given if isinstance(given, list) else [given]
+        for path in paths:
+            check_written(path, name)
+        completed = [with_home(path) for path in paths]
+        setattr(options, name, completed if isinstance(given, list) else completed[0])
 
 
 def _end(message: str, code: int) -> int:
@@ -103,11 +120,11 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     segment = commands.add_parser(
         "segment",
         help="segment images with a trained model",
-        description="Segment an image, or every image in a folder, and write label maps and overlays.",
+        description="Segment images, or every image in folders, and write label maps and overlays.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     segment.add_argument(
-        "input", help=f"image file ({', '.join(format_names())}), folder of images or of a DICOM series"
+        "input", nargs="+", help=f"image files ({', '.join(format_names())}), folders of images or of a DICOM series"
     )
     segment.add_argument("output", help="folder to write to; made where needed")
     segment.add_argument(
@@ -118,6 +135,9 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_tracking_uri(segment)
     segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
     segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
+    segment.add_argument("--statistics", action="store_true", help="also write statistics.csv: size and mean intensity")
+    segment.add_argument("--report", action="store_true", help="also write report.json: inputs, results, model, times")
+    segment.add_argument("--preview", action="store_true", help="also write preview.png, all overlays on one sheet")
     segment.add_argument("--no-overlays", action="store_true", help="do not draw overlays")
     segment.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu")
     segment.add_argument("--precision", default="fp32", help="fp32, bf16, fp16, or auto: the fastest that pays")
@@ -266,10 +286,18 @@ def _export(options: argparse.Namespace) -> None:
 def _segment(options: argparse.Namespace) -> int:
     for key in ("num_samples", "batch_size", "memory_limit_gb"):
         SETTINGS[key].check(getattr(options, key), f"--{key.replace('_', '-')}")
-    sources = [case["image"] for case in list_images(options.input)]
+    if options.preview and options.no_overlays:
+        raise InputError("--preview shows the overlays, and --no-overlays is given; expected one of them.")
+    found = [case["image"] for path in options.input for case in list_images(path)]
+    sources = list({os.path.abspath(source): source for source in found}.values())
+    if options.preview and "preview" in map(case_name, sources):
+        raise InputError(
+            "An image is called preview, as the sheet of --preview would be; rename it, or leave that out."
+        )
 
     from leaf_seg.inference.faults import FaultyImages
     from leaf_seg.inference.segment_files import segment_files
+    from leaf_seg.inference.segmentation_report import SegmentationReport
     from leaf_seg.inference.segmentation_writer import SegmentationWriter
     from leaf_seg.inference.segmenter import load
     from leaf_seg.weights.mlflow_source import opened_model
@@ -285,8 +313,16 @@ def _segment(options: argparse.Namespace) -> int:
         window=segmenter.settings.window,
         output_type=options.output_type,
     )
+    report = SegmentationReport(
+        writer.output_dir,
+        segmenter.settings.class_names,
+        str(options.model or "shipped"),
+        options.statistics,
+        options.report,
+        options.preview,
+    )
     try:
-        segment_files(segmenter, sources, writer, options.num_samples)
+        segment_files(segmenter, sources, writer, options.num_samples, report)
     except FaultyImages as error:
         return _end(str(error), 1)
     return 0

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from leaf_seg.data.layouts import read_layout
-from leaf_seg.data.splits import check_unique
+from leaf_seg.data.splits import check_unique, digest
 from leaf_seg.runtime.errors import InputError
 
 
@@ -238,3 +238,18 @@ def test_a_link_to_an_image_of_another_split_is_the_same_image(tmp_path: Path) -
     case, linked = ({"image": str(tmp_path / name), "label": "label.png"} for name in ("a.png", "b.png"))
     with pytest.raises(InputError, match="2 images are listed more than once, or are one file"):
         check_unique({"training": [case], "testing": [linked]}, tmp_path)
+
+
+def test_label_files_for_each_class(tmp_path: Path) -> None:
+    _touch(*(tmp_path / f"{name}.png" for name in ("a", "a_disc", "a_cup")))
+    entry = {"image": "a.png", "label_files": ["a_disc.png", "a_cup.png"]}
+    layout = read_layout(str(_datalist(tmp_path / "list.json", training=[], testing=[entry])))
+    expected = [str(tmp_path / "a_disc.png"), str(tmp_path / "a_cup.png")]
+    assert layout.splits["testing"] == [{"image": str(tmp_path / "a.png"), "label": expected}]
+    assert digest(layout.splits, tmp_path) == digest(layout.splits, tmp_path.parent / tmp_path.name)
+    (tmp_path / "a_cup.png").unlink()
+    with pytest.raises(InputError, match=r"1 of its files do not exist .*a_cup\.png"):
+        read_layout(str(tmp_path / "list.json"))
+    _datalist(tmp_path / "list.json", training=[{**entry, "label_files": "a_disc.png"}])
+    with pytest.raises(InputError, match="or 'label_files' with a list of one for each class"):
+        read_layout(str(tmp_path / "list.json"))

@@ -12,6 +12,7 @@ from leaf_seg.ablation.grid import Row, Table, distinct_rows
 from leaf_seg.ablation.results import RowResult, RunResult, read_run, summarize_row
 from leaf_seg.ablation.runner import Ablation
 from leaf_seg.ablation.table import markdown
+from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
 
@@ -31,7 +32,8 @@ def write_report(ablation: Ablation, tables: Sequence[Table], failed: Failed) ->
     text, picture, numbers = (ablation.output_dir / f"ablation{end}" for end in (".md", ".png", "_results.json"))
     with replacing(text) as temporary:
         temporary.write_text(markdown(tables, results, failed, facts, picture.name))
-    save_figure(tables, results, picture)
+    with decoration(f"The figure {picture.name}"):
+        save_figure(tables, results, picture)
     with replacing(numbers) as temporary:
         temporary.write_text(_as_json(tables, rows, results, failed, facts))
     return [text, picture, numbers]

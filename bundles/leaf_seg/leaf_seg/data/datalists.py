@@ -7,8 +7,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from leaf_seg.data.groups import groups_of, warn_of_leaks
+from leaf_seg.data.label_coding import check_label_colors, names_in
 from leaf_seg.data.layouts import Choices, read_layout
 from leaf_seg.data.splits import SPLITS, Case, SplitRule, digest, kept_split
 from leaf_seg.runtime.errors import InputError
@@ -120,13 +122,17 @@ def given_cases(training: Sequence[Case], validation: Sequence[Case]) -> Datalis
     return Datalist(splits["training"], splits["validation"], [], class_names=None, sha256=sha256, folder="/")
 
 
-def class_names(datalist: Datalist, num_classes: int | None, names: Sequence[str] | None = None) -> list[str]:
+def class_names(
+    datalist: Datalist, num_classes: int | None, names: Sequence[str] | None = None, label_colors: Any = None
+) -> list[str]:
     """Names of the classes, background first.
 
     Args:
         datalist: whose names are used where the data set gives them.
         num_classes: number of classes, background included; None takes it from the data set.
         names: those that a user gives, which are taken as they are.
+        label_colors: colours of the classes; their number, and names where they have some, are those of the classes
+            where nothing else gives them.
 
     Raises:
         InputError: When the data set says otherwise than ``num_classes``, and when neither gives the number.
@@ -135,7 +141,9 @@ def class_names(datalist: Datalist, num_classes: int | None, names: Sequence[str
         return list(names)
     if num_classes is not None:
         CLASSES.check(num_classes, "num_classes")
-    own = datalist.class_names
+    own = datalist.class_names or names_in(label_colors)
+    if own is None and num_classes is None and label_colors is not None:
+        num_classes = len(check_label_colors(label_colors) or ())
     if own is None:
         if num_classes is None:
             raise InputError("The data set does not name its classes: add --num_classes N (background included).")

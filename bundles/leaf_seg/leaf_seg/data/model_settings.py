@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+from leaf_seg.data.label_coding import INDEX, Colour, check_label_colors, check_label_encoding
 from leaf_seg.data.slicing import check_mirror_axes, slice_directions
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.setting_bounds import CLASSES, IMAGE_SIZE, NUM_SLICES, SPACING, TILE_OVERLAP, WINDOW
@@ -27,6 +28,9 @@ class ModelSettings:
         mirror_axes: spatial axes (RAS) along which an image is mirrored and segmented once more, the answers averaged.
         tile_overlap: None resizes images to image_size; a share in [0, 1) leaves them as they are, seen tile by tile of
             that size, which overlap by this share of their sides.
+        label_encoding: what label files hold: "index", the numbers of the classes; "one_hot", a channel or a file for
+            each class; or "probability", the same with the probabilities.
+        label_colors: the colours of the classes in label files, background first; None where these hold numbers.
 
     Raises:
         InputError: For values that are nothing of the kind; names the key.
@@ -40,6 +44,8 @@ class ModelSettings:
     spacing: tuple[float, float, float] | None = None
     mirror_axes: tuple[int, ...] = ()
     tile_overlap: float | None = None
+    label_encoding: str = INDEX
+    label_colors: tuple[Colour, ...] | None = None
 
     def __init__(
         self,
@@ -51,13 +57,15 @@ class ModelSettings:
         spacing: Sequence[float] | None = None,
         mirror_axes: Sequence[int] = (),
         tile_overlap: float | None = None,
+        label_encoding: str = INDEX,
+        label_colors: Any = None,
     ) -> None:
         IMAGE_SIZE.check(image_size, "image_size")
         NUM_SLICES.check(num_slices, "num_slices")
         SPACING.check(spacing, "spacing")
         TILE_OVERLAP.check(tile_overlap, "tile_overlap")
         directions = slice_directions(axis)
-        values = {
+        values: dict[str, Any] = {
             "class_names": check_class_names(class_names),
             "image_size": tuple(image_size),
             "axis": axis if isinstance(axis, str) else directions,
@@ -66,7 +74,10 @@ class ModelSettings:
             "spacing": None if spacing is None else tuple(spacing),
             "mirror_axes": check_mirror_axes(mirror_axes),
             "tile_overlap": tile_overlap,
+            "label_encoding": check_label_encoding(label_encoding),
+            "label_colors": check_label_colors(label_colors),
         }
+        _check_labels(values["class_names"], values["label_encoding"], values["label_colors"])
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -76,8 +87,26 @@ class ModelSettings:
         return len(self.class_names)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values for JSON; how labels are coded only where they hold other than the numbers of the classes."""
+        values = asdict(self)
+        if self.label_encoding == INDEX:
+            del values["label_encoding"]
+        if self.label_colors is None:
+            del values["label_colors"]
+        return values
+
+
+def _check_labels(class_names: Sequence[str], encoding: str, colors: Sequence[Colour] | None) -> None:
+    """Raise when the colours are not as many as the classes, or labels are said to be of colours and of channels."""
+    if colors is not None and len(colors) != len(class_names):
+        raise InputError(
+            f"label_colors has {len(colors)} colours, and there are {len(class_names)} classes "
+            f"({one_line(', '.join(class_names), 80)}); expected one for each, background first."
+        )
+    if colors is not None and encoding != INDEX:
+        raise InputError(
+            f"label_colors is given, and label_encoding is {encoding}; expected one of them: leave the other out."
+        )
 
 
 def check_class_names(names: Any, key: str = "class_names") -> tuple[str, ...]:

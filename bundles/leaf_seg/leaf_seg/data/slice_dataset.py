@@ -19,6 +19,7 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
+from leaf_seg.data.class_presence import ClassPresence
 from leaf_seg.data.slicing import resize_image, resize_label, slice_axis, slice_channels, slice_directions, to_slices
 from leaf_seg.data.structure_widths import StructureWidths
 from leaf_seg.runtime.distributed import once_per_node
@@ -60,9 +61,10 @@ class SliceDataset(Dataset):
         cache_dir: where the folder of slices, ``slices_*``, is made; made where needed. The folder is removed with the
             data set; one that a process which was killed has left there is removed by the next. None is the system's
             temporary folder.
+        class_names: background first; those that no case has are warned of.
 
     Raises:
-        InputError: When there is no case, or a case is unfit.
+        InputError: When there is no case, a case is unfit, or no label has any structure.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class SliceDataset(Dataset):
         num_slices: int = 1,
         augmentation: BatchAugmentation | Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         cache_dir: str | None = None,
+        class_names: Sequence[str] | None = None,
     ) -> None:
         if not data:
             raise InputError("The training split has no cases; expected at least one. Check dataset_dir and its split.")
@@ -85,6 +88,7 @@ class SliceDataset(Dataset):
         self.stacks: list[str | None] = []  # slicing direction of each stack of slices; None is a picture
         self.index: list[tuple[int, ...]] = []  # (stack, slice), and what a subclass adds
         self.is_empty: list[bool] = []  # no foreground in the slice
+        self.presence = ClassPresence(class_names)
         self.widths = StructureWidths(self.image_size, len(self.data) * len(self.axes))
         parent = Path(tempfile.gettempdir() if cache_dir is None else cache_dir)
         prepared = once_per_node(partial(self._prepare_all, parent, preprocessing))
@@ -100,16 +104,14 @@ class SliceDataset(Dataset):
         for case in tqdm(self.data, desc="Preparing slices", unit="case", leave=False):
             self._prepare(preprocessing(case))
         logger.info("%d training slices of %d cases, %d empty.", len(self.index), len(self.data), sum(self.is_empty))
-        if all(self.is_empty):
-            logger.warning(
-                "No training slice has any structure, so that none can be learnt: check that the labels are right."
-            )
+        self.presence.check()
         self.widths.log()
         return self._folder, self.stacks, self.index, self.is_empty
 
     def _prepare(self, case: dict[str, Any]) -> None:
         image = convert_to_tensor(case["image"], track_meta=False).float()  # [C, *spatial]
         label = convert_to_tensor(case["label"], track_meta=False)  # [1, *spatial]
+        self.presence.add(label)
         is_volume = image.ndim == 4
         for axis in self.axes if is_volume else self.axes[:1]:
             self._store(to_slices(image, axis), to_slices(label, axis))
@@ -217,7 +219,7 @@ class SliceSampler(Sampler[tuple[int, int]]):
         seed: of the order and of the augmentation; 0 or more.
 
     Raises:
-        InputError: When the rate is no share, or nothing would be drawn.
+        InputError: When the rate is no share.
     """
 
     def __init__(self, dataset: SliceDataset, empty_rate: float = 1.0, seed: int = 0) -> None:
@@ -230,8 +232,6 @@ class SliceSampler(Sampler[tuple[int, int]]):
         self._seed = seed
         self._epoch = 0
         self._start = 0
-        if not len(self):
-            raise InputError("No training slice has any foreground; check the labels, or set empty_slice_rate above 0.")
 
     def __len__(self) -> int:
         return len(self._filled) + self._num_empty

@@ -23,7 +23,8 @@ from leaf_seg.runtime.text import shortened
 
 logger = logging.getLogger(__name__)
 
-Case = dict[str, Any]  # the absolute paths "image" and "label"; perhaps "raters", a list of paths
+# The absolute paths "image" and "label", which may be a list of one for each class; perhaps "raters", a list of paths.
+Case = dict[str, Any]
 Splits = dict[str, list[Case]]
 
 SPLITS = ("training", "validation", "testing")
@@ -110,9 +111,19 @@ def _identity(image: str) -> object:
     return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(image)
 
 
+def files_of_label(case: Mapping[str, Any]) -> list[str]:
+    """The file of a label, or those of its classes."""
+    label = case["label"]
+    return list(label) if isinstance(label, list) else [label]
+
+
 def is_case(entry: Any) -> bool:
-    """Whether an entry of a JSON list names one image and one label."""
-    return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("image", "label"))
+    """Whether an entry of a JSON list names one image and one label, which may be of several files."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+        return False
+    label = entry.get("label")
+    files = label if isinstance(label, list) else [label]
+    return bool(files) and all(isinstance(file, str) for file in files)
 
 
 def make_split(cases: Sequence[Case], root: Path, rule: SplitRule) -> Splits:

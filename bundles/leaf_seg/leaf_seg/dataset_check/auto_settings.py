@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from leaf_seg.data.datalists import Datalist, class_names
+from leaf_seg.data.label_coding import INDEX
 from leaf_seg.dataset_check.case_facts import case_loader, measure_case
 from leaf_seg.dataset_check.run_check import plan_for, sample_of, suggestions_for
 from leaf_seg.dataset_check.suggestions import SUGGESTED_KEYS, Suggestion
@@ -28,6 +29,8 @@ def suggested_settings(
     num_classes: int | None = None,
     names: Sequence[str] | None = None,
     given: Mapping[str, Any] | None = None,
+    label_encoding: str = INDEX,
+    label_colors: Any = None,
 ) -> Suggested:
     """Suggestions by key, made of up to 200 training cases; none without ``auto``.
 
@@ -40,6 +43,8 @@ def suggested_settings(
         num_classes: background included; None takes it from the data set.
         names: of the classes, background first.
         given: values that are given, by key; those of the command line unless said otherwise.
+        label_encoding: what label files hold, as of :class:`~leaf_seg.data.ModelSettings`.
+        label_colors: the colours of the classes there.
 
     Raises:
         InputError: For the first case that cannot be used.
@@ -48,14 +53,17 @@ def suggested_settings(
         return {}
     settings = command_line_settings() if given is None else given
     values = {key: settings[key] for key in SUGGESTED_KEYS if key in settings}
-    found = once(partial(_suggested, datalist, class_names(datalist, num_classes, names), values))
+    chosen = class_names(datalist, num_classes, names, label_colors)
+    found = once(partial(_suggested, datalist, chosen, values, label_encoding, label_colors))
     return {suggestion.key: suggestion for suggestion in found if suggestion.key not in values}
 
 
-def _suggested(datalist: Datalist, names: Sequence[str], given: Mapping[str, Any]) -> list[Suggestion]:
+def _suggested(
+    datalist: Datalist, names: Sequence[str], given: Mapping[str, Any], label_encoding: str, label_colors: Any
+) -> list[Suggestion]:
     cases = sample_of(datalist.training)
     plan = plan_for(cases, given)
-    load = case_loader(len(names), names)
+    load = case_loader(len(names), names, label_encoding=label_encoding, label_colors=label_colors)
     progress = tqdm(cases, desc="Choosing settings", unit="case", leave=False)
     facts = [measure_case(case, "training", load, plan.image_size, plan.axis.value) for case in progress]
     return suggestions_for(facts, plan, len(datalist.training))

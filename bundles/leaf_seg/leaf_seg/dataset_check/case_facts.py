@@ -12,12 +12,15 @@ from monai.data import MetaTensor
 from monai.transforms import Orientationd
 from nibabel.orientations import aff2axcodes
 
-from leaf_seg.data.splits import Case
+from leaf_seg.data.label_coding import INDEX
+from leaf_seg.data.model_settings import ModelSettings
+from leaf_seg.data.splits import Case, files_of_label
 from leaf_seg.dataset_check.fingerprint import file_digest, thumbnail
 from leaf_seg.dataset_check.structures import Structures, measure_structures
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.image_io.meta_tensor import MAXIMUM
 from leaf_seg.transforms.check_pair import CheckPair
+from leaf_seg.transforms.label_values import LabelValues
 from leaf_seg.transforms.load_case import LoadCase
 
 MOST_CLASSES = 256  # where nobody has said how many there are
@@ -76,6 +79,8 @@ def case_loader(
     num_classes: int | None,
     class_names: Sequence[str] | None = None,
     memory_limit_gb: float | None = DEFAULT_MEMORY_LIMIT_GB,
+    label_encoding: str = INDEX,
+    label_colors: Any = None,
 ) -> Loader:
     """What loads a case as training does, and raises an InputError unless image and label fit each other.
 
@@ -83,11 +88,17 @@ def case_loader(
         num_classes: K, background included; None where it is not known.
         class_names: for messages, background first.
         memory_limit_gb: gigabytes that reading one file may take.
+        label_encoding: what label files hold, as of :class:`~leaf_seg.data.ModelSettings`.
+        label_colors: the colours of the classes there.
     """
     keys = ("image", "label")
     read = LoadCase(keys, memory_limit_gb=memory_limit_gb)
-    check = CheckPair(keys, num_classes=num_classes or MOST_CLASSES, class_names=class_names)
-    return lambda case: check(read(case))  # MONAI's Compose would hide the InputError
+    count = num_classes or MOST_CLASSES
+    names = class_names or ["background", *(f"class_{number}" for number in range(1, count))]
+    settings = ModelSettings(names, (1, 1), label_encoding=label_encoding, label_colors=label_colors)
+    meaning = LabelValues("label", settings)
+    check = CheckPair(keys, num_classes=count, class_names=class_names)
+    return lambda case: check(meaning(read(case)))  # MONAI's Compose would hide the InputError
 
 
 def measure_case(case: Case, split: str, load: Loader, image_size: tuple[int, int], axis: str) -> CaseFacts:
@@ -115,7 +126,7 @@ def measure_case(case: Case, split: str, load: Loader, image_size: tuple[int, in
     return CaseFacts(
         case=case,
         split=split,
-        digests=(file_digest(case["image"]), file_digest(case["label"])),
+        digests=(file_digest(case["image"]), "".join(map(file_digest, files_of_label(case)))),
         channels=image.shape[0],
         shape=tuple(image.shape[1:]),
         spacing=tuple(float(size) for size in image.pixdim) if image.ndim == 4 else (),

@@ -40,6 +40,8 @@ def add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     check.add_argument("--group_regex", metavar="REGEX", help="its first group names the patient in a file's name")
     check.add_argument("--group_file", metavar="FILE", help="CSV with the columns image and group, in place of it")
     check.add_argument("--num_classes", type=int, help="background included (without: as data set or labels say)")
+    check.add_argument("--label_encoding", default="index", help="what label files hold: index, one_hot or probability")
+    check.add_argument("--label_colors", type=json.loads, metavar="JSON", help="colours of the classes in label files")
     for key, kind in _LISTS.items():
         check.add_argument(f"--{key}", nargs="+", metavar=kind.__name__.upper(), help=_HELP[key])
     check.add_argument(
@@ -50,6 +52,7 @@ def add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _check(options: argparse.Namespace) -> int:
     keys = (*_CHOICES, "datalist_file", "group_regex", "group_file", "num_classes", "memory_limit_gb")
+    keys += ("label_encoding", "label_colors")
     settings = {key: getattr(options, key) for key in keys}
     settings |= {key: _values(getattr(options, key), key) for key in _LISTS}
     for key, value in settings.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from leaf_seg.data.splits import files_of_label
 from leaf_seg.dataset_check.case_facts import CaseFacts
 from leaf_seg.dataset_check.cases import UNSPLIT
 from leaf_seg.dataset_check.finding import Finding
@@ -108,7 +109,7 @@ def _empty_masks(facts: Sequence[CaseFacts]) -> list[Finding]:
     if not empty:
         return []
     trained = [fact for fact in facts if fact.split in ("training", UNSPLIT)]
-    files = tuple(fact.case["label"] for fact in empty)
+    files = tuple(files_of_label(fact.case)[0] for fact in empty)
     what = f"{len(empty)} of {len(facts)} label maps are empty."
     if trained and all(fact.is_empty for fact in trained):
         remedy = "There is nothing to learn: check that these are the label maps, and how they were saved."

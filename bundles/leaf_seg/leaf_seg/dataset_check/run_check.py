@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from leaf_seg.data.groups import groups_by_regex
+from leaf_seg.data.label_coding import INDEX, check_label_colors, names_in
 from leaf_seg.data.layouts import Choices
 from leaf_seg.data.slicing import slice_axis, slice_directions
 from leaf_seg.data.splits import SPLITS, Case
@@ -47,6 +48,8 @@ class CheckOptions:
         group_file: CSV that says the same.
         num_classes: background included; None takes it from the data set or its labels.
         class_names: background first.
+        label_encoding: what label files hold, as of :class:`~leaf_seg.data.ModelSettings`.
+        label_colors: the colours of the classes there.
         image_size: (H, W) to train at; None takes what is suggested.
         axis: slicing direction of volumes; None takes what is suggested.
         window: intensities that are mapped to 0 and 1.
@@ -61,6 +64,8 @@ class CheckOptions:
     group_file: str | None = None
     num_classes: int | None = None
     class_names: Sequence[str] | None = None
+    label_encoding: str = INDEX
+    label_colors: Any = None
     image_size: Sequence[int] | None = None
     axis: str | Sequence[str] | None = None
     window: Sequence[float] | None = None
@@ -143,6 +148,9 @@ def _given_names(options: CheckOptions, cases: CheckedCases) -> list[str] | None
     """Class names, where somebody says how many classes there are."""
     if options.class_names is not None:
         return list(options.class_names)
+    colours = check_label_colors(options.label_colors)
+    if colours is not None and options.num_classes is None and cases.class_names is None:
+        return names_in(options.label_colors) or _numbered(len(colours))
     if options.num_classes is not None and cases.class_names is None:
         return _numbered(options.num_classes)
     if options.num_classes not in (None, len(cases.class_names or ())):
@@ -160,7 +168,13 @@ def _numbered(count: int) -> list[str]:
 def _measured(
     listed: Sequence[tuple[str, Case]], names: list[str] | None, plan: Plan, options: CheckOptions
 ) -> tuple[list[CaseFacts], Faults]:
-    load = case_loader(None if names is None else len(names), names, options.memory_limit_gb)
+    load = case_loader(
+        None if names is None else len(names),
+        names,
+        options.memory_limit_gb,
+        options.label_encoding,
+        options.label_colors,
+    )
     facts, faults = [], Faults()
     for split, case in tqdm(listed, desc="Checking cases", unit="case", leave=False):
         try:

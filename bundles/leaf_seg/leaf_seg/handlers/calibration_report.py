@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 
 from leaf_seg.handlers.case_report import RELIABILITY_NAME, add_to_summary
 from leaf_seg.metrics import brier_scores, reliability_bins, summarize_calibration
+from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.distributed import gathered, is_rank_zero
 from leaf_seg.visual.reliability import save_reliability
 
@@ -60,7 +61,8 @@ class CalibrationReport:
     def _write(self) -> None:
         calibration = summarize_calibration(self._bins, self._brier, self.class_names, self.seed)
         add_to_summary(self.folder, {"calibration": calibration})
-        save_reliability(calibration, self.folder / RELIABILITY_NAME)
+        with decoration(f"The figure {RELIABILITY_NAME}"):
+            save_reliability(calibration, self.folder / RELIABILITY_NAME)
         for name, result in calibration["classes"].items():
             logger.info("Calibration of %s: %s", name, _as_text(result))
 

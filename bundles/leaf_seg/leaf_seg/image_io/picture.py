@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.grid import Grid
+from leaf_seg.image_io.label_channels import label_channels, palette_of
 from leaf_seg.image_io.memory import FLOAT_BYTES
 from leaf_seg.image_io.remarks import remark
 from leaf_seg.runtime.errors import InputError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 # Greatest value that a pixel of a Pillow mode can have. PNG files of 16 bits are read as one of the last four.
 _MODE_MAXIMA = {"L": 255, "RGB": 255, "I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535}
 _GREY = ("1", "L", "LA", "I", "F", "I;16", "I;16L", "I;16B")
-_COLOURS = ("RGB", "RGBA", "CMYK", "YCbCr")
 ORIENTATION = 274  # number of the tag, in EXIF and in TIFF
 _LOCK = threading.Lock()
 _lifted: list[int | None] = []  # Pillow's limit, for each thread that reads without it
@@ -83,12 +83,13 @@ class Picture(ImageFormat):
             with _without_limit():
                 picture.load()
             self._remark(picture, path, is_label)
-            converted = _label_channel(picture) if is_label else _channels(picture)
+            converted = label_channels(picture) if is_label else _channels(picture)
+            palette = palette_of(picture) if is_label else {}
             array, mode = np.asarray(converted), converted.mode
             del converted
             array, maximum = self._meant(array, _MODE_MAXIMA.get(mode), picture, path, is_label)
         # Pillow's pixels are gone before they become floats, which take four times as much.
-        return as_meta_tensor(array, path, maximum=maximum, mode=mode)
+        return as_meta_tensor(array, path, maximum=maximum, mode=mode, **palette)
 
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
         """Write uint8 or uint16 [H, W], or uint8 [H, W, 3]; the format goes by the suffix."""
@@ -185,13 +186,3 @@ def _is_transparent(picture: Image) -> bool:
         least, _ = picture.getchannel("A").getextrema()
         return least != 255
     return "transparency" in picture.info
-
-
-def _label_channel(picture: Image) -> Image:
-    """The one channel of class numbers."""
-    if picture.mode in _COLOURS:
-        raise InputError(
-            f"the label is a colour picture ({picture.mode}); expected class numbers in one channel. Save it as an "
-            "8-bit grey or palette PNG."
-        )
-    return picture.getchannel(0) if picture.mode in ("LA", "PA") else picture

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from leaf_seg.data.checks import check_mirrored
 from leaf_seg.inference.faults import fault_of
+from leaf_seg.inference.segmentation_report import SegmentationReport
 from leaf_seg.inference.segmentation_writer import SegmentationWriter
 from leaf_seg.inference.segmenter import Segmenter
 from leaf_seg.runtime.termination import interruptible, raise_if_interrupted
 
 
 def segment_files(
-    segmenter: Segmenter, sources: Sequence[str], writer: SegmentationWriter, num_samples: int = 1
+    segmenter: Segmenter,
+    sources: Sequence[str],
+    writer: SegmentationWriter,
+    num_samples: int = 1,
+    report: SegmentationReport | None = None,
 ) -> None:
     """Segment images and write what they give; an image that cannot be segmented does not stop the others.
 
@@ -24,6 +30,7 @@ def segment_files(
         sources: image files.
         writer: of the results, which says at the end, or when interrupted, what was written.
         num_samples: hypotheses of an image.
+        report: tables that are wanted besides, written at the end, or when interrupted.
 
     Raises:
         InputError: Before the first image, when the options fit none or two images would be written as the same case;
@@ -34,15 +41,27 @@ def segment_files(
     check_mirrored(sources, segmenter.settings.mirror_axes)
     writer.begin(sources)
     try:
-        _segment_each(segmenter, sources, writer, num_samples)
+        _segment_each(segmenter, sources, writer, num_samples, report)
     except KeyboardInterrupt:
-        writer.tell()
+        _tell(writer, report)
         raise
-    writer.tell()
+    _tell(writer, report)
     writer.conclude()
 
 
-def _segment_each(segmenter: Segmenter, sources: Sequence[str], writer: SegmentationWriter, num_samples: int) -> None:
+def _tell(writer: SegmentationWriter, report: SegmentationReport | None) -> None:
+    writer.tell()
+    if report is not None:
+        report.write()
+
+
+def _segment_each(
+    segmenter: Segmenter,
+    sources: Sequence[str],
+    writer: SegmentationWriter,
+    num_samples: int,
+    report: SegmentationReport | None,
+) -> None:
     with interruptible():
         for source in tqdm(sources, desc="Segmenting", unit="image"):
             raise_if_interrupted()
@@ -54,9 +73,24 @@ def _segment_each(segmenter: Segmenter, sources: Sequence[str], writer: Segmenta
                 if reason is None:
                     raise
                 writer.give_up(source, reason)
+                _note(report, source, writer)
             else:
                 writer.save(source, item)
+                _note(report, source, writer, item["pred"][0])
                 del item  # before the next image is read
+
+
+def _note(
+    report: SegmentationReport | None, source: str, writer: SegmentationWriter, label: np.ndarray | None = None
+) -> None:
+    """Tell the report of an image that is done with."""
+    if report is None:
+        return
+    result = writer.result_of(source)
+    if isinstance(result, str) or label is None:
+        report.give_up(source, str(result))
+    else:
+        report.add(source, result, label)
 
 
 def _segmented(segmenter: Segmenter, source: str, num_samples: int, probabilities: bool) -> dict[str, Any]:

@@ -87,6 +87,7 @@ class SegmentationWriter:
         self._sources: dict[str, str] = {}  # case name -> image file
         self._maps: dict[str, str] = {}  # name of a picture's probability map -> image file
         self._faults: dict[str, str] = {}  # image file -> why it is not segmented
+        self._outputs: dict[str, Path] = {}  # image file -> its label map
         self._written, self._drawn = 0, 0
         self._expected_dice = ExpectedDiceTable(self.output_dir, self.class_names[1:])
         if self.save_overlays:
@@ -101,7 +102,7 @@ class SegmentationWriter:
             InputError: When two of them would be written as the same case or one lies where files are written, or the
                 output folder cannot be written to.
         """
-        self._sources, self._maps, self._faults = {}, {}, {}
+        self._sources, self._maps, self._faults, self._outputs = {}, {}, {}, {}
         self._written, self._drawn = 0, 0
         sources = list(sources)
         if self.output_type == "dicom_seg":
@@ -157,6 +158,10 @@ class SegmentationWriter:
         self._claim(source)
         self._faults[source] = reason
 
+    def result_of(self, source: str) -> Path | str:
+        """The label map of an image that was saved or given up, or why there is none."""
+        return self._faults[source] if source in self._faults else self._outputs[source]
+
     def tell(self) -> None:
         """Log what was written and where, of how many images, and which could not be segmented; write their table.
 
@@ -189,7 +194,7 @@ class SegmentationWriter:
 
     def _write(self, source: str, item: Mapping[str, Any]) -> None:
         pred = convert_to_numpy(item["pred"])[0]
-        write_label(pred, source, self.output_dir)
+        self._outputs[source] = write_label(pred, source, self.output_dir)
         if self.output_type == "dicom_seg":
             write_dicom_seg(pred, source, self.output_dir, self.class_names, leaf_seg.__version__)
         if self.save_probabilities:

@@ -10,6 +10,7 @@ from typing import Any
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.text import one_line
 from leaf_seg.runtime.values import parse_bool
+from leaf_seg.runtime.written_path import check_written
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,17 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Place(Text):
+    """The path of a file or folder, in which ``~`` may stand for the home folder, or an address."""
+
+    def check(self, value: Any, name: str) -> None:
+        """Raise an InputError with the name when a value is not as it has to be."""
+        super().check(value, name)
+        if value is not None:
+            check_written(value, name)
+
+
+@dataclass(frozen=True)
 class Choice:
     """One of some words or numbers, or several.
 
@@ -164,7 +176,29 @@ class Choice:
         return f"{kind}{', '.join(map(str, self.options))}{'; or null' if self.optional else ''}"
 
 
-Bounds = Mapping[str, Bound | Flag | FlagOrFile | Switch | Text | Choice]
+class Colours:
+    """Colours of 2 to 256 classes, a list of [red, green, blue] or a dictionary of such by name; None is allowed."""
+
+    def check(self, value: Any, name: str) -> None:
+        """Raise an InputError with the name when a value is not as it has to be."""
+        if value is None:
+            return
+        listed = list(value.values()) if isinstance(value, Mapping) else value
+        is_list = isinstance(listed, (list, tuple))
+        if not is_list or not 2 <= len(listed) <= 256 or not all(map(_is_colour, listed)):
+            raise InputError(
+                f"{name} is {one_line(repr(value), 80)}; expected the colours of 2 to 256 classes, background first, "
+                'three whole numbers from 0 to 255 each: "[[0,0,0],[255,0,0]]" or "{\'background\':[0,0,0],'
+                "'lesion':[255,0,0]}\", or null."
+            )
+
+
+def _is_colour(value: Any) -> bool:
+    is_list = isinstance(value, (list, tuple)) and len(value) == 3
+    return is_list and all(type(part) is int and 0 <= part <= 255 for part in value)
+
+
+Bounds = Mapping[str, Bound | Flag | FlagOrFile | Switch | Text | Choice | Colours]
 
 
 def check_bounds(values: Mapping[str, Any], bounds: Bounds, where: str = "") -> None:

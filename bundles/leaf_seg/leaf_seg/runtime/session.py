@@ -10,12 +10,13 @@ from leaf_seg.runtime.overrides import check_command_line, command_line_run_id
 from leaf_seg.runtime.processes import check_joined
 from leaf_seg.runtime.termination import interrupt_on_signals
 from leaf_seg.runtime.values import parse_bool
+from leaf_seg.runtime.written_settings import complete_settings
 
 
 def begin(seed: int) -> None:
     """Seed every random generator, and let SIGTERM end the process as Ctrl-C does.
 
-    The command line is checked first, since a command evaluates this before anything else.
+    The command line is checked and its settings are completed first: a command evaluates this before anything else.
 
     Raises:
         InputError: Names an option that the config files do not have, or a value that cannot be meant.
@@ -23,6 +24,7 @@ def begin(seed: int) -> None:
     config_checks.check_files()
     check_command_line()
     config_checks.check_config()
+    complete_settings()
     set_determinism(seed=seed)
     interrupt_on_signals()
 

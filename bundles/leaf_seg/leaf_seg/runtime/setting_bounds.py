@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from leaf_seg.runtime.bounds import Bound, Bounds, Choice, FlagOrFile, Switch, Text, check_bounds
+from leaf_seg.runtime.bounds import Bound, Bounds, Choice, Colours, FlagOrFile, Place, Switch, Text, check_bounds
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.values import is_built_later
+from leaf_seg.runtime.written_path import check_written, is_of_shell
 
-_FOLDER = Text("a folder's path (./ before a name that is a number)")
-_FOLDER_OR_NULL = Text(_FOLDER.what, optional=True)
+_FOLDER = Place("a folder's path (./ before a name that is a number)")
+_FOLDER_OR_NULL = Place(_FOLDER.what, optional=True)
 _NAME_OR_NULL = Text("a name (one that is a number in two pairs of quotation marks: '\"7\"')", optional=True)
 _PROBABILITY = Bound(0, 1, whole=False)
 _PART = Bound(0, 1 - 1e-9, whole=False)  # all of it would leave nothing to learn from
@@ -21,6 +22,7 @@ _BATCH = Bound(1, 65536)
 _SAMPLES = Bound(1, 10_000)
 CLASSES = Bound(2, 256)  # number of them, background included: label maps are of bytes
 IMAGE_SIZE = Bound(1, 8192, lengths=(2, 2))
+LABEL_COLORS = Colours()
 WINDOW = Bound(-1e9, 1e9, whole=False, lengths=(2, 2), optional=True)
 SPACING = Bound(0, 1e4, whole=False, above=True, lengths=(3, 3), optional=True)
 MIRROR_AXES = Choice((0, 1, 2), several=True, alone=False)
@@ -31,7 +33,7 @@ SETTINGS: Bounds = {
     # folders and files
     **dict.fromkeys(("bundle_root", "output_dir", "report_dir", "model_dir", "autoencoder_dir"), _FOLDER),
     **dict.fromkeys(("dataset_dir", "init_dir", "unet_dir", "cache_dir"), _FOLDER_OR_NULL),
-    **dict.fromkeys(("datalist_file", "split_file", "group_file"), Text("a file's path", optional=True)),
+    **dict.fromkeys(("datalist_file", "split_file", "group_file"), Place("a file's path", optional=True)),
     "auto": Switch(),
     "overwrite": Switch(),
     "resume": Switch(),
@@ -46,7 +48,9 @@ SETTINGS: Bounds = {
         lengths=(2, 256),
         optional=True,
     ),
-    "image_size": IMAGE_SIZE,
+    "label_encoding": Choice(("index", "one_hot", "probability"), optional=True),
+    "label_colors": LABEL_COLORS,
+    "image_size": replace(IMAGE_SIZE, alone=True),
     "axis": Choice(("sagittal", "coronal", "axial"), several=True, optional=True),
     "num_slices": NUM_SLICES,
     "window": WINDOW,
@@ -96,7 +100,7 @@ SETTINGS: Bounds = {
     "num_steps": Bound(1, 100_000),
     "alignment_weight": _WEIGHT,
     "alignment_layer": Text("a layer of the U-Net"),
-    "teacher": Text("a folder, a file or a name on the Hugging Face hub"),
+    "teacher": Place("a folder, a file or a name on the Hugging Face hub"),
     "terminal_probability": _PROBABILITY,
     "image_loss_weight": _WEIGHT,
     "train_decoder": Switch(),
@@ -111,7 +115,7 @@ SETTINGS: Bounds = {
     "surface_tolerance": Bound(0, 1e6, whole=False, above=True),
     "surface_tolerance_share": Bound(0, 1, whole=False, above=True, optional=True),
     # tracking
-    "tracking_uri": Text("a folder's path or an address"),
+    "tracking_uri": Place("an address, such as sqlite:///runs/mlflow.db"),
     "experiment_name": Text(_NAME_OR_NULL.what),
     "run_name": _NAME_OR_NULL,
     "parent_run": _NAME_OR_NULL,
@@ -139,6 +143,9 @@ def check_settings(config: Mapping[str, Any]) -> None:
             ``class_names`` and ``num_classes`` do not agree, both limits of time are given, or an alias without a
             registered model.
     """
+    for key, value in config.items():
+        if isinstance(SETTINGS.get(key), Place) and isinstance(value, str) and is_of_shell(value):
+            check_written(value, key)  # which would be evaluated as an expression
     known = {key: value for key, value in config.items() if not is_built_later(value)}
     check_bounds(known, SETTINGS)
     names, number = known.get("class_names"), known.get("num_classes")

@@ -14,9 +14,11 @@ from monai.handlers import MLFlowHandler
 
 from leaf_seg.engines import BundleEvaluator
 from leaf_seg.handlers import REPORT_NAMES, SUMMARY_NAME
+from leaf_seg.runtime.decoration import decoration
 from leaf_seg.tracking.manifest import read_manifest
 from leaf_seg.tracking.mlflow_data import TrackedData
 from leaf_seg.tracking.mlflow_run import MlflowRun, mlflow_handler
+from leaf_seg.tracking.mlflow_store import unusable_store
 from leaf_seg.tracking.run_folder import EXECUTED_CONFIG_NAME, MANIFEST_NAME
 
 
@@ -65,6 +67,12 @@ class MlflowResults:
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def _start(self) -> None:
+        try:
+            self._open()
+        except Exception as error:  # of MLflow, its data base and the network
+            raise unusable_store(error) from error
+
+    def _open(self) -> None:
         handler = cast(MLFlowHandler, self._handler)
         manifest = read_manifest(self.model_dir)
         name = manifest["run"] if manifest else uuid.uuid4().hex  # a model from before there were manifests
@@ -74,13 +82,17 @@ class MlflowResults:
             self.data.log(self._run, self.name)
 
     def _complete(self) -> None:
-        run = cast(MlflowRun, self._run)
+        with decoration("MLflow's record of the results"):
+            self._log(cast(MlflowRun, self._run))
+        with decoration("The end of MLflow's record"):
+            self._leave()
+
+    def _log(self, run: MlflowRun) -> None:
         run.log_files([self.folder / name for name in (EXECUTED_CONFIG_NAME, MANIFEST_NAME, *REPORT_NAMES)], self.name)
         run.log_files(sorted((self.folder / "overlays").glob("*.png"))[: self.num_overlays], f"{self.name}/overlays")
         summary = self.folder / SUMMARY_NAME
         if summary.exists():
             run.log_metrics([(0, _means(json.loads(summary.read_text()), self.name))])
-        self._leave()
 
     def _fail(self, engine: Engine, error: BaseException) -> None:
         if self._run is not None:

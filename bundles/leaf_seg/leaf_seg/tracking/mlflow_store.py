@@ -10,7 +10,7 @@ from functools import partial
 import mlflow
 from mlflow import MlflowClient
 
-from leaf_seg.runtime.distributed import num_processes, once
+from leaf_seg.runtime.distributed import once
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.overrides import is_tracked
 from leaf_seg.runtime.text import first_line
@@ -18,9 +18,9 @@ from leaf_seg.weights.mlflow_source import TRACKING_URI
 
 
 def prepare_store(uri: str) -> None:
-    """Let one process make the tables of a store before all of them open it, which MONAI's MLFlowHandler does.
+    """Open the store once, with ``--tracking``: one that cannot be used is found before the data are prepared.
 
-    For several processes with ``--tracking``; otherwise that handler is alone, and this does nothing.
+    Of several processes one makes its tables before all of them open it, which MONAI's MLFlowHandler does.
 
     Args:
         uri: of the store, unless MLFLOW_TRACKING_URI names one.
@@ -28,7 +28,7 @@ def prepare_store(uri: str) -> None:
     Raises:
         InputError: When MLflow cannot use it.
     """
-    if num_processes() > 1 and is_tracked():
+    if is_tracked():
         once(partial(_open, os.environ.get(TRACKING_URI) or uri))
 
 
@@ -41,6 +41,11 @@ def _open(uri: str) -> None:
 
 def unusable_store(error: Exception) -> InputError:
     """The message for an error of MLflow at the start of a run."""
+    if any(words in str(error) for words in ("filesystem tracking", "file store")):
+        return InputError(
+            "MLflow cannot be used (it keeps no store in a folder of files any more, file:// or a path); expected a "
+            "data base or a server. Correct --tracking_uri, for example to sqlite:///runs/mlflow.db, or leave it out."
+        )
     return InputError(
         f"MLflow cannot be used ({first_line(error)}); expected a store that can be written to. Correct "
         "--tracking_uri, or leave out --tracking mlflow."

@@ -134,7 +134,8 @@ class MlflowTraining:
         if self.data is not None:
             self.data.log(run, "training", "validation")
         if self.system_metrics:
-            self._monitor = started_monitor(run)
+            with decoration("MLflow's record of the machine"):
+                self._monitor = started_monitor(run)
 
     def _log_steps(self, engine: Engine, records: Sequence[StepRecord]) -> None:
         for record in records:

@@ -8,7 +8,9 @@ from leaf_seg.transforms.batch_augmentation import BatchAugmentation, BatchTrans
 from leaf_seg.transforms.batch_transforms import BatchAffine, BatchGamma, BatchIntensity, BatchMirror, BatchNoise
 from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.label_map import ToLabelMap
+from leaf_seg.transforms.label_values import LabelValues
 from leaf_seg.transforms.load_case import LoadCase
+from leaf_seg.transforms.mask_value import MaskValue
 from leaf_seg.transforms.mirror import RandMirror
 from leaf_seg.transforms.preprocessing import postprocessing, preprocessing
 from leaf_seg.transforms.scale_image import ScaleImage
@@ -28,7 +30,9 @@ __all__ = [
     "BatchNoise",
     "BatchTransform",
     "CheckPair",
+    "LabelValues",
     "LoadCase",
+    "MaskValue",
     "RandMirror",
     "ScaleImage",
     "ToLabelMap",

@@ -13,6 +13,7 @@ from monai.utils import convert_to_tensor
 
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.text import printable
+from leaf_seg.transforms.mask_value import FULL_SCALES
 from leaf_seg.transforms.same_grid import distance, in_order_of, tolerance
 
 _MOST_LISTED = 8  # values in a message
@@ -58,6 +59,8 @@ class CheckPair(MapTransform):
                 f"{pair}: sizes {_size(image)} and {_size(label)}; expected the same size. Check that the two belong "
                 "together, and resample the label onto the image with nearest neighbours."
             )
+        if len(label) != 1:
+            raise InputError(f"{pair}: the label has {len(label)} channels; expected class numbers in one.")
         if image.ndim == 4:
             _check_affines(image, label, pair)
         self._check_values(label, pair)
@@ -73,7 +76,7 @@ class CheckPair(MapTransform):
             listed = ", ".join(f"{value:g}" for value in values[:_MOST_LISTED].tolist()) + more
             raise InputError(
                 f"{pair}: the label holds the values {listed}; expected {self._expected_values()}. "
-                f"{_label_remedy(values)}"
+                f"{_label_remedy(values, self.num_classes)}"
             )
 
     def _expected_values(self) -> str:
@@ -99,14 +102,19 @@ def _are_whole(label: torch.Tensor) -> bool:
     return all(bool((part == part.round()).all()) for part in label.flatten().split(_PART))
 
 
-def _label_remedy(values: torch.Tensor) -> str:
+def _label_remedy(values: torch.Tensor, num_classes: int) -> str:
     """What to do about label values, in ascending order, that are not classes."""
     if not _are_whole(values):
         return "Fractions come from resampling with interpolation: use nearest neighbours."
     if values[0] < 0:
         return "Negative values are often an 'ignore' mark: set them to 0, the background, or to a class."
     if len(values) == 2 and values[0] == 0:
-        return f"A mask stored as 0 and {values[1]:.0f}: store it as 0 and 1 (or train with more --num_classes)."
+        store = f"A mask stored as 0 and {values[1]:.0f}: store it as 0 and 1 (or train with more --num_classes)."
+        return store if num_classes == 2 else f"{store} Masks of 0 and 255 are read where there are two classes."
+    if values[0] == 0 and values[-1] in FULL_SCALES and len(values) > num_classes + 1:
+        return "Grey edges come from resampling or smoothing: resample with nearest neighbours, or set a threshold."
+    if values[-1] == 255 and values[-2] < num_classes:
+        return "255 is often an 'ignore' mark: set it to 0, the background, or to a class."
     if len(values) <= values[-1] / 2:
         return "Renumber the classes 0, 1, 2, ...; if the label was saved as JPEG, save it as PNG, JPEG changes values."
     return f"Train with --num_classes {int(values[-1]) + 1}, or correct the label."

@@ -12,7 +12,9 @@ from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.check_spacing import CheckSpacing
+from leaf_seg.transforms.label_values import LabelValues
 from leaf_seg.transforms.load_case import LoadCase
+from leaf_seg.transforms.mask_value import MaskValue
 from leaf_seg.transforms.native_label import NativeLabel
 from leaf_seg.transforms.scale_image import ScaleImage
 
@@ -24,15 +26,17 @@ def preprocessing(
     labels: str | None = None,
     from_files: bool = True,
     memory_limit_gb: float | None = DEFAULT_MEMORY_LIMIT_GB,
+    mask_value: MaskValue | None = None,
 ) -> Compose:
     """The transform from a case to an image [C, *spatial] in [0, 1], volumes in RAS and at the model's spacing.
 
     Args:
-        settings: window and spacing of the model; its classes where there are labels.
+        settings: window and spacing of the model; its classes and how labels are coded where there are labels.
         labels: None leaves them out; "native" loads and checks them and leaves them in the grid of their file, to
             evaluate against; "prepared" turns and resamples them with the image, to train on.
         from_files: load images by their paths; False where they are MetaTensors already.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take; None is no limit.
+        mask_value: shared with the other preprocessing of the same data set.
 
     Raises:
         InputError: When ``labels`` or the limit is something else.
@@ -43,6 +47,7 @@ def preprocessing(
     turned = keys if labels == "prepared" else ["image"]
     steps: list[Transform] = [LoadCase(keys, memory_limit_gb=memory_limit_gb)] if from_files else []
     if labels:
+        steps.append(LabelValues("label", settings, mask_value))
         steps.append(CheckPair(keys, num_classes=settings.num_classes, class_names=settings.class_names))
     steps += [ScaleImage("image", window=settings.window), Orientationd(turned, axcodes="RAS", labels=None)]
     if settings.spacing is not None:

@@ -171,6 +171,8 @@ def load_settings(
     folder: str | os.PathLike[str],
     axis: str | Sequence[str] | None = None,
     mirror_axes: Sequence[int] | None = None,
+    label_encoding: str | None = None,
+    label_colors: Any = None,
 ) -> ModelSettings:
     """Read the settings of a model folder.
 
@@ -178,13 +180,18 @@ def load_settings(
         folder: of the model.
         axis: slicing directions to use instead of the model's.
         mirror_axes: mirror images to use instead of the model's.
+        label_encoding: what the labels hold to evaluate against, instead of what the model's training labels did.
+        label_colors: their colours; with them the encoding is "index" unless given.
 
     Raises:
         InputError: When the folder has no readable ``config.json``, or it holds no settings of a model; when what is to
             be used instead is unfit.
     """
     settings = read_configuration(Path(folder))["settings"]
-    chosen = {key: value for key, value in (("axis", axis), ("mirror_axes", mirror_axes)) if value is not None}
+    given = {"axis": axis, "mirror_axes": mirror_axes, "label_encoding": label_encoding, "label_colors": label_colors}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    if label_encoding is not None or label_colors is not None:  # what is said of labels takes the place of all
+        settings = {key: value for key, value in settings.items() if key not in ("label_encoding", "label_colors")}
     return ModelSettings(**(settings | chosen))
 
 

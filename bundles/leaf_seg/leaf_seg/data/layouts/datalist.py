@@ -12,7 +12,7 @@ from leaf_seg.data.layouts.class_names import modality_names, read_class_names
 from leaf_seg.data.layouts.layout import Choices, Layout, in_splits
 from leaf_seg.data.layouts.listed_files import base_folder, listed_file
 from leaf_seg.data.layouts.names import SPLIT_WORDS
-from leaf_seg.data.splits import SPLITS, Case
+from leaf_seg.data.splits import SPLITS, Case, files_of_label
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.text import one_line, shortened
 
@@ -43,7 +43,9 @@ def read_datalist(path: Path, content: Mapping[str, Any], choices: Choices) -> L
         InputError: When it has no lists, entries are none of pairs, or files are missing.
     """
     lists = _lists(path, content)
-    if not any(isinstance(entry, dict) and entry.get("label") for entry in lists["testing"]):
+    if not any(
+        isinstance(entry, dict) and (entry.get("label") or entry.get("label_files")) for entry in lists["testing"]
+    ):
         lists["testing"] = []  # the Decathlon's test images have no labels: nothing to evaluate against
     entries = {split: [_checked(entry, path) for entry in lists[split] if not _is_hidden(entry)] for split in SPLITS}
     listed = [file for split in SPLITS for entry in entries[split] for file in _paths(entry)]
@@ -95,7 +97,16 @@ def _is_hidden(entry: Any) -> bool:
 
 
 def _checked(entry: Any, path: Path) -> dict[str, Any]:
-    """An entry that names one image, and one label or those of several raters."""
+    """An entry that names one image, and one label, one of several files, or those of several raters."""
+    files = entry.get("label_files") if isinstance(entry, dict) else None
+    if files is not None:
+        whole = isinstance(files, list) and files and all(isinstance(file, str) and file for file in files)
+        if not whole or not isinstance(entry.get("image"), str) or "label" in entry:
+            raise InputError(
+                f"{path}: found the entry {one_line(repr(entry))}; expected {{'image': path, 'label_files': [path of "
+                "each class]}, without label. Correct it."
+            )
+        return {**entry, "label": list(files), "raters": entry.get("raters", [])}
     image, label = (entry.get(key) if isinstance(entry, dict) else None for key in ("image", "label"))
     image = image[0] if isinstance(image, list) and len(image) == 1 else image
     labels = label if isinstance(label, list) else [label]
@@ -107,31 +118,37 @@ def _checked(entry: Any, path: Path) -> dict[str, Any]:
         )
     texts = [image, *labels, *(raters if isinstance(raters, list) else [None])]
     if not labels or not all(isinstance(text, str) and text for text in texts):
-        raise InputError(f"{path}: found the entry {entry!r}; expected {{'image': path, 'label': path}}. Correct it.")
+        raise InputError(
+            f"{path}: found the entry {entry!r}; expected {{'image': path, 'label': path}}, or 'label_files' "
+            "with a list of one for each class. Correct it."
+        )
     return {**entry, "image": image, "label": labels[0], "raters": raters or (labels if len(labels) > 1 else [])}
 
 
 def _paths(entry: Mapping[str, Any]) -> list[str]:
-    return [entry["image"], entry["label"], *entry["raters"]]
+    return [entry["image"], *files_of_label(entry), *entry["raters"]]
 
 
 def _case(entry: Mapping[str, Any], root: Path) -> Case:
     """The case of a list's entry, with absolute paths."""
     raters = {"raters": [listed_file(file, root) for file in entry["raters"]]} if entry["raters"] else {}
-    return {key: listed_file(entry[key], root) for key in ("image", "label")} | raters
+    files = [listed_file(file, root) for file in files_of_label(entry)]
+    label = files if isinstance(entry["label"], list) else files[0]
+    return {"image": listed_file(entry["image"], root), "label": label} | raters
 
 
 def _check_pairs(cases: Mapping[str, list[Case]], path: Path) -> None:
     """Raise when a label is an image; tell when a label is that of several images."""
     every = [case for split in SPLITS for case in cases[split]]
     images = {os.path.realpath(case["image"]) for case in every}
-    wrong = [case["label"] for case in every if os.path.realpath(case["label"]) in images]
+    labels = [os.path.realpath(file) for case in every for file in files_of_label(case)]
+    wrong = sorted(images.intersection(labels))
     if wrong:
         raise InputError(
             f"{path}: {len(wrong)} of its labels are images of the list: {shortened(wrong)}. Expected label files of "
             "their own; correct the list."
         )
-    count = len(every) - len({os.path.realpath(case["label"]) for case in every})
+    count = len(labels) - len(set(labels))
     if count:
         logger.warning("%s: %d labels are those of more than one image; check that this is meant.", path, count)
     several = [case for case in every if case.get("raters") and case["label"] == case["raters"][0]]

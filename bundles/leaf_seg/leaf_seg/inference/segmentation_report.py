@@ -1,0 +1,128 @@
+"""What was segmented, as tables beside the label maps."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import leaf_seg
+from leaf_seg.image_io.listing import case_name
+from leaf_seg.inference.contact_sheet import PREVIEW_NAME, save_contact_sheet
+from leaf_seg.inference.structure_statistics import measure
+from leaf_seg.runtime.decoration import decoration
+from leaf_seg.runtime.files import replacing
+
+logger = logging.getLogger(__name__)
+
+STATISTICS_NAME = "statistics.csv"
+REPORT_NAME = "report.json"
+
+
+class SegmentationReport:
+    """Collects the images that are segmented, and writes ``statistics.csv``, ``report.json`` and ``preview.png``.
+
+    None is worth a segmentation: what fails here is told in the log and left out.
+
+    Args:
+        folder: of the label maps, which exists when something is written.
+        class_names: K names, background first.
+        model: that segments, as it was named.
+        statistics: whether structures are measured, which reads each image once more.
+        report: whether ``report.json`` is written.
+        preview: whether the overlays are put on one sheet, ``preview.png``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        class_names: Sequence[str],
+        model: str,
+        statistics: bool = False,
+        report: bool = False,
+        preview: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.class_names = list(class_names)
+        self.model = model
+        self.statistics = statistics
+        self.report = report
+        self.preview = preview
+        self.images: list[dict[str, Any]] = []
+        self._begun = datetime.now(UTC).isoformat(timespec="seconds")
+        self._last = time.monotonic()
+
+    def add(self, source: str, output: Path, label: np.ndarray) -> None:
+        """Note an image.
+
+        Args:
+            source: its file.
+            output: file of its label map.
+            label: class indices [*spatial] in the grid of the file.
+        """
+        image: dict[str, Any] = {"input": source, "output": str(output), "seconds": self._seconds()}
+        if self.statistics:
+            with decoration(f"The statistics of {source}"):
+                image["statistics"] = [row.to_dict() for row in measure(source, label, self.class_names)]
+        self.images.append(image)
+
+    def give_up(self, source: str, reason: str) -> None:
+        """Note an image that could not be segmented."""
+        self.images.append({"input": source, "output": None, "seconds": self._seconds(), "fault": reason})
+
+    def write(self) -> None:
+        """Write what is wanted of the images so far."""
+        if self.statistics:
+            with decoration(f"The table {STATISTICS_NAME}"):
+                self._write_statistics(self.folder / STATISTICS_NAME)
+        if self.report:
+            with decoration(f"The report {REPORT_NAME}"):
+                self._write_report(self.folder / REPORT_NAME)
+        if self.preview:
+            with decoration(f"The sheet {PREVIEW_NAME}"):
+                self._write_preview(self.folder / PREVIEW_NAME)
+
+    def _write_preview(self, path: Path) -> None:
+        cases = [case_name(image["input"]) for image in self.images if image["output"] is not None]
+        overlays = [self.folder / "overlays" / f"{case}.png" for case in cases]
+        drawn = [overlay for overlay in overlays if overlay.is_file()]
+        if drawn:
+            logger.info("%d of %d overlays: %s", save_contact_sheet(drawn, path), len(drawn), path.resolve())
+
+    def _write_statistics(self, path: Path) -> None:
+        columns = ("structure", "count", "volume_ml", "mean_intensity")
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["case", *columns])
+            for image in self.images:
+                for row in image.get("statistics", []):
+                    writer.writerow([case_name(image["input"]), *(_cell(row[column]) for column in columns)])
+        logger.info("statistics of the structures: %s", path.resolve())
+
+    def _write_report(self, path: Path) -> None:
+        content = {
+            "leaf_seg": leaf_seg.__version__,
+            "begun": self._begun,
+            "model": self.model,
+            "classes": {number: name for number, name in enumerate(self.class_names)},
+            "images": self.images,
+        }
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        logger.info("report: %s", path.resolve())
+
+    def _seconds(self) -> float:
+        """Since the last image."""
+        before, self._last = self._last, time.monotonic()
+        return round(self._last - before, 3)
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
