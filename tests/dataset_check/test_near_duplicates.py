@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +42,7 @@ def test_pictures_and_volumes_are_not_compared() -> None:
     assert found[0]["a"].index == 2
 
 
-def test_a_folder_has_the_digest_of_its_files(tmp_path) -> None:
+def test_a_folder_has_the_digest_of_its_files(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.dcm").write_bytes(b"a")

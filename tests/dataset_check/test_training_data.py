@@ -9,8 +9,8 @@ import pytest
 from leaf_seg.data import load_datalist
 from leaf_seg.dataset_check.training_data import (
     TRAINING_DATA_NAME,
+    TrainingDataRecord,
     known_cases,
-    record_training_data,
     training_data,
 )
 from leaf_seg.runtime.errors import InputError
@@ -18,7 +18,7 @@ from leaf_seg.runtime.errors import InputError
 
 def test_what_was_trained_on_is_known_by_content_and_by_group(sound: Path, tmp_path: Path) -> None:
     datalist = load_datalist(str(sound), group_regex=r"(p\d)_")
-    record_training_data(datalist, tmp_path, r"(p\d)_")
+    TrainingDataRecord(datalist, tmp_path, r"(p\d)_").write()
     known = training_data(tmp_path, datalist.sha256)
     assert known is not None
     assert known.num_cases == {"training": 2, "validation": 2, "testing": 2}
@@ -33,7 +33,7 @@ def test_what_was_trained_on_is_known_by_content_and_by_group(sound: Path, tmp_p
 
 def test_a_record_of_another_training_counts_as_none(sound: Path, tmp_path: Path) -> None:
     assert training_data(tmp_path, "0") is None
-    record_training_data(load_datalist(str(sound)), tmp_path)
+    TrainingDataRecord(load_datalist(str(sound)), tmp_path).write()
     assert training_data(tmp_path, "0") is None
     assert training_data(tmp_path, None) is None
 
@@ -49,6 +49,7 @@ def test_training_warns_of_leaks(sound: Path, tmp_path: Path, caplog: pytest.Log
     datalist = load_datalist(str(sound), group_regex=r"_(\d)")
     Path(datalist.testing[0]["image"]).write_bytes(Path(datalist.training[0]["image"]).read_bytes())
     with caplog.at_level(logging.WARNING):
-        record_training_data(datalist, tmp_path, r"_(\d)")
+        TrainingDataRecord(datalist, tmp_path, r"_(\d)").check()
+    assert not (tmp_path / TRAINING_DATA_NAME).exists()  # before the training starts
     assert "2 images have the same content as one in another split." in caplog.text
     assert "2 of 2 groups (patients or sequences) have cases in more than one split: 0, 1." in caplog.text

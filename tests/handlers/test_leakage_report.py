@@ -9,7 +9,7 @@ import pytest
 from ignite.engine import Engine
 
 from leaf_seg.data import Datalist, ModelSettings, load_datalist, make_phantoms
-from leaf_seg.dataset_check.training_data import record_training_data
+from leaf_seg.dataset_check.training_data import TrainingDataRecord
 from leaf_seg.handlers import LeakageReport
 from leaf_seg.weights import save_model
 
@@ -37,7 +37,7 @@ def test_cases_of_the_training_are_warned_of(
     save_model(make_segmenter(), settings, tmp_path, {"datalist_sha256": datalist.sha256})  # type: ignore[arg-type]
     assert leakage(tmp_path, datalist, datalist.testing, "testing") == {"training_data_known": False}
 
-    record_training_data(datalist, tmp_path)
+    TrainingDataRecord(datalist, tmp_path).write()
     none = {"n": 0, "of": len(datalist.testing), "cases": []}
     with caplog.at_level(logging.WARNING):
         found = leakage(tmp_path, datalist, datalist.testing, "testing")

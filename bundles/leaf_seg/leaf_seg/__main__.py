@@ -13,17 +13,17 @@ import sys
 from collections.abc import Sequence
 
 from leaf_seg.dataset_check.command_line import add_check
-from leaf_seg.image_io.formats import format_names
-from leaf_seg.image_io.listing import case_name, list_images
-from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.runtime.bundle import bundle_folder
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.plain import plain_message
-from leaf_seg.runtime.setting_bounds import SETTINGS
+from leaf_seg.runtime.plain import end, plain_message
 from leaf_seg.runtime.termination import BY_SIGTERM, RESTING_THREADS, interrupt_on_signals
 from leaf_seg.runtime.written_path import check_written, with_home
+from leaf_seg.segment_command import add_segment, add_tracking_uri
 
-_PATHS = ("input", "output", "model", "tracking_uri", "source", "to", "first", "second", "folder")  # of all commands
+_PATHS = (  # of all commands
+    *("input", "output", "model", "tracking_uri", "source", "to", "first", "second", "folder", "dataset", "download"),
+    *("split_file", "datalist_file", "group_file"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = plain_message(error)
         if message is None:
             raise
-        return _end(message, 2)
+        return end(message, 2)
     except KeyboardInterrupt as interruption:
         return 128 + (signal.SIGTERM if interruption.args == BY_SIGTERM else signal.SIGINT)
 
@@ -61,16 +61,11 @@ def _complete_paths(options: argparse.Namespace) -> None:
         setattr(options, name, completed if isinstance(given, list) else completed[0])
 
 
-def _end(message: str, code: int) -> int:
-    print(f"leaf_seg: {message}", file=sys.stderr)  # noqa: T201
-    return code
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m leaf_seg", description="Latent-diffusion segmentation.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_check(commands)
-    _add_segment(commands)
+    add_segment(commands)
     _add_info(commands)
     _add_export(commands)
     _add_mlflow(commands)
@@ -116,45 +111,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    segment = commands.add_parser(
-        "segment",
-        help="segment images with a trained model",
-        description="Segment images, or every image in folders, and write label maps and overlays.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    segment.add_argument(
-        "input", nargs="+", help=f"image files ({', '.join(format_names())}), folders of images or of a DICOM series"
-    )
-    segment.add_argument("output", help="folder to write to; made where needed")
-    segment.add_argument(
-        "--model",
-        help="folder with config.json and weights, exported file, or model in MLflow: models:/NAME@ALIAS, "
-        "models:/NAME/VERSION, runs:/ID/model (without: the shipped one, of the hippocampus)",
-    )
-    _add_tracking_uri(segment)
-    segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
-    segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
-    segment.add_argument("--statistics", action="store_true", help="also write statistics.csv: size and mean intensity")
-    segment.add_argument("--report", action="store_true", help="also write report.json: inputs, results, model, times")
-    segment.add_argument("--preview", action="store_true", help="also write preview.png, all overlays on one sheet")
-    segment.add_argument("--no-overlays", action="store_true", help="do not draw overlays")
-    segment.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu")
-    segment.add_argument("--precision", default="fp32", help="fp32, bf16, fp16, or auto: the fastest that pays")
-    segment.add_argument("--batch-size", type=int, default=16, help="slices at a time")
-    segment.add_argument(
-        "--memory-limit-gb", type=float, default=DEFAULT_MEMORY_LIMIT_GB, help="that reading one image may take"
-    )
-    segment.add_argument(
-        "--output-type",
-        "--output_type",
-        choices=("image", "dicom_seg"),
-        default="image",
-        help="dicom_seg: of DICOM images also write DICOM segmentations",
-    )
-    segment.set_defaults(command=_segment)
-
-
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     export = commands.add_parser(
         "export",
@@ -162,7 +118,7 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="Write a trained model as one file, and compare it with the model.",
     )
     export.add_argument("model", help="folder with config.json and weights, or model in MLflow, as models:/NAME@ALIAS")
-    _add_tracking_uri(export)
+    add_tracking_uri(export)
     export.add_argument("--to", required=True, choices=("onnx", "torchscript"), help="format of the file")
     export.add_argument(
         "--whole",
@@ -205,15 +161,9 @@ def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         description="Show what a model folder holds: classes, method, how images are prepared, training data, metrics.",
     )
     info.add_argument("model", help="folder with config.json and weights, or model in MLflow, as models:/NAME@ALIAS")
-    _add_tracking_uri(info)
+    add_tracking_uri(info)
     info.add_argument("--json", action="store_true", help="print JSON")
     info.set_defaults(command=_info)
-
-
-def _add_tracking_uri(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--tracking-uri", metavar="URI", help="MLflow store of such a model (without: that of MLFLOW_TRACKING_URI)"
-    )
 
 
 def _add_mlflow(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -281,51 +231,6 @@ def _export(options: argparse.Namespace) -> None:
         raise InputError(f"The model is {options.model}; expected the file to write, too: --output FILE.")
     with opened_model(options.model, options.tracking_uri) as folder:
         export_model(folder, options.to, options.whole, options.output)
-
-
-def _segment(options: argparse.Namespace) -> int:
-    for key in ("num_samples", "batch_size", "memory_limit_gb"):
-        SETTINGS[key].check(getattr(options, key), f"--{key.replace('_', '-')}")
-    if options.preview and options.no_overlays:
-        raise InputError("--preview shows the overlays, and --no-overlays is given; expected one of them.")
-    found = [case["image"] for path in options.input for case in list_images(path)]
-    sources = list({os.path.abspath(source): source for source in found}.values())
-    if options.preview and "preview" in map(case_name, sources):
-        raise InputError(
-            "An image is called preview, as the sheet of --preview would be; rename it, or leave that out."
-        )
-
-    from leaf_seg.inference.faults import FaultyImages
-    from leaf_seg.inference.segment_files import segment_files
-    from leaf_seg.inference.segmentation_report import SegmentationReport
-    from leaf_seg.inference.segmentation_writer import SegmentationWriter
-    from leaf_seg.inference.segmenter import load
-    from leaf_seg.weights.mlflow_source import opened_model
-
-    with opened_model(options.model or bundle_folder() / "models", options.tracking_uri) as model:
-        segmenter = load(model, options.device, options.precision, options.batch_size, options.memory_limit_gb)
-    writer = SegmentationWriter(
-        options.output,
-        segmenter.settings.class_names,
-        save_probabilities=options.probabilities,
-        save_overlays=not options.no_overlays,
-        axis=segmenter.settings.axis,
-        window=segmenter.settings.window,
-        output_type=options.output_type,
-    )
-    report = SegmentationReport(
-        writer.output_dir,
-        segmenter.settings.class_names,
-        str(options.model or "shipped"),
-        options.statistics,
-        options.report,
-        options.preview,
-    )
-    try:
-        segment_files(segmenter, sources, writer, options.num_samples, report)
-    except FaultyImages as error:
-        return _end(str(error), 1)
-    return 0
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _check(options: argparse.Namespace) -> int:
-    keys = (*_CHOICES, "datalist_file", "group_regex", "group_file", "num_classes", "memory_limit_gb")
+    keys: tuple[str, ...] = (*_CHOICES, "datalist_file", "group_regex", "group_file", "num_classes", "memory_limit_gb")
     keys += ("label_encoding", "label_colors")
     settings = {key: getattr(options, key) for key in keys}
     settings |= {key: _values(getattr(options, key), key) for key in _LISTS}

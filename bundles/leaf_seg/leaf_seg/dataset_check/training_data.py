@@ -7,16 +7,17 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
+
+from ignite.engine import Engine, Events
 
 from leaf_seg.data.datalists import Datalist
 from leaf_seg.data.groups import groups_by_regex
 from leaf_seg.data.splits import SPLITS, Case
 from leaf_seg.dataset_check.fingerprint import file_digest
 from leaf_seg.dataset_check.leakage import same_files, shared_groups
-from leaf_seg.runtime.distributed import once
+from leaf_seg.runtime.distributed import is_rank_zero, once
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike, replacing
 from leaf_seg.runtime.json_file import read_json_object
@@ -47,38 +48,60 @@ class TrainingData:
     groups: frozenset[str]
 
 
-def record_training_data(datalist: Datalist, folder: PathLike, group_regex: str | None = None) -> None:
-    """Warn of images and groups that are in two splits, and write ``training_data.json``; one of several processes.
+class TrainingDataRecord:
+    """Ignite handler that writes ``training_data.json`` when the training starts, on rank 0.
 
     Args:
         datalist: cases by their splits.
         folder: of the training.
         group_regex: by which the datalist has its groups, if by one: an evaluation tells them by it, too.
 
-    Raises:
-        InputError: When an image cannot be read.
     """
-    once(partial(_record, datalist, Path(folder), group_regex))
 
+    def __init__(self, datalist: Datalist, folder: PathLike, group_regex: str | None = None) -> None:
+        self.datalist = datalist
+        self.folder = Path(folder)
+        self.group_regex = group_regex
+        self._listed = [(split, case) for split in SPLITS for case in getattr(datalist, split)]
+        self._digests: list[str] | None = None
 
-def _record(datalist: Datalist, folder: Path, group_regex: str | None) -> None:
-    listed = [(split, case) for split in SPLITS for case in getattr(datalist, split)]
-    splits, cases = [split for split, _ in listed], [case for _, case in listed]
-    digests = [file_digest(case["image"]) for case in cases]
-    found = same_files(digests, cases, splits) + shared_groups(cases, splits, datalist.groups)
-    for finding in (finding for finding in found if finding.severity != "note"):
-        logger.warning("Data set: %s %s Files: %s", finding.what, finding.remedy, shortened(finding.files, 3))
-    trained = [index for index, split in enumerate(splits) if split == "training"]
-    groups = {datalist.groups.get(cases[index]["image"]) for index in trained} - {None}
-    content = {
-        "datalist_sha256": datalist.sha256,
-        "group_regex": group_regex,
-        "num_cases": {split: splits.count(split) for split in SPLITS},
-        "images": sorted({digests[index][:_DIGITS] for index in trained}),
-        "groups": sorted(_name_digest(str(group)) for group in groups),
-    }
-    with replacing(folder / TRAINING_DATA_NAME) as temporary:
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    def check(self) -> None:
+        """Warn of images and groups that are in two splits, before there is anything of the training in its folder.
+
+        One of several processes does it for all.
+
+        Raises:
+            InputError: When an image cannot be read.
+        """
+        self._digests = once(self._checked)
+
+    def _checked(self) -> list[str]:
+        splits, cases = [split for split, _ in self._listed], [case for _, case in self._listed]
+        digests = [file_digest(case["image"]) for case in cases]
+        found = same_files(digests, cases, splits) + shared_groups(cases, splits, self.datalist.groups)
+        for finding in (finding for finding in found if finding.severity != "note"):
+            logger.warning("Data set: %s %s Files: %s", finding.what, finding.remedy, shortened(finding.files, 3))
+        return digests
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an engine."""
+        if is_rank_zero():
+            engine.add_event_handler(Events.STARTED, self.write)
+
+    def write(self) -> None:
+        """Write the file."""
+        digests = self._checked() if self._digests is None else self._digests
+        trained = [index for index, (split, _) in enumerate(self._listed) if split == "training"]
+        groups = {self.datalist.groups.get(self._listed[index][1]["image"]) for index in trained} - {None}
+        content = {
+            "datalist_sha256": self.datalist.sha256,
+            "group_regex": self.group_regex,
+            "num_cases": {split: len(getattr(self.datalist, split)) for split in SPLITS},
+            "images": sorted({digests[index][:_DIGITS] for index in trained}),
+            "groups": sorted(_name_digest(str(group)) for group in groups),
+        }
+        with replacing(self.folder / TRAINING_DATA_NAME) as temporary:
+            temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def training_data(folder: PathLike, datalist_sha256: str | None) -> TrainingData | None:

@@ -60,3 +60,9 @@ def _show(kind: type[BaseException], error: BaseException, traceback: TracebackT
         sys.__excepthook__(kind, error, traceback)
     elif is_first_to_say(message):
         sys.stderr.write(f"\nleaf_seg: {message}\n")
+
+
+def end(message: str, code: int) -> int:
+    """Print why a command of ``python -m leaf_seg`` ends, and return its exit code."""
+    print(f"leaf_seg: {message}", file=sys.stderr)  # noqa: T201
+    return code

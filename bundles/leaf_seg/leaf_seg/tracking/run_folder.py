@@ -41,6 +41,7 @@ _RECORDS = (
     LOSSES_NAME,
     MANIFEST_NAME,
     METRICS_NAME,
+    TRAINING_DATA_NAME,
 )  # of a training, besides its model
 
 
@@ -101,9 +102,7 @@ def _check_kinds(path: Path) -> None:
     checkpoints = (f"{CHECKPOINTS_NAME}/{LAST_NAME}", f"{CHECKPOINTS_NAME}/{PREVIOUS_NAME}")
     model = (MODEL_WEIGHTS_NAME, MODEL_CONFIG_NAME)
     expected = dict.fromkeys((CHECKPOINTS_NAME, OVERLAYS_NAME), FOLDER)
-    expected |= dict.fromkeys(
-        (*CLAIM_NAMES, LOG_NAME, STORE_NAME, TRAINING_DATA_NAME, *_RECORDS, *model, *checkpoints), FILE
-    )
+    expected |= dict.fromkeys((*CLAIM_NAMES, LOG_NAME, STORE_NAME, *_RECORDS, *model, *checkpoints), FILE)
     for name, kind in expected.items():
         found = kind_of(path / name)
         if found not in (kind, "does not exist"):
