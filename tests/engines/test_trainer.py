@@ -304,7 +304,10 @@ def test_the_fused_optimizer_is_not_for_scaled_gradients(precision: str, fused: 
     """It takes the scale off itself, behind the hook that clips."""
     config = json.loads((CONFIGS / "train.json").read_text())
     optimizer = config["optimizer"] | {"params": [torch.nn.Parameter(torch.zeros(2))]}
-    settings = {key: config[key] for key in ("learning_rate", "weight_decay")} | {"precision": precision}
+    settings = {key: config[key] for key in ("learning_rate", "weight_decay")} | {
+        "precision": precision,
+        "suggested": {},
+    }
     made = ConfigParser(settings | {"optimizer": optimizer}).get_parsed_content("optimizer")
     assert made.param_groups[0]["fused"] is fused
 

@@ -29,7 +29,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "leaf_seg" / "config
 def shipped() -> BatchAugmentation:
     """The augmentation of train.json."""
     config = json.loads((CONFIGS / "train.json").read_text())
-    settings = {key: config[key] for key in ("flip_probability", "num_slices")}
+    settings = {key: config[key] for key in ("flip_probability", "num_slices")} | {"suggested": {}}
     return ConfigParser(settings | {"augmentation": config["train"]["augmentation"]}).get_parsed_content("augmentation")
 
 

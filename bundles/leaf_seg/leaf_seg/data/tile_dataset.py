@@ -66,6 +66,7 @@ def training_slices(
     num_slices: int = 1,
     augmentation: BatchAugmentation | Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     cache_dir: str | None = None,
+    class_names: Sequence[str] | None = None,
     tile_overlap: float | None = None,
 ) -> SliceDataset:
     """Slices resized to the network's size, or tiles of that size; arguments as of :class:`SliceDataset`.
@@ -77,7 +78,7 @@ def training_slices(
         InputError: As :class:`SliceDataset`.
     """
     kind = SliceDataset if tile_overlap is None else TileDataset
-    return kind(data, preprocessing, image_size, axis, num_slices, augmentation, cache_dir)
+    return kind(data, preprocessing, image_size, axis, num_slices, augmentation, cache_dir, class_names)
 
 
 def _padded(stack: torch.Tensor, tile: Sequence[int]) -> torch.Tensor:
