@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ignite.engine import Engine, Events
-
 from leaf_seg.data.datalists import Datalist
 from leaf_seg.data.groups import groups_by_regex
 from leaf_seg.data.splits import SPLITS, Case
 from leaf_seg.dataset_check.fingerprint import file_digest
 from leaf_seg.dataset_check.leakage import same_files, shared_groups
-from leaf_seg.runtime.distributed import is_rank_zero, once
+from leaf_seg.runtime.distributed import once
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike, replacing
 from leaf_seg.runtime.json_file import read_json_object
@@ -49,13 +47,12 @@ class TrainingData:
 
 
 class TrainingDataRecord:
-    """Ignite handler that writes ``training_data.json`` when the training starts, on rank 0.
+    """What goes into ``training_data.json``.
 
     Args:
         datalist: cases by their splits.
         folder: of the training.
         group_regex: by which the datalist has its groups, if by one: an evaluation tells them by it, too.
-
     """
 
     def __init__(self, datalist: Datalist, folder: PathLike, group_regex: str | None = None) -> None:
@@ -82,11 +79,6 @@ class TrainingDataRecord:
         for finding in (finding for finding in found if finding.severity != "note"):
             logger.warning("Data set: %s %s Files: %s", finding.what, finding.remedy, shortened(finding.files, 3))
         return digests
-
-    def attach(self, engine: Engine) -> None:
-        """Attach to an engine."""
-        if is_rank_zero():
-            engine.add_event_handler(Events.STARTED, self.write)
 
     def write(self) -> None:
         """Write the file."""

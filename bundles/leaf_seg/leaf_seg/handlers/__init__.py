@@ -19,6 +19,7 @@ from leaf_seg.handlers.ranking_report import RankingReport
 from leaf_seg.handlers.segmentation_saver import SegmentationSaver
 from leaf_seg.handlers.time_budget import TimeBudget
 from leaf_seg.handlers.training_checkpoint import TrainingCheckpoint
+from leaf_seg.handlers.training_data_writer import TrainingDataWriter
 from leaf_seg.handlers.validation_overlays import ValidationOverlays
 from leaf_seg.moved import names_of
 
@@ -46,6 +47,7 @@ __all__ = [
     "SegmentationSaver",
     "TimeBudget",
     "TrainingCheckpoint",
+    "TrainingDataWriter",
     "TrainingProgress",
     "ValidationOverlays",
 ]

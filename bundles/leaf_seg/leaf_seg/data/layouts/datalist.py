@@ -103,8 +103,8 @@ def _checked(entry: Any, path: Path) -> dict[str, Any]:
         whole = isinstance(files, list) and files and all(isinstance(file, str) and file for file in files)
         if not whole or not isinstance(entry.get("image"), str) or "label" in entry:
             raise InputError(
-                f"{path}: found the entry {one_line(repr(entry))}; expected {{'image': path, 'label_files': [path of "
-                "each class]}, without label. Correct it."
+                f"{path}: found the entry {one_line(repr(entry))}; expected {{'image': path, 'label': path}}, "
+                "or 'label_files' with a list of one for each class in its place. Correct it."
             )
         return {**entry, "label": list(files), "raters": entry.get("raters", [])}
     image, label = (entry.get(key) if isinstance(entry, dict) else None for key in ("image", "label"))
