@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,21 +114,26 @@ def write_dataset(
     corrected = sum(not case.is_prediction for case in cases)
     number = min(max(1, round(val_split * len(cases))), max(corrected - 1, 0)) if val_split > 0 else 0
     splits = {"training": cases[number:], "validation": cases[:number] or cases}
+    # One file under two names would be refused as a case that is listed twice, and here that is meant.
+    keep = {"training": _keep, "validation": _keep if number else _copy}
     written = {
-        split: [_write_case(case, class_names, folder / split) for case in members] for split, members in splits.items()
+        split: [_write_case(case, class_names, folder / split, keep[split]) for case in members]
+        for split, members in splits.items()
     }
     file = folder / "datalist.json"
     file.write_text(json.dumps(written, indent=2) + "\n")
     return Dataset(file, tuple(case.name for case in cases if case.is_prediction), left_out)
 
 
-def _write_case(case: LabelledCase, class_names: Sequence[str], folder: Path) -> dict[str, str]:
+def _write_case(
+    case: LabelledCase, class_names: Sequence[str], folder: Path, keep: Callable[[str, Path], None]
+) -> dict[str, str]:
     try:
         label = class_indices(read_label(case.label, case.image), case.names, class_names)
     except InputError as error:
         raise InputError(f"{case.name}: {error}") from None
     image = folder / "images" / Path(case.image).name
-    _keep(case.image, image)
+    keep(case.image, image)
     return {"image": str(image), "label": str(write_label(label, image, folder / "labels"))}
 
 
@@ -148,3 +153,8 @@ def _keep(file: str, target: Path) -> None:
         os.link(file, target)
     except OSError:  # such as on another disk
         shutil.copyfile(file, target)
+
+
+def _copy(file: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, target)
