@@ -20,7 +20,7 @@ def test_what_may_not_be_read_ends_in_one_line(
     def denied(_: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "config.json"))
 
-    monkeypatch.setattr(command, "list_images", denied)
+    monkeypatch.setattr("leaf_seg.segment_command.list_images", denied)
     assert command.main(["segment", "images", "out", "--model", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"leaf_seg: {tmp_path / 'config.json'}: cannot be read or written (Permission denied); ")
@@ -31,7 +31,7 @@ def test_other_errors_of_the_system_are_shown_as_they_are(monkeypatch: pytest.Mo
     def fail(_: str) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(command, "list_images", fail)
+    monkeypatch.setattr("leaf_seg.segment_command.list_images", fail)
     with pytest.raises(OSError, match="Input/output error"):
         command.main(["segment", "images", "out", "--model", "model"])
 

@@ -78,6 +78,9 @@ def test_values_are_as_the_file_means_them(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         of_slice(tmp_path, PixelPaddingValue=0, RescaleIntercept=-5), np.maximum(SLICE, 1) - 5.0
     )
+    filled = of_slice(tmp_path, PixelPaddingValue=int(SLICE.max()), PhotometricInterpretation="MONOCHROME1")
+    others = SLICE[SLICE.max() > SLICE]
+    np.testing.assert_array_equal(filled, 65535 - np.minimum(SLICE, others.max()).astype(int))  # the least, inverted
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])

@@ -155,3 +155,34 @@ def test_the_segmentation_is_the_same_whatever_the_file_is(
         expected = turned if expected is None else expected
         assert len(np.unique(turned)) > 1
         assert (turned == expected).mean() > 0.99, (path.name, format_of(path).name)
+
+
+def test_a_label_without_its_image_s_unit_is_in_its_place(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(VOXELS, AFFINE)
+    image.header.set_xyzt_units("micron")
+    nib.save(image, tmp_path / "image.nii.gz")
+    nib.save(nib.Nifti1Image((VOXELS > 500).astype(np.uint8), AFFINE), tmp_path / "label.nii.gz")
+    case = {key: read_image(tmp_path / f"{key}.nii.gz", key == "label") for key in ("image", "label")}
+    found = CheckPair(num_classes=2)(case)
+    np.testing.assert_allclose(found["label"].affine, found["image"].affine)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_volumes_of_long_numbers(dtype: Any, tmp_path: Path) -> None:
+    values = np.arange(24, dtype=dtype).reshape(2, 3, 4)
+    kind = {"int64": "MET_LONG_LONG", "uint64": "MET_ULONG_LONG"}[np.dtype(dtype).name]
+    fields = {
+        "NDims": 3,
+        "DimSize": "4 3 2",
+        "ElementType": kind,
+        "ElementSpacing": "1 1 1",
+        "ElementDataFile": "LOCAL",
+    }
+    header = "".join(f"{name} = {value}\n" for name, value in fields.items())
+    (tmp_path / "a.mha").write_bytes(header.encode() + values.tobytes())
+    fields = {"type": np.dtype(dtype).name, "dimension": 3, "space": "LPS", "sizes": "4 3 2"}
+    fields |= {"space directions": "(1,0,0) (0,1,0) (0,0,1)", "endian": "little", "encoding": "raw"}
+    header = "".join(f"{name}: {value}\n" for name, value in fields.items())
+    (tmp_path / "a.nrrd").write_bytes(f"NRRD0004\n{header}\n".encode() + values.tobytes())
+    for name in ("a.mha", "a.nrrd"):
+        np.testing.assert_array_equal(read_image(tmp_path / name, True)[0], values.T)

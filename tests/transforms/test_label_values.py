@@ -242,3 +242,9 @@ def test_settings_are_kept_as_json_and_only_where_needed() -> None:
     kept = settings(3, label_colors=COLOURS).to_dict()
     assert ModelSettings(**kept).label_colors == ((0, 0, 255), (128, 64, 128), (255, 255, 255))
     assert ModelSettings(**settings(label_encoding="one_hot").to_dict()).label_encoding == "one_hot"
+
+
+def test_a_mask_of_one_bit_by_a_table(tmp_path: Path) -> None:
+    label = saved(tmp_path / "a.png", (NUMBERS * 255).astype(np.uint8), mode="1")
+    found = read(label, settings(label_colors=[[0, 0, 0], [255, 255, 255]]))
+    np.testing.assert_array_equal(found, NUMBERS[None])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def _touch(*files: Path) -> None:
             file.write_bytes(b"")
 
 
-def _folders(root: Path, names: str, image_suffix: str = ".png") -> Path:
+def _folders(root: Path, names: Sequence[str], image_suffix: str = ".png") -> Path:
     for name in names:
         _touch(root / "images" / f"{name}{image_suffix}", root / "labels" / f"{name}.png")
     return root

@@ -12,13 +12,11 @@ from typing import Any
 from leaf_seg.data.groups import groups_of, warn_of_leaks
 from leaf_seg.data.label_coding import check_label_colors, names_in
 from leaf_seg.data.layouts import Choices, read_layout
-from leaf_seg.data.splits import SPLITS, Case, SplitRule, digest, kept_split
+from leaf_seg.data.splits import DATALIST_NAME, SPLITS, Case, SplitRule, digest, kept_split
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.setting_bounds import CLASSES
 
 logger = logging.getLogger(__name__)
-
-DATALIST_NAME = "leaf_seg_datalist.json"
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def load_datalist(
         file = Path(os.path.expanduser(datalist_file)) if datalist_file else layout.root / DATALIST_NAME
         rule = SplitRule(fractions, seed, groups, splits["testing"])
         splits = kept_split(splits["training"], layout.root, file, rule)
-    elif groups:
+    if groups:
         warn_of_leaks(splits, groups, layout.root)
     return Datalist(
         **splits,

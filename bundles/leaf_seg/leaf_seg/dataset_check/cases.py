@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from leaf_seg.data.datalists import DATALIST_NAME
 from leaf_seg.data.groups import groups_of
 from leaf_seg.data.layouts import Choices, read_layout
-from leaf_seg.data.splits import SPLITS, SplitRule, Splits, kept_split
+from leaf_seg.data.splits import DATALIST_NAME, SPLITS, SplitRule, Splits, kept_split
 from leaf_seg.runtime.paths import FILE, absolute, kind_of
 
 UNSPLIT = "unsplit"  # in the place of a split's name, where there is none yet

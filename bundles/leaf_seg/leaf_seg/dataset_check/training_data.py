@@ -29,7 +29,7 @@ _DIGITS = 16  # of a checksum: enough to tell files apart, and short in the file
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a model was trained on; names of files and patients are not kept.
+    """What a model was trained on; by checksums, from which short names of patients can be guessed.
 
     Attributes:
         datalist_sha256: of the cases and their split.

@@ -71,13 +71,15 @@ class LeakageReport:
             names = [case_name(case["image"]) for case in cases]
             part[kind] = {"n": len(names), "of": len(self.cases), "cases": names[:_MOST_NAMED]}
             if names:
-                what = "image" if kind == "same_file" else "group (patient or sequence)"
+                same = "the image" if kind == "same_file" else "a group (patient or sequence) of the same name as that"
+                doubt = "" if kind == "same_file" else ", unless another is meant by the name"
                 logger.warning(
-                    "The model was trained on the %s of %d of %d %s cases: %s. The metrics are too good.",
-                    what,
+                    "The model was trained on %s of %d of %d %s cases: %s. The metrics are too good%s.",
+                    same,
                     len(names),
                     len(self.cases),
                     self.split,
                     shortened(names),
+                    doubt,
                 )
         add_to_summary(self.folder, {"leakage": part})

@@ -101,10 +101,11 @@ def read_pixels(path: PathLike) -> np.ndarray:
 
     found = dataset(path, with_pixels=True)
     stored = found.pixel_array
-    filling = _filling(found, stored)
+    filling, is_inverted = _filling(found, stored), found.get("PhotometricInterpretation") == _INVERTED
     if filling.any() and not filling.all():
-        stored = np.where(filling, stored[~filling].min(), stored)
-    if found.get("PhotometricInterpretation") == _INVERTED:
+        others = stored[~filling]
+        stored = np.where(filling, others.max() if is_inverted else others.min(), stored)
+    if is_inverted:
         ends = -1 if found.PixelRepresentation else 2**found.BitsStored - 1  # the least and the greatest together
         stored = (ends - stored.astype(np.int64)).astype(stored.dtype)
     values: np.ndarray = apply_modality_lut(stored, found)

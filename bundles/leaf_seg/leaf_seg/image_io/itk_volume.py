@@ -63,8 +63,11 @@ class ItkVolume(ImageFormat):
 
         self.check_content(path)
         affine = self.grid(path).affine
+        information = self._information(path)
+        component = information.GetComponentTypeAsString(information.GetComponentType())
+        kind = itk.D if component == "long_long" else None  # for which ITK has no image
         with last_line():
-            image: Any = itk.imread(os.fspath(path), imageio=self._reader())
+            image: Any = itk.imread(os.fspath(path), pixel_type=kind, imageio=self._reader())
         return as_meta_tensor(itk.array_view_from_image(image).T, path, affine)
 
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:

@@ -13,7 +13,18 @@ from leaf_seg.runtime.files import PathLike
 _MOST_HEADER_BYTES = 4096  # what the format is known by
 _LOCAL = "LOCAL"
 _FIELD = re.compile(rb"^(\w+)[ \t]*=[ \t]*([^\x00-\x1f]*?)[ \t]*\r?\n", re.MULTILINE)
-_BYTES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "FLOAT": 4, "DOUBLE": 8}
+_BYTES = {
+    "CHAR": 1,
+    "UCHAR": 1,
+    "SHORT": 2,
+    "USHORT": 2,
+    "INT": 4,
+    "UINT": 4,
+    "FLOAT": 4,
+    "DOUBLE": 8,
+    "LONG_LONG": 8,
+    "ULONG_LONG": 8,
+}
 _CHUNK_BYTES = 2**20
 
 

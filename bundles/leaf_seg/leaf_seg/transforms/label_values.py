@@ -180,6 +180,8 @@ def _colours(values: torch.Tensor, meta: Mapping[str, Any]) -> torch.Tensor:
     if len(values) != 1:
         raise InputError(f"{len(values)} channels, and label_colors is given; expected red, green and blue.")
     if PALETTE not in meta:
+        if float(values.max()) <= 1:  # black and white in one bit
+            values = values * 255
         return values.expand(3, *values.shape[1:])
     palette = torch.zeros(256, 3)
     known = torch.tensor(meta[PALETTE], dtype=torch.float32)

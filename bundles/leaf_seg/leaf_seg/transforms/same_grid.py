@@ -10,6 +10,7 @@ from monai.data import MetaTensor
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 _PART_OF_VOXEL = 0.05  # headers are written with few digits, and by programs that round differently
+_UNITS = (1e-3, 1e3)  # of a label whose header names none, while its image is in micrometres or metres
 _PART_OF_PLACE = 1e-5  # of the distance from the origin: five digits
 
 
@@ -33,6 +34,8 @@ def tolerance(image: torch.Tensor) -> float:
 def in_order_of(image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """The label with its axes swapped and turned as the image's, where that puts every voxel in its place.
 
+    A label that is there but for the unit of length, which programs leave out of headers, is there, too.
+
     Args:
         image: MetaTensor [C, X, Y, Z].
         label: MetaTensor [1, ...] of the same voxels in another order, such as LPS beside RAS.
@@ -42,6 +45,12 @@ def in_order_of(image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """
     if image.ndim != 4 or label.ndim != 4 or not isinstance(label, MetaTensor):
         return label
+    for factor in _UNITS:
+        scaled = np.diag([factor, factor, factor, 1.0]) @ _affine(label)
+        if label.shape[1:] == image.shape[1:] and _distance(scaled, _affine(image), label.shape[1:]) <= tolerance(
+            image
+        ):
+            return MetaTensor(label.as_tensor(), affine=torch.from_numpy(_affine(image)), meta=dict(label.meta))
     to_image = np.linalg.inv(_affine(image)) @ _affine(label)
     orientation = io_orientation(to_image)
     if np.isnan(orientation).any() or (orientation == [[0, 1], [1, 1], [2, 1]]).all():

@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from leaf_seg.data.layouts.names import composed
+from leaf_seg.image_io.dicom import holds_dicom
 from leaf_seg.image_io.formats import image_suffix
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.paths import FILE, kind_of
+from leaf_seg.runtime.paths import FILE, FOLDER, kind_of
 from leaf_seg.runtime.text import printable, shortened
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def base_folder(file: Path, listed: Sequence[str]) -> Path:
     """
     _entries.cache_clear()  # files may have come since
     bases = list(dict.fromkeys((Path(os.path.realpath(file)).parent, Path(os.path.abspath(file)).parent)))
-    missing = [[path for path in listed if kind_of(listed_file(path, base)) != FILE] for base in bases]
+    missing = [[path for path in listed if not _is_image(listed_file(path, base))] for base in bases]
     complete = [base for base, lacking in zip(bases, missing, strict=True) if not lacking]
     if not complete:
         fewest = min(range(len(bases)), key=lambda index: len(missing[index]))
@@ -46,14 +47,20 @@ def listed_file(path: str, base: Path) -> str:
     What is not there as it is written is looked for, and the path is returned as it is written where there is none.
     """
     written = os.path.normpath(base / os.path.expanduser(path))
-    if kind_of(written) == FILE:
+    if _is_image(written):
         return written
     slashed = os.path.normpath(base / path.replace("\\", "/"))
     for candidate in (slashed, f"{slashed}.gz"):  # which volumes lose and gain
         found = as_on_disk(candidate)
-        if found is not None and kind_of(found) == FILE:
+        if found is not None and _is_image(found):
             return found
     return written
+
+
+def _is_image(path: str) -> bool:
+    """Whether there is a file, or a folder of a DICOM series."""
+    kind = kind_of(path)
+    return kind == FILE or (kind == FOLDER and holds_dicom(path))
 
 
 def as_on_disk(path: str) -> str | None:

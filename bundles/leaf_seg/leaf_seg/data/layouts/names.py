@@ -16,6 +16,7 @@ IMAGE_FOLDERS = (
 LABEL_FOLDERS = (
     *("label", "labels", "mask", "masks", "annotation", "annotations", "seg", "segs", "segmentation", "segmentations"),
     *("gt", "gts", "ground_truth", "ground_truths", "groundtruth", "segmentationclass"),
+    *("manual", "manual1", "manual2", "1st_manual", "2nd_manual", "reference", "references"),  # DRIVE, HRF, STARE
 )
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "train_set", "trainset", "tr"), "training"),

@@ -35,7 +35,8 @@ def subfolders(folder: Path) -> list[Path]:
 
 def files_below(folder: Path) -> list[Path]:
     """Images in a folder and in its subfolders, sorted; tells which other files are left out."""
-    files = [*image_files(folder), *(file for inner in subfolders(folder) for file in files_below(inner))]
+    here = image_files(folder)  # a folder of a DICOM series is one
+    files = [*here, *(file for inner in subfolders(folder) if inner not in here for file in files_below(inner))]
     other = Counter(file.suffix for file in folder.iterdir() if _is_left_out(file))
     if other:
         kinds = shortened([f"{count} {suffix}" for suffix, count in other.most_common()])

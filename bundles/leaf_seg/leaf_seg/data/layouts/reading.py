@@ -16,9 +16,9 @@ from leaf_seg.data.layouts.listed_files import as_on_disk
 from leaf_seg.data.layouts.nnunet import is_nnunet, read_nnunet
 from leaf_seg.data.layouts.split_file import read_split_file
 from leaf_seg.data.layouts.split_folders import read_unlisted
-from leaf_seg.data.layouts.split_texts import read_split_texts, tell_unread
+from leaf_seg.data.layouts.split_texts import has_split_texts, read_split_texts, tell_unread
 from leaf_seg.data.layouts.table import read_table
-from leaf_seg.data.splits import SPLITS, check_unique
+from leaf_seg.data.splits import DATALIST_NAME, SPLITS, check_unique
 from leaf_seg.image_io.formats import image_suffix, suffixes
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.json_file import read_json_object
@@ -114,6 +114,9 @@ def _split(layout: Layout, path: Path, choices: Choices) -> Layout:
         return replace(layout, splits=read_split_file(split_file, every, layout.root), is_split=True, folds=())
     split_file = layout.root / "split.json"
     if kind_of(split_file) != FILE or split_file == path:
+        if choices.fold is None and not layout.is_split and kind_of(layout.root / DATALIST_NAME) == FILE:
+            _tell_kept(layout)
+            return layout
         layout = with_folds(layout, choices)
         may_be_split = not layout.is_split and not layout.splits["testing"] and not is_list
         texts = read_split_texts(layout.root, layout.splits["training"]) if may_be_split else None
@@ -132,6 +135,17 @@ def _split(layout: Layout, path: Path, choices: Choices) -> Layout:
     if layout.folds or kind_of(layout.root / NNUNET_SPLITS) == FILE:
         logger.warning("%s: split.json is used, and the folds are not. Choose one by --fold.", layout.root)
     return replace(layout, splits=read_split_file(split_file, layout.splits["training"], layout.root), is_split=True)
+
+
+def _tell_kept(layout: Layout) -> None:
+    """Log where a split that was made before stands above what else would split the data set now."""
+    if layout.folds or kind_of(layout.root / NNUNET_SPLITS) == FILE or has_split_texts(layout.root):
+        logger.warning(
+            "%s: the split in %s, which was made before, is used; folds and lists of names are not. Delete it to use "
+            "them, which may turn training cases into test cases, or choose by --fold.",
+            printable(layout.root),
+            DATALIST_NAME,
+        )
 
 
 def _wanted(split_file: str, root: Path) -> Path:

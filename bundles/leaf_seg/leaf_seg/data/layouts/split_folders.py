@@ -25,7 +25,10 @@ def read_unlisted(root: Path, choices: Choices) -> Layout | None:
     Raises:
         InputError: When it may be read in several ways, or its images and labels do not match.
     """
-    layouts = (read_folders(root), _read_split_folders(root, choices), read_marked(root), read_patients(root, choices))
+    plain = read_folders(root)
+    if plain is not None and any(plain.splits.values()) and {"images", "labels"} <= {f.name for f in subfolders(root)}:
+        return plain  # whatever else lies there
+    layouts = (plain, _read_split_folders(root, choices), read_marked(root), read_patients(root, choices))
     found = [layout for layout in layouts if layout is not None and any(layout.splits.values())]
     if len(found) > 1:
         names = "; ".join(f"{layout.name}, {sum(map(len, layout.splits.values()))} cases" for layout in found)

@@ -32,12 +32,25 @@ def read_split_texts(root: Path, cases: Sequence[Case]) -> Splits | None:
         InputError: When a file cannot be read, or names what is no case, or a case twice.
     """
     for place in _PLACES:
-        files = {word: root / place / f"{word}.txt" for word in SPLIT_WORDS}
-        there = {word: file for word, file in files.items() if kind_of(file) == FILE}
-        if "training" in {SPLIT_WORDS[word] for word in there}:
+        there = _texts(root / place)
+        if there:
             logger.info("The split is that of %s in %s.", ", ".join(f"{word}.txt" for word in there), root / place)
-            return split_by_names(root / place, {word: _names(file) for word, file in there.items()}, cases, root)
+            return split_by_names(
+                root / place, {word: _first_words(_names(file), root) for word, file in there.items()}, cases, root
+            )
     return None
+
+
+def has_split_texts(root: Path) -> bool:
+    """Whether text files split a data set."""
+    return any(_texts(root / place) for place in _PLACES)
+
+
+def _texts(folder: Path) -> dict[str, Path]:
+    """The text files of a split by their names; none where there is none for training."""
+    files = {word: folder / f"{word}.txt" for word in SPLIT_WORDS}
+    there = {word: file for word, file in files.items() if kind_of(file) == FILE}
+    return there if "training" in {SPLIT_WORDS[word] for word in there} else {}
 
 
 def _names(file: Path) -> list[str]:
@@ -51,6 +64,11 @@ def _names(file: Path) -> list[str]:
             f"{printable(file)}: cannot be read as a list of names ({one_line(error)}); correct or remove it."
         ) from error
     return [line.strip() for line in lines if line.strip()]
+
+
+def _first_words(names: list[str], root: Path) -> list[str]:
+    """The images of lines with image and label, as ``images/0.png labels/0.png``; other lines as they are."""
+    return [words[0] if len(words := name.split()) == 2 and not (root / name).exists() else name for name in names]
 
 
 def tell_unread(root: Path) -> None:
