@@ -106,10 +106,6 @@ def argument(value: Any) -> str:
     """A value as the command line of training takes it."""
     if value is None:
         return "'$None'"
-    return (
-        f'"{value}"'.replace(" ", "")
-        if isinstance(value, list)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, list):
+        return f'"{value}"'.replace(" ", "")
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -261,9 +261,11 @@ def _statistics(facts: Sequence[CaseFacts], names: Sequence[str], axis: int) -> 
             "median": np.median(shapes, axis=0).tolist(),
             "greatest": shapes.max(axis=0).tolist(),
         },
-        "spacing_median": np.median([f.spacing for f in facts if f.is_volume], axis=0).round(4).tolist()
-        if any(fact.is_volume for fact in facts)
-        else None,
+        "spacing_median": (
+            np.median([f.spacing for f in facts if f.is_volume], axis=0).round(4).tolist()
+            if any(fact.is_volume for fact in facts)
+            else None
+        ),
         "intensity": {
             "least": min(fact.limits[0] for fact in facts),
             "percentiles_median": np.median([fact.limits[1:3] for fact in facts], axis=0).tolist(),

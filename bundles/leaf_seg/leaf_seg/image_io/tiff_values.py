@@ -71,7 +71,7 @@ def _declared_bits(tags: Any, bits: int) -> int:
     """Significant bits by the greatest possible value, where that is one of whole bits, or by OME's metadata."""
     for tag in _GREATEST:
         greatest = _first(tags, tag, 0)
-        if 255 < greatest < 2**bits and (int(greatest) + 1).bit_count() == 1:
+        if 255 < greatest < (1 << bits) and (int(greatest) + 1).bit_count() == 1:
             return int(greatest).bit_length()
     description = tags.get(_DESCRIPTION, "")
     found = _SIGNIFICANT.search(description) if isinstance(description, str) else None

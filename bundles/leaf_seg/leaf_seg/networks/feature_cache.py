@@ -184,9 +184,9 @@ def _arithmetic(device: torch.device) -> dict[str, Any]:
         "versions": [leaf_seg.__version__, torch.__version__, version("diffusers"), version("transformers")],
         "device": [device.type, torch.cuda.get_device_name(device) if device.type == "cuda" else None],
         "cpu": [torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()] if is_cpu else None,
-        "cuda": None
-        if is_cpu
-        else [torch.version.cuda, torch.backends.cudnn.version(), torch.backends.cudnn.benchmark],
+        "cuda": (
+            None if is_cpu else [torch.version.cuda, torch.backends.cudnn.version(), torch.backends.cudnn.benchmark]
+        ),
         "tf32": [torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32],
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
