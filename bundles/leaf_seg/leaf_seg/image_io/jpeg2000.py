@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from leaf_seg.image_io.lossy import lossy_coding
 from leaf_seg.image_io.picture import Picture
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
@@ -13,11 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-_SIZES, _STYLES = b"\xff\x4f\xff\x51", b"\xff\x52"  # markers: begin with the sizes; how it is coded
+_SIZES = b"\xff\x4f\xff\x51"  # the marker that a stream begins with
 _DEPTH = 42  # from the first marker to the depth of the first component
 _SIGNED = 0x80
-_TRANSFORM = 13  # from the marker to which wavelet it is
-_WITH_LOSS = 0
 _SEARCHED_BYTES = 2**20
 
 
@@ -39,9 +38,8 @@ class Jpeg2000(Picture):
         with open(path, "rb") as file:
             head = file.read(_SEARCHED_BYTES)
         start = max(head.find(_SIZES), 0)
-        styles = head.find(_STYLES, start)
         (depth,) = struct.unpack_from("B", head, start + _DEPTH)
-        if styles < 0 or head[styles + _TRANSFORM] == _WITH_LOSS or depth & _SIGNED:
+        if lossy_coding(path) is not None or depth & _SIGNED:
             raise InputError(
                 "the label is a JPEG 2000 with loss, or with signed values, which alters class numbers; expected one "
                 "without. Save it as PNG."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from leaf_seg.image_io.lossy import lossy_coding
 from leaf_seg.image_io.picture import Picture
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _KIND = b"WEBP"
-_WITH_LOSS = b"VP8 "
-_SEARCHED_BYTES = 4096
 
 
 class WebP(Picture):
@@ -32,6 +31,5 @@ class WebP(Picture):
     def _remark(self, picture: Image, path: PathLike, is_label: bool) -> None:
         """Also refuse labels that have been stored with loss."""
         super()._remark(picture, path, is_label)
-        with open(path, "rb") as file:
-            if is_label and _WITH_LOSS in file.read(_SEARCHED_BYTES):
-                raise InputError("the label is a WebP with loss, which alters class numbers; save it as PNG.")
+        if is_label and lossy_coding(path) is not None:
+            raise InputError("the label is a WebP with loss, which alters class numbers; save it as PNG.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from leaf_seg.runtime.errors import InputError
@@ -28,8 +28,3 @@ def choose_modality(names: Sequence[str], wanted: str | None, root: Path) -> str
         )
     hint = nearest(wanted, names)
     raise InputError(f"modality is {wanted!r}, but {printable(root)} has {listed}; expected one of them{hint}")
-
-
-def only_images(images: Mapping[str, str], wanted: str | None, root: Path) -> str:
-    """The image of one case, of its images by modality; raises as :func:`choose_modality`."""
-    return images[choose_modality(list(images), wanted, root)]
