@@ -28,6 +28,8 @@ from tests.faults.damage import EITHER, REFUSED, SOUND, Damage, chunk, damages, 
 from tests.faults.limited import MB, Outcome, assert_one_line, run_command_limited, run_limited
 from tests.in_process import ROOT
 
+pytestmark = pytest.mark.odd_input
+
 MODEL = ROOT / "bundles" / "leaf_seg" / "models"
 Variant = tuple[Damage, Path, Path]  # where to make it, and the whole file
 END = "\x1e"  # after what the command has said of a file, and after its exit code

@@ -16,6 +16,8 @@ from leaf_seg.runtime.errors import InputError
 from tests.faults.damage import chunk, png_header
 from tests.image_io.dicom_files import write_slice
 
+pytestmark = pytest.mark.odd_input
+
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 48), dtype=np.uint8)
 
 

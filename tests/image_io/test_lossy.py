@@ -11,6 +11,8 @@ from leaf_seg.image_io.lossy import lossy_coding
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.transforms.load_case import LoadCase
 
+pytestmark = pytest.mark.odd_input
+
 MASK = np.zeros((32, 32), np.uint8)
 MASK[9:20, 7:21] = 1
 

@@ -22,6 +22,8 @@ from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.scale_image import ScaleImage
 from tests.faults.damage import chunk
 
+pytestmark = pytest.mark.odd_input
+
 RAMP = np.arange(12).reshape(3, 4)
 AFFINE = np.diag([-0.8, 1.2, 2.5, 1.0])
 SIGNED, MIN_IS_WHITE = {339: 2}, {262: 0}

@@ -62,7 +62,7 @@ def by_pydicom(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
     for index in range(voxels.shape[2]):
         place = (lps @ [0, 0, index, 1])[:3]
         write_slice(
-            path / f"IM{(7 * index) % 11:02}",
+            path / f"IM{(7 * index) % 101:03}",
             np.ascontiguousarray(voxels[..., index].T),
             tuple(place),
             PixelSpacing=[float(spacing[1]), float(spacing[0])],

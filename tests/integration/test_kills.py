@@ -49,8 +49,7 @@ class Kind:
 
 
 KINDS = {
-    "tracked": Kind(3, ("--tracking", "mlflow"), is_tracked=True),
-    "accumulating": Kind(2, ("--accumulation_steps", "2", "--terminal_probability", "0")),
+    "tracked": Kind(3, ("--tracking", "mlflow", "--accumulation_steps", "2"), is_tracked=True),
     "baseline": Kind(
         2,
         ("--config_file", f"['{BUNDLE}/configs/train.json','{BUNDLE}/configs/baselines/unet.json']"),

@@ -15,6 +15,8 @@ from leaf_seg.runtime.errors import InputError
 from leaf_seg.transforms import LabelValues, MaskValue, preprocessing
 from leaf_seg.transforms.load_case import LoadCase
 
+pytestmark = pytest.mark.odd_input
+
 NUMBERS = np.zeros((4, 6), np.uint8)  # of two classes
 NUMBERS[1:3, 2:5] = 1
 THREE = NUMBERS.copy()

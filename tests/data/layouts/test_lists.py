@@ -13,6 +13,8 @@ from leaf_seg.data.layouts import Choices, read_layout
 from leaf_seg.runtime.errors import InputError
 from tests.data.layouts.files import names, touch, write_json
 
+pytestmark = pytest.mark.odd_input
+
 
 def _entries(letters: str, **more: Any) -> list[dict[str, Any]]:
     return [{"image": f"images/{name}.png", "label": f"labels/{name}.png", **more} for name in letters]

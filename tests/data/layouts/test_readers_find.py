@@ -14,6 +14,8 @@ from leaf_seg.runtime.errors import InputError
 from tests.data.layouts.test_reading import _datalist, _folders, _touch
 from tests.image_io.dicom_files import write_series
 
+pytestmark = pytest.mark.odd_input
+
 
 def test_masks_of_the_field_of_view_are_not_taken_for_labels(tmp_path: Path) -> None:
     for name in "abc":

@@ -11,6 +11,8 @@ from leaf_seg.data.layouts import Choices, read_layout
 from leaf_seg.runtime.errors import InputError
 from tests.data.layouts.files import names, touch, write_json
 
+pytestmark = pytest.mark.odd_input
+
 AB = {"training": [("images/a.png", "labels/a.png"), ("images/b.png", "labels/b.png")]}
 
 
