@@ -75,6 +75,7 @@ def by_pydicom(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
 WRITERS: dict[str, tuple[Callable[[Path, np.ndarray, np.ndarray], None], str]] = {
     "a.nii.gz": (by_nibabel(nib.Nifti1Image), ".nii.gz"),
     "a.nii": (by_nibabel(nib.Nifti1Image), ".nii"),
+    "a.img": (by_nibabel(nib.Nifti1Pair), ".nii.gz"),
     "a.nrrd": (by_itk, ".nrrd"),
     "a.mha": (by_itk, ".mha"),
     "a.mhd": (by_itk, ".mha"),

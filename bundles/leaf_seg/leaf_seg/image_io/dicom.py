@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -74,9 +74,9 @@ class Dicom(ImageFormat):
         """NIfTI's."""
         return ".nii.gz"
 
-    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike) -> None:
-        """Write class indices as NIfTI."""
-        Nifti().create(label, path, self.grid(source).affine)
+    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike, class_names: Sequence[str] = ()) -> None:
+        """Write class indices as NIfTI, with the names of the classes."""
+        Nifti().create(label, path, self.grid(source).affine, class_names)
 
     def write_map(self, values: np.ndarray, source: PathLike, path: PathLike, maximum: float) -> None:
         """Write values as NIfTI."""
