@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.io
 
+from leaf_seg.data.layouts import read_layout
 from leaf_seg.dataset_check.fingerprint import file_digest
 from leaf_seg.image_io import case_name, format_of, image_files, list_images, read_grid, read_image, write_label
 from leaf_seg.image_io.remarks import forget_remarks
@@ -119,6 +120,13 @@ def test_a_pair_is_one_case(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Pair(VOXELS, AFFINE), tmp_path / "images" / "b.c.img")
     assert [path.name for path in image_files(tmp_path / "images")] == ["a.img", "b.c.img"]
     assert list_images(tmp_path / "images" / "a.hdr") == [{"image": str(tmp_path / "images" / "a.hdr")}]
+    for name in ("a", "b.c"):
+        analyze(tmp_path / "labels", name)
+    cases = read_layout(str(tmp_path)).splits["training"]
+    assert [(Path(case["image"]).name, Path(case["label"]).name) for case in cases] == [
+        ("a.img", "a.img"),
+        ("b.c.img", "b.c.img"),
+    ]
     assert case_name("x/b.c.img") == case_name("x/b.c.hdr.gz") == "b.c"
 
 

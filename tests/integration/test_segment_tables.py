@@ -39,3 +39,13 @@ def test_segment_many_inputs_with_all_tables(
             np.testing.assert_array_equal(np.array(coloured), label)
     assert len(rows) == 6
     assert Image.open(tmp_path / "out" / "preview.png").width > 320
+
+
+def test_the_bundle_writes_colours_too(bundle_run: Run, pictures: Path, picture_model: Path, tmp_path: Path) -> None:
+    config = ["--config_file", "bundles/leaf_seg/configs/inference.json", "--bundle_root", "bundles/leaf_seg"]
+    given = ["--dataset_dir", pictures / "images" / "phantom_0000.png", "--model_dir", picture_model]
+    wanted = ["--output_dir", tmp_path / "out", "--save_colors", "true", "--save_overlays", "false"]
+    bundle_run("inference", *config, *given, *wanted)
+    label, coloured = (Image.open(tmp_path / "out" / name / "phantom_0000.png") for name in ("", "colors"))
+    assert (label.mode, coloured.mode) == ("L", "P")
+    np.testing.assert_array_equal(np.array(coloured), np.array(label))
