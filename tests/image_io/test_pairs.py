@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,17 @@ def test_a_pair_is_one_case(tmp_path: Path) -> None:
         ("b.c.img", "b.c.img"),
     ]
     assert case_name("x/b.c.img") == case_name("x/b.c.hdr.gz") == "b.c"
+
+
+def test_a_pair_that_is_listed_by_both_of_its_names(tmp_path: Path) -> None:
+    for name in ("images", "labels"):
+        analyze(tmp_path / name)
+    entries = [{"image": f"images/a{suffix}", "label": "labels/a.img"} for suffix in (".img", ".hdr")]
+    (tmp_path / "list.json").write_text(json.dumps({"training": entries}))
+    with pytest.raises(InputError, match="2 images are listed more than once, or are one file under several names"):
+        read_layout(str(tmp_path / "list.json"))
+    (tmp_path / "list.json").write_text(json.dumps({"training": entries[1:]}))
+    assert len(read_layout(str(tmp_path / "list.json")).splits["training"]) == 1
 
 
 def test_pairs_with_one_header_are_not_one_image(tmp_path: Path) -> None:

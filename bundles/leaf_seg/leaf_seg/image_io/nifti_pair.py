@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from leaf_seg.image_io.nifti import Nifti, header_of
 from leaf_seg.image_io.nifti_header import as_volume
 from leaf_seg.image_io.packed import opened, read_to_the_end, unpacked_head
-from leaf_seg.image_io.pair_files import HEADERS, VOXELS, pair_of
+from leaf_seg.image_io.pair_files import HEADERS, VOXELS, pair_of, stem_of
 from leaf_seg.image_io.remarks import remark
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
@@ -41,9 +41,7 @@ class NiftiPair(Nifti):
     def matches(self, head: bytes) -> bool:
         """Whether it is the header of such a pair."""
         header = unpacked_head(head, _HEADER_BYTES)
-        if header[344:348] == b"ni1\0" or header[4:8] == b"ni2\0":
-            return True
-        return (
+        return _is_nifti(header) or (
             _ANALYZE_BYTES <= len(header) <= _MOST_ANALYZE_BYTES
             and header[344:348] != b"n+1\0"
             and _ANALYZE_BYTES in (*struct.unpack("<i", header[:4]), *struct.unpack(">i", header[:4]))
@@ -94,9 +92,12 @@ class NiftiPair(Nifti):
                 f"its header, {file.name}, is none of NIfTI or Analyze; expected one of them. Export the volume again."
             )
         with opened(beside) as voxels:
-            is_nifti = head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0"
-            header = header_of(io.BytesIO(head)) if is_nifti else _of_analyze(head, file, voxels)
+            header = header_of(io.BytesIO(head)) if _is_nifti(head) else _of_analyze(head, file, voxels)
             yield as_volume(header), voxels
+
+
+def _is_nifti(header: bytes) -> bool:
+    return header[344:348] == b"ni1\0" or header[4:8] == b"ni2\0"
 
 
 def _of_analyze(head: bytes, file: Path, voxels: Any) -> Any:
@@ -105,7 +106,7 @@ def _of_analyze(head: bytes, file: Path, voxels: Any) -> Any:
     from nibabel.affines import voxel_sizes
     from nibabel.fileholders import FileHolder
 
-    mat = file.with_name(f"{file.name.removesuffix('.gz')[: -len('.hdr')]}.mat")
+    mat = file.with_name(f"{stem_of(file)}.mat")
     files = {
         "header": FileHolder(fileobj=io.BytesIO(head)),
         "image": FileHolder(fileobj=voxels),

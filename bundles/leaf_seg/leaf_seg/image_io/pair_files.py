@@ -33,6 +33,17 @@ def pair_of(path: PathLike) -> tuple[Path, Path]:
     return given, voxels
 
 
+def voxels_of(path: PathLike) -> Path:
+    """The voxels beside a file that is called as a header; other files themselves."""
+    stem, suffix = _parted(path)
+    return (_beside(Path(path), stem, VOXELS) if suffix in HEADERS else None) or Path(path)
+
+
+def stem_of(path: PathLike) -> str:
+    """The name that both files of a pair have."""
+    return _parted(path)[0]
+
+
 def without_headers(files: Iterable[Path]) -> list[Path]:
     """The files of a folder without the headers whose voxels are among them: a pair is one image."""
     listed = list(files)
