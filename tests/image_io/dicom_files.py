@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, EnhancedMRImageStorage, ExplicitVRLittleEndian, generate_uid
 
 ROW, COLUMN = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
 SPACING = (0.8, 1.2, 2.5)  # along a row, down a column, between slices
@@ -67,3 +70,64 @@ def write_series(folder: Path, voxels: np.ndarray, **changes: Any) -> Path:
         place = (-10.0, 20.0, 5.0 + index * SPACING[2])
         write_slice(folder / f"IM{number:04}", np.ascontiguousarray(voxels[..., index].T), place, **changes)
     return folder
+
+
+def grouped(groups: Mapping[str, Mapping[str, Any]]) -> Dataset:
+    """A data set of sequences with one item each."""
+    dataset = Dataset()
+    for name, values in groups.items():
+        item = Dataset()
+        for key, value in values.items():
+            setattr(item, key, value)
+        setattr(dataset, name, [item])
+    return dataset
+
+
+def write_enhanced(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    positions: Sequence[tuple[float, ...]],
+    own: Sequence[Mapping[str, Mapping[str, Any]]] | None = None,
+    directions: Sequence[float] = (*ROW, *COLUMN),
+    spacing: Sequence[float] = SPACING,
+    **changes: Any,
+) -> Path:
+    """Enhanced MR: frames [rows, columns] with their positions; ``own`` are further groups of each frame.
+
+    ``changes`` are other values of attributes of the file, as in :func:`write_slice`.
+    """
+    of_slices = ["PixelSpacing", "SliceThickness", "ImageOrientationPatient", "ImagePositionPatient"]
+    of_slices += ["RescaleSlope", "RescaleIntercept"]
+    attributes = {**dict.fromkeys(of_slices), "Modality": "MR", **changes}
+    write_slice(path, frames[0], (0, 0, 0), **attributes)
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = EnhancedMRImageStorage
+    dataset.NumberOfFrames = len(frames)
+    shared: dict[str, dict[str, Any]] = {
+        "PixelMeasuresSequence": {
+            "PixelSpacing": [spacing[1], spacing[0]],
+            "SliceThickness": spacing[2],
+            "SpacingBetweenSlices": spacing[2],
+        },
+        "PlaneOrientationSequence": {"ImageOrientationPatient": list(directions)},
+    }
+    dataset.SharedFunctionalGroupsSequence = [grouped(shared)]
+    dataset.PerFrameFunctionalGroupsSequence = [
+        grouped({"PlanePositionSequence": {"ImagePositionPatient": list(position)}, **more})
+        for position, more in zip(positions, own or [{}] * len(frames), strict=True)
+    ]
+    dataset.PixelData = np.stack(frames).tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def with_dimensions(path: Path, *keywords: str) -> Path:
+    """The file with dimensions, whose values stand in its frames."""
+    dataset = pydicom.dcmread(path)
+    dataset.DimensionIndexSequence = []
+    for keyword in keywords:
+        item = Dataset()
+        item.DimensionIndexPointer = tag_for_keyword(keyword)
+        dataset.DimensionIndexSequence.append(item)
+    dataset.save_as(path)
+    return path

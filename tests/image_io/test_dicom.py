@@ -144,7 +144,7 @@ def truncated(folder: Path) -> None:
         (with_a_localizer, "slices of several directions, as with a localizer"),
         (of_another_size, r"slices of 2 sizes: \(3, 3\), \(5, 6\)"),
         (without_place, "5 DICOM files that do not say where they lie"),
-        (of_frames, "b is a DICOM of 7 frames; expected a file for each slice"),
+        (of_frames, r"b is a DICOM of 7 frames \(CT Image Storage\) that do not say where they lie in the patient"),
         (of_colours, r"b is a DICOM of colours \(RGB\)"),
         (truncated, "cannot be read"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ class Toy(ImageFormat):
     def result_suffix(self, source: PathLike) -> str:
         return ".toy"
 
-    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike) -> None:
+    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike, class_names: Sequence[str] = ()) -> None:
         self.create(label, path, self.grid(source).affine)
 
     def write_map(self, values: np.ndarray, source: PathLike, path: PathLike, maximum: float) -> None:

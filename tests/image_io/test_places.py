@@ -20,7 +20,7 @@ from leaf_seg.inference.segment_files import segment_files
 from leaf_seg.inference.segmentation_writer import SegmentationWriter
 from leaf_seg.networks import LatentSegmenter
 from leaf_seg.transforms.check_pair import CheckPair
-from tests.image_io.dicom_files import write_slice
+from tests.image_io.dicom_files import write_enhanced, write_slice
 
 # Axes at right angles, which all formats can have, turned by 20 degrees about the third.
 TURN = np.deg2rad(20)
@@ -71,15 +71,31 @@ def by_pydicom(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
         )
 
 
+def in_frames(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
+    lps = np.diag([-1, -1, 1, 1]) @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    directions = lps[:3, :3] / spacing
+    order = [(7 * index) % voxels.shape[2] for index in range(voxels.shape[2])]
+    write_enhanced(
+        path,
+        [np.ascontiguousarray(voxels[..., index].T) for index in order],
+        [tuple((lps @ [0, 0, index, 1])[:3]) for index in order],
+        directions=[*directions[:, 0], *directions[:, 1]],
+        spacing=spacing.tolist(),
+    )
+
+
 # What is written, and what of: an image's file, and its label's.
 WRITERS: dict[str, tuple[Callable[[Path, np.ndarray, np.ndarray], None], str]] = {
     "a.nii.gz": (by_nibabel(nib.Nifti1Image), ".nii.gz"),
     "a.nii": (by_nibabel(nib.Nifti1Image), ".nii"),
+    "a.img": (by_nibabel(nib.Nifti1Pair), ".nii.gz"),
     "a.nrrd": (by_itk, ".nrrd"),
     "a.mha": (by_itk, ".mha"),
     "a.mhd": (by_itk, ".mha"),
     "a.mgz": (by_nibabel(nib.freesurfer.MGHImage), ".mgz"),
     "a": (by_pydicom, ".nii.gz"),
+    "a.dcm": (in_frames, ".nii.gz"),
 }
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
+from leaf_seg.image_io import read_image
 from leaf_seg.inference.segmentation_writer import SegmentationWriter
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.visual.overlay import CLASS_COLOURS
 
 CLASSES = ["background", "cell"]
 ITEM = {"pred": np.eye(6, dtype=np.uint8)[None], "entropy": np.full((1, 6, 6), np.log(2))}
@@ -144,3 +149,48 @@ def test_expected_dice_of_all_cases(tmp_path: Path, caplog: pytest.LogCaptureFix
             assert "expected Dice (b 0.300, c 0.500, a 0.850, lowest of all): " in caplog.messages[-1]
     assert table[1] == "a,0.5000,0.2500,0.7500"
     assert "expected Dice (a 0.500): " in caplog.messages[-1]
+
+
+@pytest.mark.parametrize("colours", [None, [(9, 9, 9), (0, 0, 255), (1, 2, 3)]])
+def test_label_maps_in_colours(colours: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The index of a pixel is its class, also for our own reader; viewers show the colours of overlays."""
+    names = ["background", "cell", "nucleus"]
+    pred = np.arange(36).reshape(6, 6) % 3
+    source, volume = picture(tmp_path / "a.png"), str(tmp_path / "b.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4)), volume)
+    writer = SegmentationWriter(tmp_path / "out", names, save_overlays=False, save_colors="true", label_colors=colours)
+    writer.begin([source, volume])
+    writer.save(volume, {"pred": np.zeros((1, 2, 3, 4), np.uint8)})
+    with caplog.at_level(logging.INFO, logger="leaf_seg"):
+        writer.tell()
+        writer.save(source, {"pred": pred[None]})
+        writer.tell()
+    assert files(tmp_path / "out") == ["a.png", "b.nii.gz", "colors/a.png"]
+    assert "no label maps in colours: volumes have no palettes" in caplog.text
+    assert f"label maps in colours: {tmp_path / 'out' / 'colors'}" in caplog.messages
+    path = tmp_path / "out" / "colors" / "a.png"
+    np.testing.assert_array_equal(read_image(path, is_label=True)[0], pred)
+    expected = [to_rgb(colour) for colour in ("black", *CLASS_COLOURS[:2])]
+    shown = np.asarray(Image.open(path).convert("RGB"))
+    np.testing.assert_array_equal(shown, np.rint(np.array(colours or np.multiply(expected, 255)))[pred])
+
+
+def test_coloured_label_maps_of_many_classes(tmp_path: Path) -> None:
+    names = [f"class {value}" for value in range(256)]
+    source = tmp_path / "a.png"
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(source)
+    pred = np.arange(256).reshape(16, 16)
+    writer = SegmentationWriter(tmp_path / "out", names, save_overlays=False, save_colors=True)
+    writer.save(str(source), {"pred": pred[None]})
+    path = tmp_path / "out" / "colors" / "a.png"
+    np.testing.assert_array_equal(read_image(path, is_label=True)[0], pred)
+    assert len({tuple(colour) for colour in np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3)}) > 200
+
+
+def test_coloured_label_map_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = picture(tmp_path / "a.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "colors").write_text("in the way")
+    SegmentationWriter(tmp_path / "out", CLASSES, save_overlays=False, save_colors=True).save(source, ITEM)
+    assert "The coloured label map of" in caplog.text
+    assert (tmp_path / "out" / "a.png").is_file()

@@ -17,6 +17,7 @@ from PIL import Image
 CONFIGS = "bundles/leaf_seg/configs"
 TRAIN = ["--config_file", f"{CONFIGS}/train.json"]
 EVALUATE = ["--config_file", f"['{CONFIGS}/train.json','{CONFIGS}/evaluate.json']"]
+INFER = ["--config_file", f"{CONFIGS}/inference.json"]
 COLOURS = {"background": [10, 20, 30], "class_1": [255, 0, 0], "class_2": [0, 0, 255]}
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -81,6 +82,12 @@ def test_colours(
     own = ["--dataset_dir", pictures, "--model_dir", "~/model", "--report_dir", tmp_path / "own"]
     bundle_run("evaluating", *EVALUATE, *own, "--label_encoding", "index")
     assert dice(tmp_path / "model" / "evaluation" / "testing") == dice(tmp_path / "own")
+    image = pictures / "images" / "phantom_0000.png"
+    wanted = ["--dataset_dir", image, "--output_dir", tmp_path / "out", "--save_colors", "true"]
+    bundle_run("inference", *INFER, *wanted, "--model_dir", "~/model")
+    with Image.open(tmp_path / "out" / "colors" / "phantom_0000.png") as picture:
+        shown = {tuple(colour) for colour in np.array(picture.convert("RGB")).reshape(-1, 3).tolist()}
+    assert shown <= set(map(tuple, COLOURS.values()))
 
 
 @pytest.mark.slow

@@ -37,6 +37,9 @@ def add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     segment.add_argument("--statistics", action="store_true", help="also write statistics.csv: size and mean intensity")
     segment.add_argument("--report", action="store_true", help="also write report.json: inputs, results, model, times")
     segment.add_argument("--preview", action="store_true", help="also write preview.png, all overlays on one sheet")
+    segment.add_argument(
+        "--colors", action="store_true", help="also write label maps of pictures in colours; volumes have no palettes"
+    )
     segment.add_argument("--no-overlays", action="store_true", help="do not draw overlays")
     segment.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu")
     segment.add_argument("--precision", default="fp32", help="fp32, bf16, fp16, or auto: the fastest that pays")
@@ -90,6 +93,8 @@ def _segment(options: argparse.Namespace) -> int:
         axis=segmenter.settings.axis,
         window=segmenter.settings.window,
         output_type=options.output_type,
+        save_colors=options.colors,
+        label_colors=segmenter.settings.label_colors,
     )
     report = SegmentationReport(
         writer.output_dir,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -49,6 +50,15 @@ def test_results_lie_where_their_image_does(volume: str, extension: str) -> None
     assert np.allclose(result.GetSpacing(), image.GetSpacing(), atol=1e-6)
     assert np.allclose(itk.array_from_matrix(result.GetDirection()), itk.array_from_matrix(image.GetDirection()))
     assert np.array_equal(read_label(file, volume), label)
+    os.unlink(file)
+
+
+@pytest.mark.parametrize("extension", [".nii.gz", ".nii"])
+def test_label_maps_hold_the_names_of_their_classes(volume: str, extension: str) -> None:
+    file = write_result(np.zeros((5, 6, 7), np.uint8), volume, extension, NAMES)
+    written: Any = nib.load(file)
+    (comment,) = written.header.extensions
+    assert json.loads(comment.get_content()) == {"labels": {"0": "background", "1": "head", "2": "tail"}}
     os.unlink(file)
 
 

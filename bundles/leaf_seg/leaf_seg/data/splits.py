@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from leaf_seg.image_io.pair_files import voxels_of
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
 from leaf_seg.runtime.json_file import read_json_object
@@ -104,12 +105,16 @@ def check_unique(splits: Mapping[str, Sequence[Case]], path: Path) -> None:
 
 
 def _identity(image: str) -> object:
-    """What a file is, whatever its name: links, both normal forms of Unicode and both cases may lead to one."""
+    """What a file is, whatever its name: links, both normal forms of Unicode and both cases may lead to one.
+
+    Of a header and its voxels either may be named.
+    """
+    file = voxels_of(image)
     try:
-        status = os.stat(image)
+        status = os.stat(file)
     except OSError:
-        return os.path.realpath(image)
-    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(image)
+        return os.path.realpath(file)
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(file)
 
 
 def files_of_label(case: Mapping[str, Any]) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leaf_seg.image_io.dicom_slice import HEAD_BYTES, dataset, is_dicom, read_pixels, read_slice
+from leaf_seg.image_io.dicom_frames import read_slices, rescaling_of
+from leaf_seg.image_io.dicom_slice import HEAD_BYTES, dataset, is_dicom, pixels_of
 from leaf_seg.image_io.dicom_stack import DicomStack, stacked
 from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.grid import Grid
@@ -29,7 +30,7 @@ _MOST_LOOKED_AT = 20  # files of a folder or archive in which one is looked for
 
 
 class Dicom(ImageFormat):
-    """Volumes of the slices of one series; a single file is a volume of one slice.
+    """Volumes of the slices of one series, each a file or a frame; a single file may be a volume of one slice.
 
     Read by pydicom, and compressed pixels by what it finds: GDCM, Pillow. Results are NIfTI files in the same place.
     """
@@ -50,7 +51,7 @@ class Dicom(ImageFormat):
         return dicom_stack(path).grid
 
     def read(self, path: PathLike, is_label: bool) -> MetaTensor:
-        """Read the slices, rescaled; see :func:`~leaf_seg.image_io.dicom_slice.read_pixels`."""
+        """Read the slices, rescaled; see :func:`~leaf_seg.image_io.dicom_slice.pixels_of`."""
         import numpy as np
 
         from leaf_seg.image_io.meta_tensor import as_meta_tensor
@@ -58,8 +59,11 @@ class Dicom(ImageFormat):
         stack = dicom_stack(path)
         voxels = np.empty(stack.grid.shape, np.float32)
         with dicom_files(path) as files:
-            for index, name in enumerate(stack.files):
-                voxels[..., index] = read_pixels(files[name])
+            opened, found = "", None
+            for index, (name, frame) in enumerate(stack.slices):
+                if name != opened:
+                    opened, found = name, dataset(files[name], with_pixels=True)
+                voxels[..., index] = pixels_of(found, frame, rescaling_of(found, frame))
         return as_meta_tensor(voxels, path, stack.grid.affine)
 
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
@@ -74,9 +78,9 @@ class Dicom(ImageFormat):
         """NIfTI's."""
         return ".nii.gz"
 
-    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike) -> None:
-        """Write class indices as NIfTI."""
-        Nifti().create(label, path, self.grid(source).affine)
+    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike, class_names: Sequence[str] = ()) -> None:
+        """Write class indices as NIfTI, with the names of the classes."""
+        Nifti().create(label, path, self.grid(source).affine, class_names)
 
     def write_map(self, values: np.ndarray, source: PathLike, path: PathLike, maximum: float) -> None:
         """Write values as NIfTI."""
@@ -121,8 +125,7 @@ def dicom_stack(path: PathLike) -> DicomStack:
 @lru_cache(maxsize=16)  # header, grid, size and voxels are asked for one after the other
 def _stack(path: str, _changed: int, _size: int) -> DicomStack:
     with dicom_files(path) as files:
-        slices = [found for name, file in files.items() if (found := read_slice(file, name)) is not None]
-    return stacked(slices)
+        return stacked([found for name, file in files.items() for found in read_slices(file, name)])
 
 
 @contextmanager

@@ -65,12 +65,11 @@ def write_dicom_seg(
 
     hd = _highdicom()
     path = ensure_writable_folder(folder) / f"{case_name(source)}{SUFFIX}"
-    with dicom_files(source) as files:
-        slices = [dataset(files[name], with_pixels=True) for name in dicom_stack(source).files]
+    slices, order = _referred_to(source)
     segments = [_description(hd, number, name, version) for number, name in enumerate(class_names) if number]
     segmentation = hd.seg.Segmentation(
         source_images=slices,
-        pixel_array=np.ascontiguousarray(label.transpose(2, 1, 0).astype(np.uint8)),  # frames, rows, columns
+        pixel_array=np.ascontiguousarray(label.transpose(2, 1, 0)[order].astype(np.uint8)),  # frames, rows, columns
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
         series_instance_uid=hd.UID(),
@@ -87,6 +86,21 @@ def write_dicom_seg(
     with replacing(path) as temporary:
         segmentation.save_as(temporary)
     return path
+
+
+def _referred_to(source: PathLike) -> tuple[list[Any], list[int]]:
+    """The data sets of a source, and of each of their frames the number of its slice in the volume."""
+    stack = dicom_stack(source).slices
+    frames = {frame: number for number, (_, frame) in enumerate(stack)}
+    names = [name for name, _ in stack] if None in frames else list({name: None for name, _ in stack})
+    if None not in frames and len(names) > 1:
+        raise InputError(
+            f"{printable(source)}: its slices are the frames of {len(names)} DICOM files; expected one such file, or a "
+            "file for each slice, for output of the type dicom_seg. Leave --output_type out."
+        )
+    with dicom_files(source) as files:
+        found = [dataset(files[name], with_pixels=True) for name in names]
+    return found, list(range(len(stack))) if None in frames else [frames[frame] for frame in range(len(stack))]
 
 
 def _description(hd: Any, number: int, name: str, version: str) -> Any:

@@ -16,7 +16,7 @@ MARK, _MARK_AT = b"DICM", 128
 HEAD_BYTES = _MARK_AT + len(MARK)
 # Sizes of a pixel by rows and columns: in the patient, at the detector, of what was scanned.
 _PIXEL_SIZES = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-_MONOCHROME, _INVERTED = ("MONOCHROME1", "MONOCHROME2"), "MONOCHROME1"
+_INVERTED = "MONOCHROME1"
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class DicomSlice:
         position: of the first pixel, LPS+ in mm; None where it says nothing.
         pixel_size: along a row and down a column, in mm.
         thickness: distance of slices or, in its absence, thickness in mm; 1 where it says neither.
+        frame: its number in the file, from 0; None where it is the only one.
     """
 
     file: str
@@ -42,6 +43,7 @@ class DicomSlice:
     position: tuple[float, ...] | None
     pixel_size: tuple[float, float]
     thickness: float
+    frame: int | None = None
 
 
 def is_dicom(head: bytes) -> bool:
@@ -49,58 +51,62 @@ def is_dicom(head: bytes) -> bool:
     return head[_MARK_AT:HEAD_BYTES] == MARK
 
 
-def read_slice(path: PathLike, name: str) -> DicomSlice | None:
-    """Read a file's header.
+def slice_of(header: Any, name: str) -> DicomSlice:
+    """The slice that a file of one frame holds.
 
     Args:
-        path: the file, which :func:`is_dicom`.
+        header: pydicom's data set of the file.
         name: of the file, for messages.
-
-    Returns:
-        None for a file without pixels: a report, a DICOMDIR.
-
-    Raises:
-        InputError: For colours, several frames, and where pydicom is not installed.
     """
-    header = dataset(path, with_pixels=False)
-    if not header.get("Rows"):
-        return None
-    kind = header.get("PhotometricInterpretation", "MONOCHROME2")
-    if int(header.get("SamplesPerPixel", 1)) != 1 or kind not in _MONOCHROME:
-        raise InputError(f"{name} is a DICOM of colours ({kind}); expected grey values. Export it as PNG.")
-    if int(header.get("NumberOfFrames") or 1) > 1:
-        raise InputError(
-            f"{name} is a DICOM of {header.NumberOfFrames} frames; expected a file for each slice. Convert it to "
-            "NIfTI, for example by dcm2niix."
-        )
-    sizes = next((s for key in _PIXEL_SIZES if len(s := _numbers(header, key)) == 2 and min(s) > 0), None)
+    return placed_slice(header, name, None, header, header, header)
+
+
+def placed_slice(
+    header: Any, name: str, frame: int | None, measures: Any, orientation: Any, position: Any
+) -> DicomSlice:
+    """A slice by the data sets that hold the size of its pixels, its directions and its position.
+
+    Args:
+        header: of the file.
+        name: of the file, for messages.
+        frame: number of the slice in the file, from 0; None where it is all there is.
+        measures: with the sizes of pixels and the distances of slices.
+        orientation: with the directions.
+        position: with the position of the first pixel.
+    """
+    sizes = next((s for key in _PIXEL_SIZES if len(s := _numbers(measures, key)) == 2 and min(s) > 0), None)
     if sizes is None:
         remark("no pixel size", name, "its header gives pixels no size; taken as 1 mm.")
-    apart = _numbers(header, "SpacingBetweenSlices") or _numbers(header, "SliceThickness")
-    directions, position = _numbers(header, "ImageOrientationPatient"), _numbers(header, "ImagePositionPatient")
+    apart = _numbers(measures, "SpacingBetweenSlices") or _numbers(measures, "SliceThickness")
+    directions, place = _numbers(orientation, "ImageOrientationPatient"), _numbers(position, "ImagePositionPatient")
     return DicomSlice(
         file=name,
         series=str(header.get("SeriesInstanceUID", "")),
         title=str(header.get("SeriesDescription") or header.get("SeriesNumber") or "without name"),
         shape=(int(header.Columns), int(header.Rows)),
         directions=tuple(directions) if len(directions) == 6 else None,
-        position=tuple(position) if len(position) == 3 else None,
+        position=tuple(place) if len(place) == 3 else None,
         pixel_size=(sizes[1], sizes[0]) if sizes else (1.0, 1.0),
         thickness=apart[0] if apart and apart[0] > 0 else 1.0,
+        frame=frame,
     )
 
 
-def read_pixels(path: PathLike) -> np.ndarray:
+def pixels_of(found: Any, frame: int | None = None, rescale: Any = None) -> np.ndarray:
     """Values [columns, rows] as the file means them.
 
     They are rescaled; where the least is white (MONOCHROME1) inverted within what its bits can hold; pixels that only
     fill up the picture have the least of the other values.
+
+    Args:
+        found: pydicom's data set, with pixels.
+        frame: number of the frame, from 0; None where there is one.
+        rescale: the data set that says how values are rescaled; None for ``found``.
     """
     import numpy as np
-    from pydicom.pixels import apply_modality_lut
+    from pydicom.pixels import apply_modality_lut, pixel_array
 
-    found = dataset(path, with_pixels=True)
-    stored = found.pixel_array
+    stored = found.pixel_array if frame is None else pixel_array(found, index=frame)
     filling, is_inverted = _filling(found, stored), found.get("PhotometricInterpretation") == _INVERTED
     if filling.any() and not filling.all():
         others = stored[~filling]
@@ -108,7 +114,7 @@ def read_pixels(path: PathLike) -> np.ndarray:
     if is_inverted:
         ends = -1 if found.PixelRepresentation else 2**found.BitsStored - 1  # the least and the greatest together
         stored = (ends - stored.astype(np.int64)).astype(stored.dtype)
-    values: np.ndarray = apply_modality_lut(stored, found)
+    values: np.ndarray = apply_modality_lut(stored, found if rescale is None else rescale)
     return values.astype(np.float32).T
 
 

@@ -24,11 +24,12 @@ class DicomStack:
     """The slices of one series, in the order of the volume.
 
     Attributes:
-        files: their names, from the first slice to the last.
+        slices: name of the file of each, and the number of its frame there (None of a file of one), from the first
+            slice to the last.
         grid: of the volume [columns, rows, slices].
     """
 
-    files: tuple[str, ...]
+    slices: tuple[tuple[str, int | None], ...]
     grid: Grid
 
 
@@ -56,7 +57,7 @@ def stacked(slices: Sequence[DicomSlice]) -> DicomStack:
         )
     affine, order = _placed(slices)
     shape = (*first.shape, len(slices))
-    return DicomStack(tuple(slices[index].file for index in order), Grid(shape, affine))
+    return DicomStack(tuple((slices[index].file, slices[index].frame) for index in order), Grid(shape, affine))
 
 
 _ONE = "expected one series of equal slices. Put the files of each into a folder of its own."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from leaf_seg.image_io.memory import FLOAT_BYTES
@@ -26,14 +28,24 @@ class ImageFormat(ABC):
     Attributes:
         name: as users know it.
         suffixes: of file names, in small letters, with the dot; the first is the usual one.
+        unmarked: of these, those of files by whose content nobody can tell what they are, beside one that says it.
     """
 
     name: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
+    unmarked: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def matches(self, head: bytes) -> bool:
         """Whether a file that begins with ``head``, its first 4096 bytes or all of a shorter one, is of this format."""
+
+    def has_header(self, path: PathLike) -> bool:
+        """Whether beside a file with an unmarked suffix one lies that says what it is."""
+        return False
+
+    def files(self, path: PathLike) -> tuple[Path, ...]:
+        """The files that an image is in."""
+        return (Path(path),)
 
     @abstractmethod
     def check_header(self, path: PathLike) -> None:
@@ -90,13 +102,14 @@ class ImageFormat(ABC):
         """Suffix of the files that are written for an image of this format."""
 
     @abstractmethod
-    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike) -> None:
+    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike, class_names: Sequence[str] = ()) -> None:
         """Write a label map in the geometry of an image of this format.
 
         Args:
             label: class indices, uint8 [*spatial] in the grid of the image.
             source: the image.
             path: file to write, which ends in :meth:`result_suffix`.
+            class_names: K names, background first, for what the file can hold of them; none to leave them out.
         """
 
     @abstractmethod

@@ -12,6 +12,7 @@ from leaf_seg.image_io.jpeg2000 import Jpeg2000
 from leaf_seg.image_io.meta_image import MetaImage
 from leaf_seg.image_io.mgh import Mgh
 from leaf_seg.image_io.nifti import Nifti
+from leaf_seg.image_io.nifti_pair import NiftiPair
 from leaf_seg.image_io.nrrd_volume import Nrrd
 from leaf_seg.image_io.png import Png
 from leaf_seg.image_io.tiff import Tiff
@@ -30,6 +31,7 @@ FORMATS: tuple[ImageFormat, ...] = (
     WebP(),
     Jpeg2000(),
     Nifti(),
+    NiftiPair(),
     Nrrd(),
     MetaImage(),
     Mgh(),
@@ -79,8 +81,11 @@ def format_of(path: PathLike) -> ImageFormat:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise InputError(f"{shown}: cannot be read ({error.strerror}); correct the file's permissions.") from error
-    fitting = [form for form in FORMATS if form.matches(head)]
-    called = [form for form in fitting or FORMATS if image_suffix(path).lower() in form.suffixes]
+    suffix = image_suffix(path).lower()
+    unmarked = [form for form in FORMATS if suffix in form.unmarked]
+    fitting = [form for form in unmarked if form.has_header(path)] or [form for form in FORMATS if form.matches(head)]
+    fitting = fitting or unmarked
+    called = [form for form in fitting or FORMATS if suffix in form.suffixes]
     if fitting:
         return (called or fitting)[0]
     if called:
@@ -92,6 +97,14 @@ def format_of(path: PathLike) -> ImageFormat:
         f"{shown}: the file type {Path(path).suffix or '(no suffix)'!r} is not supported; expected one of "
         f"{', '.join(suffixes())}. Convert the file."
     )
+
+
+def files_of(path: PathLike) -> tuple[Path, ...]:
+    """The files that an image is in, such as a header and its voxels; of what is no image the file itself."""
+    try:
+        return format_of(path).files(path)
+    except InputError:
+        return (Path(path),)
 
 
 def format_to_create(path: PathLike) -> ImageFormat:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -72,6 +72,10 @@ class ItkVolume(ImageFormat):
 
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
         """Write [X, Y, Z], or [X, Y, Z, K] with K values for each voxel, packed."""
+        self._write(array, path, affine, {})
+
+    def _write(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None, texts: Mapping[str, str]) -> None:
+        """Write a volume, and texts by their keys in its header."""
         import itk
         import numpy as np
 
@@ -84,6 +88,8 @@ class ItkVolume(ImageFormat):
         image.SetOrigin(lps[:3, 3].tolist())
         image.SetSpacing(spacing.tolist())
         image.SetDirection(itk.matrix_from_array(lps[:3, :3] / spacing))
+        for key, text in texts.items():
+            image[key] = text
         with last_line():
             itk.imwrite(image, os.fspath(path), imageio=self._reader(), compression=True)
 
@@ -91,13 +97,17 @@ class ItkVolume(ImageFormat):
         """The usual one."""
         return self.suffixes[0]
 
-    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike) -> None:
-        """Write class indices."""
-        self.create(label, path, self.grid(source).affine)
+    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike, class_names: Sequence[str] = ()) -> None:
+        """Write class indices, with what the format has for the names of the classes."""
+        self._write(label, path, self.grid(source).affine, self._naming(class_names))
 
     def write_map(self, values: np.ndarray, source: PathLike, path: PathLike, maximum: float) -> None:
         """Write values as they are."""
         self.create(values.astype("float32"), path, self.grid(source).affine)
+
+    def _naming(self, class_names: Sequence[str]) -> dict[str, str]:
+        """What the header says of the classes; here nothing."""
+        return {}
 
     def _millimetres(self, path: PathLike) -> float:
         """How many a unit of the file's sizes has."""

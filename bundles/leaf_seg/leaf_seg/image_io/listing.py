@@ -7,6 +7,7 @@ from pathlib import Path
 
 from leaf_seg.image_io.dicom import are_single, holds_dicom
 from leaf_seg.image_io.formats import image_suffix, suffixes
+from leaf_seg.image_io.pair_files import without_headers
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 from leaf_seg.runtime.paths import FILE, FOLDER, kind_of
@@ -22,16 +23,17 @@ def image_files(folder: PathLike) -> list[Path]:
     """Images directly in a folder, sorted by name; hidden ones do not count.
 
     They are the files that are called as images, and the folders and zip archives that hold DICOM files. Nothing else
-    is opened: content is looked at when an image is loaded.
+    is opened: content is looked at when an image is loaded. Of a header and its voxels the voxels are listed.
 
     Raises:
         InputError: When the folder cannot be read.
     """
     shown = printable(folder)
     try:
-        return sorted(file for file in Path(folder).iterdir() if not file.name.startswith(".") and _is_image(file))
+        files = sorted(file for file in Path(folder).iterdir() if not file.name.startswith(".") and _is_image(file))
     except OSError as error:
         raise InputError(f"{shown}: cannot be read ({error.strerror}); correct its permissions.") from error
+    return without_headers(files)
 
 
 def _is_image(path: Path) -> bool:

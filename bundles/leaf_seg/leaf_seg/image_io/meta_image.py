@@ -45,6 +45,14 @@ class MetaImage(ItkVolume):
         self._voxels(path)
         super().check_header(path)
 
+    def files(self, path: PathLike) -> tuple[Path, ...]:
+        """The header and the file of its voxels, as far as they are there."""
+        try:
+            voxels, _ = self._voxels(path)
+        except InputError:
+            return (Path(path),)
+        return tuple({Path(path): None, voxels: None})
+
     def check_content(self, path: PathLike) -> None:
         """Refuse voxels that are too few; unpack packed ones, which proves their checksum."""
         fields = _fields(path)

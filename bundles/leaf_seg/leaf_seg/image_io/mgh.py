@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +90,8 @@ class Mgh(ImageFormat):
         """As the source's, compressed in doubt."""
         return ".mgh" if str(source).lower().endswith(".mgh") else ".mgz"
 
-    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike) -> None:
-        """Write class indices."""
+    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike, class_names: Sequence[str] = ()) -> None:
+        """Write class indices; without names."""
         self.create(label, path, self.grid(source).affine)
 
     def write_map(self, values: np.ndarray, source: PathLike, path: PathLike, maximum: float) -> None:

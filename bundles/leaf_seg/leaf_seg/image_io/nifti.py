@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from leaf_seg.image_io.affine import check_affine
 from leaf_seg.image_io.format import ImageFormat
@@ -20,6 +20,7 @@ from leaf_seg.image_io.nifti_header import (
     in_millimetres,
     remark_on_place,
 )
+from leaf_seg.image_io.nifti_names import add_class_names
 from leaf_seg.image_io.packed import opened, read_to_the_end, unpacked_head
 from leaf_seg.runtime.files import PathLike
 
@@ -40,7 +41,7 @@ class Nifti(ImageFormat):
     """
 
     name = "NIfTI"
-    suffixes = (".nii.gz", ".nii")
+    suffixes: ClassVar[tuple[str, ...]] = (".nii.gz", ".nii")
 
     def matches(self, head: bytes) -> bool:
         """Whether the header's mark is there, in what gzip unpacks where the file is compressed."""
@@ -48,26 +49,26 @@ class Nifti(ImageFormat):
 
     def check_header(self, path: PathLike) -> None:
         """Refuse voxels that are no real numbers, other than three dimensions, and what lies nowhere in space."""
-        with _opened(path) as (header, _):
+        with self._opened(path) as (header, _):
             check_values(header)
             check_shape(header.get_data_shape())
             check_place(header)
 
     def grid(self, path: PathLike) -> Grid:
         """Voxels and affine, of the sform where there is one, in mm whatever the header's units are."""
-        with _opened(path) as (header, _):
+        with self._opened(path) as (header, _):
             return Grid(tuple(header.get_data_shape()), in_millimetres(affine_of(header), header))
 
     def memory(self, path: PathLike) -> int:
         """What the voxels take as floats, and while some slices are scaled."""
-        with _opened(path) as (header, _):
+        with self._opened(path) as (header, _):
             shape, stored = header.get_data_shape(), header.get_data_dtype().itemsize
         slab = shape[0] * shape[1] * _slab_depth(shape)
         return FLOAT_BYTES * math.prod(shape) + (stored + _FLOAT64_BYTES) * slab
 
     def check_content(self, path: PathLike) -> None:
         """Unpack a compressed file to its end, which proves its checksum."""
-        with _opened(path) as (header, stream):
+        with self._opened(path) as (header, stream):
             size = header.get_data_dtype().itemsize * math.prod(header.get_data_shape())
             stream.seek(header.get_data_offset() + size)
             read_to_the_end(stream)
@@ -81,7 +82,7 @@ class Nifti(ImageFormat):
 
         from leaf_seg.image_io.meta_tensor import as_meta_tensor
 
-        with _opened(path) as (header, stream):
+        with self._opened(path) as (header, stream):
             image = _image(header, stream)
             voxels = _voxels(image.dataobj)
             read_to_the_end(stream)
@@ -91,8 +92,10 @@ class Nifti(ImageFormat):
         remark_on_place(header, path)
         return as_meta_tensor(voxels, path, affine)
 
-    def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
-        """Write [X, Y, Z] in millimetres, in the scanner's space."""
+    def create(
+        self, array: np.ndarray, path: PathLike, affine: np.ndarray | None, class_names: Sequence[str] = ()
+    ) -> None:
+        """Write [X, Y, Z] in millimetres, in the scanner's space; a label map with the names of its classes."""
         import nibabel as nib
         import numpy as np
 
@@ -102,21 +105,50 @@ class Nifti(ImageFormat):
         image.set_qform(affine, "scanner")
         if not np.allclose(image.get_qform(), image.affine, atol=1e-3):  # as of a tilted gantry, which no qform can say
             image.set_qform(None, code=0)
+        add_class_names(image.header, class_names)
         nib.save(image, path)
 
     def result_suffix(self, source: PathLike) -> str:
         """As the source's, compressed in doubt."""
         return ".nii" if str(source).lower().endswith(".nii") else ".nii.gz"
 
-    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike) -> None:
-        """Write class indices."""
-        _write(label, source, path)
+    def write_label(self, label: np.ndarray, source: PathLike, path: PathLike, class_names: Sequence[str] = ()) -> None:
+        """Write class indices, with the names of the classes in a comment of the header."""
+        self._write(label, source, path, class_names)
 
     def write_map(self, values: np.ndarray, source: PathLike, path: PathLike, maximum: float) -> None:
         """Write values as they are."""
         import numpy as np
 
-        _write(values.astype(np.float32), source, path)
+        self._write(values.astype(np.float32), source, path)
+
+    @contextmanager
+    def _opened(self, path: PathLike) -> Iterator[tuple[Any, Any]]:
+        """Header, and the stream of the unpacked file, from which voxels can be read within the block.
+
+        nibabel itself goes by the suffix and would not open a file that is called otherwise. It would also keep and
+        parse the extensions of a header, such as DICOM or XML of any size, which nothing here needs.
+        """
+        with opened(path) as stream:
+            yield as_volume(header_of(stream)), stream
+
+    def _write(self, array: np.ndarray, source: PathLike, path: PathLike, class_names: Sequence[str] = ()) -> None:
+        """Write [X, Y, Z] or [X, Y, Z, K] with the source's geometry.
+
+        The source's own extensions are left out: they may say who the patient is.
+        """
+        import nibabel as nib
+
+        with self._opened(source) as (header, stream):
+            image = _image(header, stream)
+        header = image.header.copy()
+        header.set_data_dtype(array.dtype)
+        header.set_data_shape(array.shape)
+        header.set_zooms((*image.header.get_zooms(), 1.0)[: array.ndim])
+        header["cal_min"] = header["cal_max"] = 0  # the source's display window, of no use here
+        header["vox_offset"] = 0  # where the source's extensions ended
+        add_class_names(header, class_names)
+        nib.save(type(image)(array, image.affine, header), path)
 
 
 def _version(header: bytes) -> int | None:
@@ -126,19 +158,13 @@ def _version(header: bytes) -> int | None:
     return 2 if header[4:8] == b"n+2\0" else None
 
 
-@contextmanager
-def _opened(path: PathLike) -> Iterator[tuple[Any, Any]]:
-    """Header, and the stream of the unpacked file, from which voxels can be read within the block.
-
-    nibabel itself goes by the suffix and would not open a file that is called otherwise. It would also keep and parse
-    the extensions of a header, such as DICOM or XML of any size, which nothing here needs.
-    """
+def header_of(stream: Any) -> Any:
+    """Nibabel's header of NIfTI-1 or NIfTI-2, with which a stream begins."""
     import nibabel as nib
 
-    with opened(path) as stream:
-        head = stream.read(_HEADERS_BYTES)
-        kind: Any = nib.Nifti2Header if _version(head) == 2 else nib.Nifti1Header
-        yield as_volume(kind(head[: kind.template_dtype.itemsize])), stream
+    head = stream.read(_HEADERS_BYTES)
+    kind: Any = nib.Nifti2Header if head[4:8] in (b"n+2\0", b"ni2\0") else nib.Nifti1Header
+    return kind(head[: kind.template_dtype.itemsize])
 
 
 def _image(header: Any, stream: Any) -> Any:
@@ -165,18 +191,3 @@ def _voxels(stored: Any) -> np.ndarray:
 def _slab_depth(shape: Sequence[int]) -> int:
     """How many slices are read at a time."""
     return max(1, min(shape[2], _SLAB_VOXELS // (shape[0] * shape[1])))
-
-
-def _write(array: np.ndarray, source: PathLike, path: PathLike) -> None:
-    """Write [X, Y, Z] or [X, Y, Z, K] with the source's geometry."""
-    import nibabel as nib
-
-    with _opened(source) as (header, stream):
-        image = _image(header, stream)
-    header = image.header.copy()
-    header.set_data_dtype(array.dtype)
-    header.set_data_shape(array.shape)
-    header.set_zooms((*image.header.get_zooms(), 1.0)[: array.ndim])
-    header["cal_min"] = header["cal_max"] = 0  # the source's display window, of no use here
-    header["vox_offset"] = 0  # where the source's extensions ended
-    nib.save(type(image)(array, image.affine, header), path)

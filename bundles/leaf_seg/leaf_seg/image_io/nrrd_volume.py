@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from leaf_seg.image_io.itk_volume import ItkVolume
 from leaf_seg.image_io.nrrd import check_nrrd_data, nrrd_fields
 from leaf_seg.image_io.remarks import remark
@@ -31,6 +33,19 @@ class Nrrd(ItkVolume):
     def check_content(self, path: PathLike) -> None:
         """Unpack packed voxels to their end."""
         check_nrrd_data(path)
+
+    def _naming(self, class_names: Sequence[str]) -> dict[str, str]:
+        """The fields by which 3D Slicer names the segments of a segmentation."""
+        texts: dict[str, str] = {}
+        for value, name in enumerate(class_names[1:], start=1):
+            segment = f"Segment{value - 1}_"
+            texts |= {
+                f"{segment}ID": f"Segment_{value}",
+                f"{segment}Name": name,
+                f"{segment}LabelValue": str(value),
+                f"{segment}Layer": "0",
+            }
+        return texts
 
     def _millimetres(self, path: PathLike) -> float:
         units = {unit.strip('"') for unit in nrrd_fields(path).get("spaceunits", "").split()}

@@ -38,17 +38,20 @@ def write_image(array: np.ndarray, path: PathLike, affine: np.ndarray | None = N
         form.create(array, temporary, affine)
 
 
-def write_label(label: np.ndarray, source: PathLike, folder: PathLike) -> Path:
+def write_label(label: np.ndarray, source: PathLike, folder: PathLike, class_names: Sequence[str] = ()) -> Path:
     """Write a label map under the name of its source.
 
     A volume becomes a NIfTI file with the source's affine, qform and sform codes, units and voxel sizes, ``.nii`` or
     ``.nii.gz`` as the source. A picture becomes a PNG whose grey values are the class indices, whatever
     format the source has: JPEG compression would alter the labels.
 
+    NIfTI holds the names of the classes in a comment of its header, NRRD in the fields of 3D Slicer's segments.
+
     Args:
         label: class indices 0 to 255, [*spatial] in the grid of the source file.
         source: image file that was segmented.
         folder: output folder; made where needed.
+        class_names: K names, background first; none to leave them out.
 
     Returns:
         The file written.
@@ -62,7 +65,7 @@ def write_label(label: np.ndarray, source: PathLike, folder: PathLike) -> Path:
     form = format_of(source)
     path = _output_path(label.shape, source, folder, form.result_suffix(source))
     with replacing(path) as temporary:
-        form.write_label(label.astype(np.uint8), source, temporary)
+        form.write_label(label.astype(np.uint8), source, temporary, class_names)
     return path
 
 

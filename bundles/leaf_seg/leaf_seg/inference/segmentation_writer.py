@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai.utils import convert_to_numpy
 
@@ -25,6 +25,9 @@ from leaf_seg.runtime.paths import absolute
 from leaf_seg.runtime.text import printable
 from leaf_seg.runtime.values import parse_bool
 
+if TYPE_CHECKING:
+    import numpy as np
+
 logger = logging.getLogger(__name__)
 
 OUTPUT_TYPES = ("image", "dicom_seg")
@@ -38,11 +41,14 @@ class SegmentationWriter:
 
         <case>.nii.gz or .png        label map, or .nrrd, .mha as the image
         overlays/<case>.png
+        colors/<case>.png            label map with a palette, of pictures
         expected_dice.csv, of all cases
         uncertainty/<case>_variance, <case>_entropy
         probabilities/<case>_probabilities.nii.gz, or <case>_<class>.png
 
     Maps of pictures are 16-bit PNG, in which 65535 is 1, for the entropy ln K.
+
+    Label maps hold the names of the classes where their format can: NIfTI, NRRD.
 
     Args:
         output_dir: folder for the files. Neither it nor a folder in it that is written to may be that of an image.
@@ -52,6 +58,8 @@ class SegmentationWriter:
         axis: slicing direction of the overlays of volumes: "sagittal", "coronal" or "axial"; of several the first.
         window: lowest and highest value shown in overlays; None as in :class:`~leaf_seg.transforms.ScaleImage`.
         output_type: "image", or "dicom_seg": of DICOM images also a DICOM segmentation, ``<case>.seg.dcm``.
+        save_colors: also write label maps in colours, of pictures: volumes have no palettes.
+        label_colors: red, green and blue of each class there; None for the colours of overlays.
 
     Raises:
         InputError: When the name of the folder is empty, the output type is unknown, or overlays are drawn and the axis
@@ -67,6 +75,8 @@ class SegmentationWriter:
         axis: str | Sequence[str] = "axial",
         window: Sequence[float] | None = None,
         output_type: str = OUTPUT_TYPES[0],
+        save_colors: bool | str = False,
+        label_colors: Sequence[Sequence[int]] | None = None,
     ) -> None:
         if output_type not in OUTPUT_TYPES:
             raise InputError(f"output_type is {output_type!r}; expected one of {', '.join(OUTPUT_TYPES)}.")
@@ -77,10 +87,13 @@ class SegmentationWriter:
         self.class_names = list(class_names)
         self.save_probabilities = parse_bool(save_probabilities, "save_probabilities")
         self.save_overlays = parse_bool(save_overlays, "save_overlays")
+        self.save_colors = parse_bool(save_colors, "save_colors")
+        self.label_colors = label_colors
         folders = {
             "": True,
             "uncertainty": True,  # depends on what comes
             "overlays": self.save_overlays,
+            "colors": self.save_colors,
             "probabilities": self.save_probabilities,
         }
         self._folders = {absolute(self.output_dir / name): self.output_dir / name for name in folders if folders[name]}
@@ -152,6 +165,9 @@ class SegmentationWriter:
             with decoration(f"The overlay of {source}"):
                 self._draw(source, item, self.output_dir / "overlays" / f"{case_name(source)}.png")
                 self._drawn += 1
+        if self.save_colors and item["pred"].ndim == 3:
+            with decoration(f"The coloured label map of {source}"):
+                self._color(source, convert_to_numpy(item["pred"])[0])
 
     def give_up(self, source: str, reason: str) -> None:
         """Note that an image cannot be segmented, and why."""
@@ -173,6 +189,10 @@ class SegmentationWriter:
         logger.info("%s label maps: %s", number, self.output_dir.resolve())
         if self._drawn:
             logger.info("overlays to look at: %s", (self.output_dir / "overlays").resolve())
+        if self.save_colors and self._folder_of_colors.is_dir():
+            logger.info("label maps in colours: %s", self._folder_of_colors.resolve())
+        elif self.save_colors:
+            logger.info("no label maps in colours: volumes have no palettes, and no picture was segmented.")
         if total > 1:  # one image's fault is what the command ends with
             for reason in self._faults.values():
                 logger.error("not segmented: %s", reason)
@@ -194,7 +214,7 @@ class SegmentationWriter:
 
     def _write(self, source: str, item: Mapping[str, Any]) -> None:
         pred = convert_to_numpy(item["pred"])[0]
-        self._outputs[source] = write_label(pred, source, self.output_dir)
+        self._outputs[source] = write_label(pred, source, self.output_dir, self.class_names)
         if self.output_type == "dicom_seg":
             write_dicom_seg(pred, source, self.output_dir, self.class_names, leaf_seg.__version__)
         if self.save_probabilities:
@@ -203,6 +223,16 @@ class SegmentationWriter:
         for name, maximum in (("variance", 1.0), ("entropy", math.log(len(self.class_names)))):
             if name in item:
                 write_map(convert_to_numpy(item[name])[0], source, self.output_dir / "uncertainty", name, maximum)
+
+    def _color(self, source: str, pred: np.ndarray) -> None:
+        from leaf_seg.visual.class_picture import save_class_picture
+
+        path = ensure_writable_folder(self._folder_of_colors) / f"{case_name(source)}.png"
+        save_class_picture(pred, path, len(self.class_names), self.label_colors)
+
+    @property
+    def _folder_of_colors(self) -> Path:
+        return self.output_dir / "colors"
 
     def _longest_name(self, source: str, item: Mapping[str, Any]) -> str:
         """Name of a file of the case, of the one that has the most bytes."""

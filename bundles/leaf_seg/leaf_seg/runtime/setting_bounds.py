@@ -112,6 +112,7 @@ SETTINGS: Bounds = {
     "uncertainty": Switch(),
     "save_overlays": Switch(),
     "save_probabilities": Switch(),
+    "save_colors": Switch(),
     "surface_tolerance": Bound(0, 1e6, whole=False, above=True),
     "surface_tolerance_share": Bound(0, 1, whole=False, above=True, optional=True),
     # tracking

@@ -146,7 +146,7 @@ def _draw_image(axes: Axes, plane: np.ndarray, pixel_aspect: float) -> None:
 
 def _draw_classes(axes: Axes, plane: np.ndarray, num_classes: int, pixel_aspect: float) -> None:
     """Lay the classes over an image: filled half transparent, with an outline."""
-    colours = _class_colours(num_classes)
+    colours = class_colours(num_classes)
     plane = plane.astype(int)
     axes.imshow((colours * (1, 1, 1, 0.35))[plane], aspect=pixel_aspect, interpolation="nearest")
     for index in np.unique(plane[plane > 0]):
@@ -164,7 +164,7 @@ def _draw_entropy(axes: Axes, plane: np.ndarray, num_classes: int, pixel_aspect:
     bar.outline.set_visible(False)
 
 
-def _class_colours(num_classes: int) -> np.ndarray:
+def class_colours(num_classes: int) -> np.ndarray:
     """One RGBA colour for each class [K, 4]; the background's is transparent."""
     if num_classes - 1 <= len(CLASS_COLOURS):
         foreground = [to_rgba(colour) for colour in CLASS_COLOURS[: num_classes - 1]]
@@ -186,7 +186,7 @@ def _mark_slice(axes: Axes, axis: str, caption: str) -> None:
 
 def _add_legend(figure: Figure, class_names: Sequence[str]) -> None:
     """Name the colours of the foreground classes below the panels."""
-    colours = _class_colours(len(class_names))
+    colours = class_colours(len(class_names))
     handles = [Patch(color=c, label=name) for c, name in zip(colours[1:], class_names[1:], strict=True)]
     columns = max(1, int(figure.get_figwidth() // 1.5))
     figure.legend(

@@ -24,13 +24,14 @@ _TOLERANCE = 1e-3  # mm
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
 
 
-def write_result(array: np.ndarray, source: str, extension: str = ".nii.gz") -> str:
+def write_result(array: np.ndarray, source: str, extension: str = ".nii.gz", class_names: Sequence[str] = ()) -> str:
     """Write a label map (integers) or a map of real values in the grid of the image that it belongs to.
 
     Args:
         array: [X, Y, Z] of a volume, [H, W] of a picture.
         source: the image's file.
         extension: one of :data:`EXTENSIONS`.
+        class_names: K names, background first, that NIfTI of a volume's label map is to hold; none to leave them out.
 
     Returns:
         A new temporary file, which the caller removes; there is none where this fails.
@@ -42,7 +43,7 @@ def write_result(array: np.ndarray, source: str, extension: str = ".nii.gz") -> 
     os.close(handle)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            nifti = _write_nifti(array, source, folder)
+            nifti = _write_nifti(array, source, folder, class_names)
             if image_suffix(nifti) == extension:
                 os.replace(nifti, name)
             elif extension == ".nrrd":
@@ -117,11 +118,13 @@ def class_indices(label: np.ndarray, label_info: Any, class_names: Sequence[str]
     return result
 
 
-def _write_nifti(array: np.ndarray, source: str, folder: str) -> Path:
+def _write_nifti(array: np.ndarray, source: str, folder: str, class_names: Sequence[str]) -> Path:
     """Write as NIfTI; a picture as a volume of one slice."""
     is_label = np.issubdtype(array.dtype, np.integer)
     if read_grid(source).is_volume:
-        return write_label(array, source, folder) if is_label else write_map(array, source, folder, "map")
+        if is_label:
+            return write_label(array, source, folder, class_names)
+        return write_map(array, source, folder, "map")
     file = Path(folder) / "picture.nii.gz"
     write_image(array.astype(np.uint8 if is_label else np.float32).T[..., None], file, PICTURE_AFFINE)
     return file

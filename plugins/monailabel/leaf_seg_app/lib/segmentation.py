@@ -123,7 +123,8 @@ class SegmentationTask(InferTask):
         label = _post_process(result, chosen)
         structures = _structures(label, result, source)
         digest = label_digest(label)
-        file = write_result(self._answer(label, result), source, chosen.extension)  # the last that can fail
+        answer = self._answer(label, result)
+        file = write_result(answer, source, chosen.extension, result.class_names)  # the last that can fail
         seconds = round(time.monotonic() - started, 2)
         logger.info("%s segmented %s in %s s", chosen.version, source, seconds)
         return file, {
