@@ -75,7 +75,7 @@ def in_frames(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
     lps = np.diag([-1, -1, 1, 1]) @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     directions = lps[:3, :3] / spacing
-    order = [(7 * index) % voxels.shape[2] for index in range(voxels.shape[2])]
+    order = [(5 * index) % voxels.shape[2] for index in range(voxels.shape[2])]
     write_enhanced(
         path,
         [np.ascontiguousarray(voxels[..., index].T) for index in order],

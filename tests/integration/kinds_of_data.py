@@ -15,7 +15,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from PIL import Image
 
-from tests.image_io.test_places import AFFINE, ORDERS, by_itk, by_nibabel, by_pydicom
+from tests.image_io.test_places import AFFINE, ORDERS, by_itk, by_nibabel, by_pydicom, in_frames
 
 SPLITS = ("train", "train", "train", "val", "test")  # of the cases that a data set has
 SHAPE = (26, 22, 14)
@@ -66,11 +66,13 @@ KINDS = {
     "JPEG 2000": _picture(".jp2"),
     "NIfTI": _volume(".nii.gz", by_nibabel(nib.Nifti1Image)),
     "NIfTI-2": _volume(".nii", by_nibabel(nib.Nifti2Image)),
+    "NIfTI or Analyze pair": _volume(".img", by_nibabel(nib.Nifti1Pair)),
     "NRRD": _volume(".nrrd", by_itk),
     "MetaImage": _volume(".mha", by_itk),
     "MetaImage in two files": _volume(".mhd", by_itk),
     "FreeSurfer": _volume(".mgz", by_nibabel(nib.freesurfer.MGHImage)),
     "DICOM series": _volume("", by_pydicom, ".nii.gz", is_folder=True),
+    "DICOM in frames": _volume(".dcm", in_frames, ".nii.gz"),
     "DICOM archive": _volume(".zip", _zipped, ".nii.gz"),
 }
 
