@@ -90,6 +90,7 @@ def _segment(options: argparse.Namespace) -> int:
         axis=segmenter.settings.axis,
         window=segmenter.settings.window,
         output_type=options.output_type,
+        reading=segmenter.settings.reading,
     )
     report = SegmentationReport(
         writer.output_dir,
@@ -98,6 +99,7 @@ def _segment(options: argparse.Namespace) -> int:
         options.statistics,
         options.report,
         options.preview,
+        segmenter.settings.reading,
     )
     try:
         segment_files(segmenter, sources, writer, options.num_samples, report)
