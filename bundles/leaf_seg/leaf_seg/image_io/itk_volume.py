@@ -64,13 +64,16 @@ class ItkVolume(ImageFormat):
         information = self._information(path)
         component = information.GetComponentTypeAsString(information.GetComponentType())
         kind = itk.D if component == "long_long" else None  # for which ITK has no image
+        chosen = self.chosen_channels(path)
         with last_line():
-            image: Any = itk.imread(os.fspath(path), pixel_type=kind, imageio=self._reader())
-        voxels = itk.array_view_from_image(image)
-        if voxels.ndim == 4:  # [Z, Y, X, C]
-            chosen = self.chosen_channels(path)
-            voxels = voxels[..., chosen[0] if len(chosen) == 1 else list(chosen)]
-        return as_meta_tensor(voxels.T if voxels.ndim == 3 else voxels.transpose(2, 1, 0, 3), path, affine)
+            if information.GetNumberOfComponents() == 1:
+                image: Any = itk.imread(os.fspath(path), pixel_type=kind, imageio=self._reader())
+                return as_meta_tensor(itk.array_view_from_image(image).T, path, affine)
+            reader = itk.ImageFileReader[itk.VectorImage[itk.F, 3]].New(FileName=os.fspath(path))
+            reader.SetImageIO(self._reader())
+            reader.Update()
+        voxels = itk.array_view_from_image(reader.GetOutput()).transpose(2, 1, 0, 3)  # from [Z, Y, X, C]
+        return as_meta_tensor(voxels[..., chosen[0] if len(chosen) == 1 else list(chosen)], path, affine)
 
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
         """Write [X, Y, Z], or [X, Y, Z, K] with K values for each voxel, packed."""

@@ -31,7 +31,7 @@ class ReadingOptions:
     all_channels: bool = False
 
     def __init__(self, channels: Any = None, tiff_stack: bool | str = False, all_channels: bool = False) -> None:
-        object.__setattr__(self, "channels", check_channels(channels))
+        object.__setattr__(self, "channels", _check_channels(channels))
         object.__setattr__(self, "tiff_stack", parse_bool(tiff_stack, "tiff_stack"))
         object.__setattr__(self, "all_channels", all_channels)
 
@@ -65,10 +65,7 @@ class ReadingOptions:
         return self.channels
 
 
-DEFAULT_READING = ReadingOptions()
-
-
-def check_channels(channels: int | Sequence[int] | None) -> tuple[int, ...] | None:
+def _check_channels(channels: int | Sequence[int] | None) -> tuple[int, ...] | None:
     """Numbers of the channels that are read; None where none are chosen.
 
     Raises:
@@ -84,3 +81,6 @@ def check_channels(channels: int | Sequence[int] | None) -> tuple[int, ...] | No
             f"twice: {[*numbers, numbers[-1]]}."
         )
     return numbers
+
+
+DEFAULT_READING = ReadingOptions()

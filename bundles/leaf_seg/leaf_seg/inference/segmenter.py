@@ -244,14 +244,16 @@ def _as_meta_tensor(image: np.ndarray, affine: np.ndarray | None) -> MetaTensor:
     """Channel-first MetaTensor of a picture or volume array."""
     if not np.isfinite(image).all():
         raise InputError("The array has values that are NaN or infinite; expected finite numbers. Replace them first.")
-    if image.ndim in (3, 4) and affine is not None:
-        volume = np.ascontiguousarray(image if image.ndim == 4 else image[..., None])
-        return MetaTensor(torch.from_numpy(volume).movedim(3, 0), affine=torch.as_tensor(affine))
+    if image.ndim == 3 and affine is not None:
+        return MetaTensor(torch.from_numpy(np.ascontiguousarray(image))[None], affine=torch.as_tensor(affine))
+    if image.ndim == 4 and affine is not None:
+        volume = torch.from_numpy(np.ascontiguousarray(image)).movedim(3, 0)
+        return MetaTensor(volume, affine=torch.as_tensor(affine))
     if image.ndim == 2:
         return MetaTensor(torch.from_numpy(np.ascontiguousarray(image))[None])
     if image.ndim == 3 and image.shape[2] == 3:
         return MetaTensor(torch.from_numpy(np.ascontiguousarray(image)).movedim(2, 0))
     raise InputError(
         f"Found an array of shape {image.shape}; expected a picture [H, W] or [H, W, 3], or a volume [X, Y, Z] "
-        "together with its affine (numpy.eye(4) when it is in RAS order with 1 mm voxels)."
+        "or [X, Y, Z, C] together with its affine (numpy.eye(4) when it is in RAS order with 1 mm voxels)."
     )
