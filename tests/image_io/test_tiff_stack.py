@@ -162,6 +162,7 @@ def test_results_in_kind(name: str, tmp_path: Path) -> None:
     assert written.name == name
     again = read_image(written, is_label=True, options=STACK)
     np.testing.assert_array_equal(again[0], label)
+    assert grid.affine is not None
     np.testing.assert_allclose(again.affine, grid.affine, rtol=1e-6)
     with Image.open(written) as picture:  # as any viewer sees it
         assert (picture.n_frames, picture.mode) == (6, "L")  # type: ignore[attr-defined]

@@ -127,7 +127,9 @@ def test_a_spacing_of_pictures(tmp_path: Path) -> None:
 @pytest.fixture
 def several(case: dict[str, str]) -> tuple[dict[str, str], np.ndarray]:
     """The case with an image of four channels in other units each, and these."""
-    channels = np.stack([stored(case["image"]).astype(np.float32) * factor + factor for factor in (1, 10, 100, 1000)], axis=-1)
+    channels = np.stack(
+        [stored(case["image"]).astype(np.float32) * factor + factor for factor in (1, 10, 100, 1000)], axis=-1
+    )
     affine = np.diag([-1.0, -2.0, 3.0, 1.0])
     nib.save(nib.Nifti1Image(channels.astype(np.float32), affine), case["image"])
     return case, channels.astype(np.float32)
