@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from leaf_seg.data.model_settings import ModelSettings
+from leaf_seg.image_io.reading_options import ReadingOptions
 from leaf_seg.runtime.errors import InputError
 
 
@@ -22,6 +23,19 @@ def test_optional_values_through_json() -> None:
     assert settings.window is None
     assert settings.spacing is None
     assert ModelSettings(**json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+def test_how_files_are_read_through_json_and_only_where_needed() -> None:
+    settings = ModelSettings(("background", "a"), (64, 64), channels=[2, 0, 1], tiff_stack="true")
+    assert settings.reading == ReadingOptions([2, 0, 1], tiff_stack=True)
+    assert ModelSettings(**json.loads(json.dumps(settings.to_dict()))) == settings
+    assert not {"channels", "tiff_stack"} & set(ModelSettings(("background", "a"), (64, 64)).to_dict())
+
+
+def test_three_channels_leave_no_room_for_neighbours() -> None:
+    with pytest.raises(InputError, match=r"num_slices is 3, and channels is \[0, 1, 2\]; expected one of them"):
+        ModelSettings(("background", "a"), (64, 64), num_slices=3, channels=[0, 1, 2])
+    assert ModelSettings(("background", "a"), (64, 64), num_slices=3, channels=1).reading.channels == (1,)
 
 
 def test_frozen() -> None:
@@ -44,6 +58,7 @@ UNFIT: dict[str, list[Any]] = {
     "window": [3, [], [1], [1, 2, 3], [1, 1], [2, 1], [NAN, 1], [0, NAN], [0, INFINITE], "01", ["0", "1"], [True, 2]],
     "image_size": [64, None, [], [64], [64, 64, 64], [0, 64], [64, -1], [64.0, 64], [64, 10**9], ["64", "64"], "64"],
     "num_slices": [0, 2, -3, "3", None, True, 1.5],
+    "channels": ["0", [], [0, 1], [0, 1, 2, 3], [-1], [0.5], True],
     "class_names": ["ab", None, 3, [], ["a"], ["a", ""], ["a", " "], ["a", "b\n"], ["a", "\x07"], ["a", 3], ["a", "a"]],
 }
 

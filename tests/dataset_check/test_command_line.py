@@ -5,9 +5,11 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from leaf_seg.__main__ import main
+from leaf_seg.image_io.tiff_stack import TiffStack
 from tests.dataset_check.conftest import Write, disc, picture
 
 
@@ -49,6 +51,26 @@ def test_text_json_and_page(sound: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert page.open == []
     assert page.tags.count("img") == 5
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+
+
+def test_volumes_that_are_read_by_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Channels and labels with a channel for each class, in stacks of TIFF."""
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    label = np.zeros((16, 16, 8, 2), np.uint8)
+    label[4:8, 4:8, 2:6, 0], label[8:12, 8:12, 2:6, 1] = 1, 1
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        image = rng.integers(0, 50, (16, 16, 8, 4)) + 100 * label[..., [0, 1, 0, 1]]
+        for kind, values in (("images", image), ("labels", label)):
+            TiffStack().create(values.astype(np.uint8), tmp_path / kind / f"{number}.tif", np.diag([-1, -1, 2.0, 1]))
+    given = ["--num_classes", "3", "--label_encoding", "one_hot", "--tiff_stack", "true"]
+    assert main(["check", str(tmp_path), *given]) == 1
+    assert "a volume with 4 channels (or time points)" in " ".join(capsys.readouterr().out.split())
+    page = tmp_path / "page.html"
+    assert main(["check", str(tmp_path), *given, "--channels", "0", "3", "1", "--html", str(page)]) == 0
+    assert re.search(r"--num_slices +1\b.*three channels", capsys.readouterr().out)
+    assert Page(page.read_text()).tags.count("img") == 5
 
 
 def test_errors_come_first_and_end_with_1(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -177,8 +177,8 @@ def test_no_file(tmp_path: Path, read: Callable[[Path], object]) -> None:
 
 
 def test_volumes_of_other_dimension_have_no_grid(tmp_path: Path) -> None:
-    nib.save(nib.Nifti1Image(np.zeros((2, 3, 4, 5), np.float32), AFFINE), tmp_path / "a.nii")
-    with pytest.raises(InputError, match=r"a\.nii: a 4D NIfTI of shape \(2, 3, 4, 5\); expected a 3D volume"):
+    nib.save(nib.Nifti1Image(np.zeros((2, 3, 4, 5, 6), np.float32), AFFINE), tmp_path / "a.nii")
+    with pytest.raises(InputError, match=r"a\.nii: a 5D NIfTI of shape \(2, 3, 4, 5, 6\); expected a 3D volume"):
         read_grid(tmp_path / "a.nii")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -65,3 +66,17 @@ def test_labels_are_the_same_without_probabilities(
         np.testing.assert_array_equal(getattr(labels_alone, name), getattr(with_probabilities, name))
     with pytest.raises(ValueError, match="probabilities=False"):
         _ = labels_alone.probabilities
+
+
+def test_channels_of_a_volume(make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path) -> None:
+    """Of a file those that the model was trained on; an array holds them, and nothing else."""
+    settings = ModelSettings(["background", "a", "b"], (16, 16), channels=[2, 0, 1], window=(-2, 2))
+    segmenter = Segmenter(make_segmenter(), settings, device="cpu")
+    volume = np.random.default_rng(0).normal(size=(20, 24, 5, 4)).astype(np.float32)
+    nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii")
+    found = segmenter(str(tmp_path / "a.nii")).probabilities
+    assert found.shape == (3, 20, 24, 5)
+    np.testing.assert_array_equal(segmenter(volume[..., [2, 0, 1]], np.eye(4)).probabilities, found)
+    assert not np.array_equal(segmenter(volume[..., [0, 2, 1]], np.eye(4)).probabilities, found)
+    with pytest.raises(InputError, match="an image with 4 channels; expected 1"):
+        segmenter(volume, np.eye(4))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from leaf_seg.data import ModelSettings
+from leaf_seg.image_io.tiff_stack import TiffStack
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.transforms import LabelValues, MaskValue, preprocessing
 from leaf_seg.transforms.load_case import LoadCase
@@ -23,6 +25,7 @@ THREE = NUMBERS.copy()
 THREE[3, 5] = 2
 COLOURS = {"sky": [0, 0, 255], "road": [128, 64, 128], "car": [255, 255, 255]}
 NAMES = ["background", "disc", "cup"]
+AFFINE = np.diag([-0.8, 1.2, 2.5, 1.0])
 
 
 def settings(num_classes: int = 2, **coding: Any) -> ModelSettings:
@@ -209,6 +212,32 @@ def test_channels_that_do_not_fit(tmp_path: Path, make: Any, encoding: str, word
         masks[0] = masks[0] | (numbers == 2)
     files = [saved(tmp_path / f"{i}.png", mask.astype(np.uint8) * np.uint8(255)) for i, mask in enumerate(masks)]
     assert words in refused(files, settings(3, label_encoding=encoding))
+
+
+@pytest.mark.parametrize("with_background", [False, True])
+@pytest.mark.parametrize("encoding", ["one_hot", "probability"])
+@pytest.mark.parametrize("name", ["label.nii.gz", "label.tif"])
+def test_a_channel_for_each_class_of_a_volume(name: str, encoding: str, with_background: bool, tmp_path: Path) -> None:
+    """One file [X, Y, Z, K], in which probabilities are floats."""
+    numbers = np.stack([THREE, NUMBERS, 0 * NUMBERS], axis=-1)
+    masks = np.stack([numbers == number for number in (0, 1, 2)][0 if with_background else 1 :], axis=-1)
+    values = masks.astype(np.uint8) if encoding == "one_hot" else (0.8 * masks + 0.2 / 3).astype(np.float32)
+    if name == "label.tif":
+        TiffStack().create(values, tmp_path / name, np.diag([-1.0, -1, 1, 1]))
+        TiffStack().create(numbers, tmp_path / "image.tif", np.diag([-1.0, -1, 1, 1]))
+        image = tmp_path / "image.tif"
+    else:
+        nib.save(nib.Nifti1Image(values, AFFINE), tmp_path / name)
+        image = tmp_path / "image.nii.gz"
+        nib.save(nib.Nifti1Image(numbers, AFFINE), image)
+    of = settings(3, label_encoding=encoding, tiff_stack=name == "label.tif")
+    case = preprocessing(of, "native")({"image": str(image), "label": str(tmp_path / name)})
+    np.testing.assert_array_equal(case["label"], numbers[None])
+    with pytest.raises(RuntimeError) as error:
+        preprocessing(replace(of, label_encoding="index"), "native")(
+            {"image": str(image), "label": str(tmp_path / name)}
+        )
+    assert f"{len(masks[0, 0, 0])} channels with different values" in str(error.value.__cause__)
 
 
 def test_files_of_one_label_of_several_sizes(tmp_path: Path) -> None:

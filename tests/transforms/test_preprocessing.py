@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from leaf_seg.data import ModelSettings
+from leaf_seg.image_io.tiff_stack import TiffStack
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.transforms import postprocessing, preprocessing
 
@@ -120,3 +122,64 @@ def test_a_spacing_of_pictures(tmp_path: Path) -> None:
     prepared = preprocessing(ModelSettings(NAMES, (8, 8), spacing=(2, 4, 1)))({"image": str(tmp_path / "a.png")})
     assert prepared["image"].shape[0] == 3
     assert prepared["image"].shape[1] < 40
+
+
+@pytest.fixture
+def several(case: dict[str, str]) -> tuple[dict[str, str], np.ndarray]:
+    """The case with an image of four channels in other units each, and these."""
+    channels = np.stack(
+        [stored(case["image"]).astype(np.float32) * factor + factor for factor in (1, 10, 100, 1000)], axis=-1
+    )
+    affine = np.diag([-1.0, -2.0, 3.0, 1.0])
+    nib.save(nib.Nifti1Image(channels.astype(np.float32), affine), case["image"])
+    return case, channels.astype(np.float32)
+
+
+def test_channels_of_a_volume(several: tuple[dict[str, str], np.ndarray]) -> None:
+    """Without a window each is scaled by its own values, with one all alike."""
+    case, channels = several
+    prepare = preprocessing(ModelSettings(NAMES, (8, 8), channels=[0, 3, 1]), labels="native")
+    prepared = prepare(case)
+    assert prepared["image"].shape == (3, *channels.shape[:3])
+    for channel in prepared["image"]:
+        assert float(channel.min()) == 0
+        assert float(channel.max()) == 1
+        np.testing.assert_allclose(channel, prepared["image"][0], atol=1e-5)
+    settings = ModelSettings(NAMES, (8, 8), channels=[0, 3, 1], window=(0, 4000), spacing=(1, 1, 1))
+    assert preprocessing(settings)(case)["image"].shape == (3, 6, 15, 10)
+    windowed = preprocessing(replace(settings, spacing=None))(case)["image"]
+    expected = np.clip(np.moveaxis(channels, -1, 0)[[0, 3, 1]][:, ::-1, ::-1] / 4000, 0, 1)
+    np.testing.assert_allclose(windowed, expected, atol=1e-6)
+
+
+def test_one_channel_of_several_is_a_volume_as_any(several: tuple[dict[str, str], np.ndarray]) -> None:
+    case, channels = several
+    one = preprocessing(ModelSettings(NAMES, (8, 8), channels=2), labels="prepared")(case)
+    nib.save(nib.Nifti1Image(channels[..., 2], np.diag([-1.0, -2.0, 3.0, 1.0])), case["image"])
+    alone = preprocessing(ModelSettings(NAMES, (8, 8)), labels="prepared")(case)
+    assert torch.equal(one["image"].as_tensor(), alone["image"].as_tensor())
+    assert torch.equal(one["image"].affine, alone["image"].affine)
+
+
+@pytest.mark.parametrize(("of_image", "of_label"), [(0.5, None), (None, 0.5), (None, None), (0.5, 0.5), (0.5, 0.7)])
+def test_a_stack_beside_one_whose_file_does_not_say_its_size(
+    of_image: float | None, of_label: float | None, tmp_path: Path
+) -> None:
+    voxels = np.random.default_rng(0).integers(0, 2, (6, 5, 4)).astype(np.uint8)
+    for name, size in (("image", of_image), ("label", of_label)):
+        if size is not None:
+            TiffStack().create(voxels, tmp_path / f"{name}.tif", np.diag([-size, -size, 2, 1]))
+            continue
+        first, *others = (Image.fromarray(page.T.copy()) for page in np.moveaxis(voxels, -1, 0))
+        first.save(tmp_path / f"{name}.tif", save_all=True, append_images=others)
+    prepare = preprocessing(ModelSettings(NAMES[:2], (8, 8), tiff_stack=True), labels="prepared")
+    case = {name: str(tmp_path / f"{name}.tif") for name in ("image", "label")}
+    if of_image and of_label and of_image != of_label:
+        with pytest.raises(RuntimeError) as error:
+            prepare(case)
+        assert "affine matrices that place their corners up to" in str(error.value.__cause__)
+        return
+    prepared = prepare(case)
+    np.testing.assert_array_equal(prepared["label"][0], voxels[::-1, ::-1])
+    assert torch.equal(prepared["label"].affine, prepared["image"].affine)
+    assert prepared["image"].pixdim.tolist() == pytest.approx([of_image or 1, of_image or 1, 2 if of_image else 1])

@@ -126,7 +126,7 @@ class TestLoadCased:
     def test_a_tiff_that_is_no_picture(self, tmp_path: Path) -> None:
         page = Image.fromarray(RAMP)
         page.save(tmp_path / "pages.tif", save_all=True, append_images=[page])
-        with pytest.raises(InputError, match=r"pages.tif: a picture of several pages; expected one"):
+        with pytest.raises(InputError, match=r"pages.tif: a TIFF of several pages; expected one, .* --tiff_stack true"):
             _load("image", str(tmp_path / "pages.tif"))
 
     @pytest.mark.parametrize("dtype", [np.float32, np.int32])
@@ -181,7 +181,7 @@ class TestLoadCased:
         with pytest.raises(InputError, match=rf"{name}: cannot be read .* expected a complete"):
             _load("image", str(path))
 
-    @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3, 1, 1, 3)])
+    @pytest.mark.parametrize("shape", [(2, 3, 4, 2, 3), (2, 3, 1, 1, 3, 4)])
     def test_volumes_of_other_dimension(self, tmp_path: Path, shape: tuple[int, ...]) -> None:
         path = _volume(tmp_path / "a.nii.gz", np.zeros(shape, np.float32))
         with pytest.raises(InputError, match=rf"a\.nii\.gz: a {len(shape)}D NIfTI of shape \(.*{shape[-1]}\)"):

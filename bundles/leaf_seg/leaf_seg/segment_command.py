@@ -95,6 +95,7 @@ def _segment(options: argparse.Namespace) -> int:
         output_type=options.output_type,
         save_colors=options.colors,
         label_colors=segmenter.settings.label_colors,
+        reading=segmenter.settings.reading,
     )
     report = SegmentationReport(
         writer.output_dir,
@@ -103,6 +104,7 @@ def _segment(options: argparse.Namespace) -> int:
         options.statistics,
         options.report,
         options.preview,
+        segmenter.settings.reading,
     )
     try:
         segment_files(segmenter, sources, writer, options.num_samples, report)

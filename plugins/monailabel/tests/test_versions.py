@@ -10,10 +10,11 @@ from typing import Any, cast
 import nibabel as nib
 import numpy as np
 import pytest
+from fastapi import HTTPException
 
 from leaf_seg.runtime.errors import InputError
 from lib.datastore import DurableDatastore
-from lib.predictions import Predictions, label_digest
+from lib.predictions import Predictions, content_of, label_digest
 from lib.scoring import AgreementScoring
 from lib.training import TrainingTask, _foreground_dice
 from lib.training_data import write_dataset
@@ -169,6 +170,27 @@ def test_other_structures_have_no_model_yet(tmp_path: Path) -> None:
         AgreementScoring(versions, "").check({})
     with pytest.raises(InputError, match="different names"):
         ModelVersions(tmp_path, MODEL, ["a", "a"])
+
+
+def test_images_are_read_as_the_model_was_trained(tmp_path: Path) -> None:
+    model, studies = shutil.copytree(MODEL, tmp_path / "model"), tmp_path / "studies"
+    config = json.loads((model / "config.json").read_text())
+    del config["sha256"]
+    config["settings"] |= {"channels": [2], "num_slices": 3}
+    (model / "config.json").write_text(json.dumps(config))
+    versions = ModelVersions(tmp_path / "store", model)
+    file = tmp_path / "a.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6, 3), np.int16), np.eye(4)), file)
+    datastore = DurableDatastore(str(studies), versions.class_names, versions.reading, extensions=("*.nii.gz",))
+    assert datastore.add_image("a", str(file), {}) == "a"
+    with pytest.raises(HTTPException) as error:
+        DurableDatastore(str(studies), NAMES, extensions=("*.nii.gz",)).add_image("b", str(file), {})
+    assert "a volume with 3 channels" in str(error.value.detail)
+    assert content_of(str(file)).startswith("/")
+    config["settings"]["tiff_stack"] = True
+    (model / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"\(tiff_stack\), which MONAI Label cannot show"):
+        ModelVersions(tmp_path / "store", model)
 
 
 def test_a_training_that_fails_leaves_nothing(

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from leaf_seg.data.class_presence import ClassPresence
 from leaf_seg.image_io.reading import read_grid
+from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.runtime.distributed import once
 from leaf_seg.runtime.errors import InputError
 
@@ -45,13 +46,16 @@ def _check_cases(dataset: Dataset, mirror_axes: Sequence[int], class_names: Sequ
     presence.check()
 
 
-def check_mirrored(images: Iterable[str], mirror_axes: Sequence[int]) -> None:
+def check_mirrored(
+    images: Iterable[str], mirror_axes: Sequence[int], reading: ReadingOptions = DEFAULT_READING
+) -> None:
     """Refuse what would fail with every image: mirroring along axis 2 where all of them are pictures.
 
     Args:
         images: files, of which only headers are read, and only where there is that axis; those without a readable one
             do not count.
         mirror_axes: spatial axes along which the images are to be mirrored.
+        reading: how they are read.
 
     Raises:
         InputError: When there are pictures, and no volume.
@@ -59,7 +63,7 @@ def check_mirrored(images: Iterable[str], mirror_axes: Sequence[int]) -> None:
     any_picture = False
     for image in images if 2 in mirror_axes else ():
         with suppress(InputError):
-            if read_grid(image).is_volume:
+            if read_grid(image, reading).is_volume:
                 return
             any_picture = True
     if any_picture:

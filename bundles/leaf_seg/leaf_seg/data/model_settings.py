@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from leaf_seg.data.label_coding import INDEX, Colour, check_label_colors, check_label_encoding
 from leaf_seg.data.slicing import check_mirror_axes, slice_directions
+from leaf_seg.image_io.reading_options import ReadingOptions
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.setting_bounds import CLASSES, IMAGE_SIZE, NUM_SLICES, SPACING, TILE_OVERLAP, WINDOW
 from leaf_seg.runtime.text import one_line
@@ -31,6 +32,9 @@ class ModelSettings:
         label_encoding: what label files hold: "index", the numbers of the classes; "one_hot", a channel or a file for
             each class; or "probability", the same with the probabilities.
         label_colors: the colours of the classes in label files, background first; None where these hold numbers.
+        channels: numbers, from 0, of the channels of image files that the network sees, one (grey) or three (as those
+            of a colour picture); None: the only one of a volume, and what a picture has.
+        tiff_stack: whether the pages of a TIFF are the slices of a volume.
 
     Raises:
         InputError: For values that are nothing of the kind; names the key.
@@ -46,6 +50,8 @@ class ModelSettings:
     tile_overlap: float | None = None
     label_encoding: str = INDEX
     label_colors: tuple[Colour, ...] | None = None
+    channels: tuple[int, ...] | None = None
+    tiff_stack: bool = False
 
     def __init__(
         self,
@@ -59,12 +65,16 @@ class ModelSettings:
         tile_overlap: float | None = None,
         label_encoding: str = INDEX,
         label_colors: Any = None,
+        channels: int | Sequence[int] | None = None,
+        tiff_stack: bool | str = False,
     ) -> None:
         IMAGE_SIZE.check(image_size, "image_size")
         NUM_SLICES.check(num_slices, "num_slices")
         SPACING.check(spacing, "spacing")
         TILE_OVERLAP.check(tile_overlap, "tile_overlap")
         directions = slice_directions(axis)
+        reading = ReadingOptions(channels, tiff_stack)
+        _check_depth(num_slices, reading.channels)
         values: dict[str, Any] = {
             "class_names": check_class_names(class_names),
             "image_size": tuple(image_size),
@@ -76,6 +86,8 @@ class ModelSettings:
             "tile_overlap": tile_overlap,
             "label_encoding": check_label_encoding(label_encoding),
             "label_colors": check_label_colors(label_colors),
+            "channels": reading.channels,
+            "tiff_stack": reading.tiff_stack,
         }
         _check_labels(values["class_names"], values["label_encoding"], values["label_colors"])
         for name, value in values.items():
@@ -86,14 +98,32 @@ class ModelSettings:
         """K, background included."""
         return len(self.class_names)
 
+    @property
+    def reading(self) -> ReadingOptions:
+        """How image files are read."""
+        return ReadingOptions(self.channels, self.tiff_stack)
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; how labels are coded only where they hold other than the numbers of the classes."""
+        """Plain values for JSON; how files are read and labels are coded only where it is not as usual."""
         values = asdict(self)
+        if self.channels is None:
+            del values["channels"]
+        if not self.tiff_stack:
+            del values["tiff_stack"]
         if self.label_encoding == INDEX:
             del values["label_encoding"]
         if self.label_colors is None:
             del values["label_colors"]
         return values
+
+
+def _check_depth(num_slices: int, channels: Sequence[int] | None) -> None:
+    """Raise when the three channels of the network's input would be of the file and of neighbouring slices at once."""
+    if num_slices == 3 and channels is not None and len(channels) == 3:
+        raise InputError(
+            f"num_slices is 3, and channels is {list(channels)}; expected one of them, as the network sees three "
+            "channels: set num_slices to 1, or choose one channel."
+        )
 
 
 def _check_labels(class_names: Sequence[str], encoding: str, colors: Sequence[Colour] | None) -> None:

@@ -11,9 +11,11 @@ from tqdm import tqdm
 
 from leaf_seg.data.datalists import Datalist, class_names
 from leaf_seg.data.label_coding import INDEX
-from leaf_seg.dataset_check.case_facts import case_loader, measure_case
-from leaf_seg.dataset_check.run_check import plan_for, sample_of, suggestions_for
+from leaf_seg.dataset_check.case_facts import Loader, case_loader, measure_case
+from leaf_seg.dataset_check.plan import plan_for, sample_of
+from leaf_seg.dataset_check.run_check import suggestions_for
 from leaf_seg.dataset_check.suggestions import SUGGESTED_KEYS, Suggestion
+from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.runtime.distributed import once
 from leaf_seg.runtime.overrides import command_line_settings
 from leaf_seg.runtime.values import parse_bool
@@ -31,6 +33,7 @@ def suggested_settings(
     given: Mapping[str, Any] | None = None,
     label_encoding: str = INDEX,
     label_colors: Any = None,
+    reading: ReadingOptions = DEFAULT_READING,
 ) -> Suggested:
     """Suggestions by key, made of up to 200 training cases; none without ``auto``.
 
@@ -45,6 +48,7 @@ def suggested_settings(
         given: values that are given, by key; those of the command line unless said otherwise.
         label_encoding: what label files hold, as of :class:`~leaf_seg.data.ModelSettings`.
         label_colors: the colours of the classes there.
+        reading: how files are read that can be read in several ways.
 
     Raises:
         InputError: For the first case that cannot be used.
@@ -54,16 +58,14 @@ def suggested_settings(
     settings = command_line_settings() if given is None else given
     values = {key: settings[key] for key in SUGGESTED_KEYS if key in settings}
     chosen = class_names(datalist, num_classes, names, label_colors)
-    found = once(partial(_suggested, datalist, chosen, values, label_encoding, label_colors))
+    load = case_loader(len(chosen), chosen, label_encoding=label_encoding, label_colors=label_colors, reading=reading)
+    found = once(partial(_suggested, datalist, values, load, reading))
     return {suggestion.key: suggestion for suggestion in found if suggestion.key not in values}
 
 
-def _suggested(
-    datalist: Datalist, names: Sequence[str], given: Mapping[str, Any], label_encoding: str, label_colors: Any
-) -> list[Suggestion]:
+def _suggested(datalist: Datalist, given: Mapping[str, Any], load: Loader, reading: ReadingOptions) -> list[Suggestion]:
     cases = sample_of(datalist.training)
-    plan = plan_for(cases, given)
-    load = case_loader(len(names), names, label_encoding=label_encoding, label_colors=label_colors)
+    plan = plan_for(cases, given, reading)
     progress = tqdm(cases, desc="Choosing settings", unit="case", leave=False)
     facts = [measure_case(case, "training", load, plan.image_size, plan.axis.value) for case in progress]
     return suggestions_for(facts, plan, len(datalist.training))

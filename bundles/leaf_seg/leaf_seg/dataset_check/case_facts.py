@@ -19,6 +19,7 @@ from leaf_seg.dataset_check.fingerprint import file_digest, thumbnail
 from leaf_seg.dataset_check.structures import Structures, measure_structures
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.image_io.meta_tensor import MAXIMUM
+from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.label_values import LabelValues
 from leaf_seg.transforms.load_case import LoadCase
@@ -35,7 +36,7 @@ class CaseFacts:
         case: its files.
         split: "training", "validation", "testing"; or "unsplit" where the data set is not split.
         digests: SHA-256 of image and label file.
-        channels: 1 (grey) or 3 (RGB).
+        channels: 1 (grey) or 3 (RGB, or those that are chosen).
         shape: (H, W), or (X, Y, Z) in RAS.
         spacing: mm along each axis in RAS; empty for a picture.
         orientation: voxel order of the file, as "LPS"; empty for a picture.
@@ -81,8 +82,11 @@ def case_loader(
     memory_limit_gb: float | None = DEFAULT_MEMORY_LIMIT_GB,
     label_encoding: str = INDEX,
     label_colors: Any = None,
+    reading: ReadingOptions = DEFAULT_READING,
 ) -> Loader:
     """What loads a case as training does, and raises an InputError unless image and label fit each other.
+
+    Of a case without "label" it loads the image.
 
     Args:
         num_classes: K, background included; None where it is not known.
@@ -90,15 +94,16 @@ def case_loader(
         memory_limit_gb: gigabytes that reading one file may take.
         label_encoding: what label files hold, as of :class:`~leaf_seg.data.ModelSettings`.
         label_colors: the colours of the classes there.
+        reading: how files are read that can be read in several ways.
     """
     keys = ("image", "label")
-    read = LoadCase(keys, memory_limit_gb=memory_limit_gb)
+    read = LoadCase(keys, allow_missing_keys=True, memory_limit_gb=memory_limit_gb, reading=reading)
     count = num_classes or MOST_CLASSES
     names = class_names or ["background", *(f"class_{number}" for number in range(1, count))]
     settings = ModelSettings(names, (1, 1), label_encoding=label_encoding, label_colors=label_colors)
     meaning = LabelValues("label", settings)
     check = CheckPair(keys, num_classes=count, class_names=class_names)
-    return lambda case: check(meaning(read(case)))  # MONAI's Compose would hide the InputError
+    return lambda case: check(meaning(read(case))) if "label" in case else read(case)  # Compose would hide InputErrors
 
 
 def measure_case(case: Case, split: str, load: Loader, image_size: tuple[int, int], axis: str) -> CaseFacts:

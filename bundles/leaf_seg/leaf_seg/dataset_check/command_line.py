@@ -11,13 +11,21 @@ from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.setting_bounds import SETTINGS
 
-_LISTS = {"image_size": int, "window": float, "spacing": float, "class_names": str, "axis": str}  # and their kinds
+_LISTS = {  # and their kinds
+    "image_size": int,
+    "window": float,
+    "spacing": float,
+    "class_names": str,
+    "axis": str,
+    "channels": int,
+}
 _CHOICES = ("split_file", "fold", "modality")
 _HELP = {
     "image_size": "height and width to train at, in pixels (without: what is suggested)",
     "window": "intensities that are mapped to 0 and 1, lower end first",
     "spacing": "voxel size in mm that volumes are resampled to",
     "class_names": "background first (without: the data set's own)",
+    "channels": "numbers, from 0, of the channels that the network sees, one or three",
     "axis": "slicing direction of volumes (without: what is suggested)",
 }
 
@@ -42,6 +50,7 @@ def add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     check.add_argument("--num_classes", type=int, help="background included (without: as data set or labels say)")
     check.add_argument("--label_encoding", default="index", help="what label files hold: index, one_hot or probability")
     check.add_argument("--label_colors", type=json.loads, metavar="JSON", help="colours of the classes in label files")
+    check.add_argument("--tiff_stack", default=False, metavar="BOOL", help="true: pages of TIFF are slices of a volume")
     for key, kind in _LISTS.items():
         check.add_argument(f"--{key}", nargs="+", metavar=kind.__name__.upper(), help=_HELP[key])
     check.add_argument(
@@ -52,7 +61,7 @@ def add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _check(options: argparse.Namespace) -> int:
     keys: tuple[str, ...] = (*_CHOICES, "datalist_file", "group_regex", "group_file", "num_classes", "memory_limit_gb")
-    keys += ("label_encoding", "label_colors")
+    keys += ("label_encoding", "label_colors", "tiff_stack")
     settings = {key: getattr(options, key) for key in keys}
     settings |= {key: _values(getattr(options, key), key) for key in _LISTS}
     for key, value in settings.items():
@@ -62,8 +71,10 @@ def _check(options: argparse.Namespace) -> int:
 
     from leaf_seg.data.layouts import Choices
     from leaf_seg.dataset_check.run_check import CheckOptions, check_data_set
+    from leaf_seg.image_io.reading_options import ReadingOptions
     from leaf_seg.runtime.files import replacing
 
+    settings["reading"] = ReadingOptions(settings.pop("channels"), settings.pop("tiff_stack"))
     settings["choices"] = Choices(**{key: settings.pop(key) for key in _CHOICES})
     report = check_data_set(CheckOptions(options.dataset, **settings))
     print(report.as_text(), flush=True)  # noqa: T201

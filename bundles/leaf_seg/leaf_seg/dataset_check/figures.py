@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,12 +15,11 @@ from matplotlib.figure import Figure
 from leaf_seg.data.slicing import slice_axis, to_slices
 from leaf_seg.data.splits import Case
 from leaf_seg.data.structure_widths import WIDTH_KEPT
-from leaf_seg.dataset_check.case_facts import CaseFacts, in_ras
+from leaf_seg.dataset_check.case_facts import CaseFacts, Loader, in_ras
 from leaf_seg.dataset_check.image_findings import slice_shape
 from leaf_seg.dataset_check.label_findings import classes_per_split
 from leaf_seg.dataset_check.leakage import Pair
 from leaf_seg.image_io.listing import case_name
-from leaf_seg.transforms.load_case import LoadCase
 from leaf_seg.transforms.scale_image import ScaleImage
 from leaf_seg.visual.overlay import CLASS_COLOURS
 
@@ -100,29 +100,28 @@ def widths_figure(facts: Sequence[CaseFacts], class_names: Sequence[str], image_
     return figure
 
 
-def cases_figure(cases: Sequence[Case], titles: Sequence[str], axis: str, num_classes: int) -> Figure:
+def cases_figure(cases: Sequence[Case], titles: Sequence[str], axis: str, num_classes: int, load: Loader) -> Figure:
     """Some cases, read again, with the outlines of their structures; of volumes the slice with most of them."""
     figure = Figure(figsize=(2.1 * len(cases), 2.5), layout="constrained")
     for axes, case, title in zip(figure.subplots(1, len(cases), squeeze=False)[0], cases, titles, strict=True):
-        _draw_case(axes, case, axis, num_classes)
+        _draw_case(axes, load(case), axis, num_classes)
         axes.set_title(_short(title), fontsize=8)
     return figure
 
 
-def pairs_figure(pairs: Sequence[Pair], axis: str) -> Figure:
+def pairs_figure(pairs: Sequence[Pair], axis: str, load: Loader) -> Figure:
     """Pairs of look-alikes, one above the other."""
     figure = Figure(figsize=(2.1 * len(pairs), 4.8), layout="constrained")
     grid = figure.subplots(2, len(pairs), squeeze=False)
     for column, pair in enumerate(pairs):
         for row, image in enumerate((pair.first, pair.second)):
-            _draw_case(grid[row, column], {"image": image}, axis, 0)
+            _draw_case(grid[row, column], load({"image": image}), axis, 0)
             grid[row, column].set_title(_short(f"{case_name(image)} ({pair.splits[row]})"), fontsize=8)
         grid[1, column].set_xlabel(f"{pair.similarity:.3f}", fontsize=8)
     return figure
 
 
-def _draw_case(axes: Axes, case: Case, axis: str, num_classes: int) -> None:
-    loaded = LoadCase(("image", "label"), allow_missing_keys=True, memory_limit_gb=None)(case)
+def _draw_case(axes: Axes, loaded: dict[str, Any], axis: str, num_classes: int) -> None:
     is_volume, aspect = loaded["image"].ndim == 4, 1.0
     if is_volume:
         loaded = in_ras(loaded)

@@ -115,7 +115,7 @@ def _classes(report: CheckReport) -> Iterator[str]:
 
 
 def _figures(report: CheckReport) -> Iterator[str]:
-    if not report.facts or report.image_size is None:
+    if not report.facts or report.image_size is None or report.load is None:
         return
     facts, names, size = report.facts, report.class_names, report.image_size
     axis = next((str(s.value) for s in report.suggestions if s.key == "axis"), "axial")
@@ -123,12 +123,12 @@ def _figures(report: CheckReport) -> Iterator[str]:
     shown = _evenly(facts)
     titles = [f"{case_name(fact.case['image'])} ({fact.split})" for fact in shown]
     with decoration("The figure of cases"):
-        figure = cases_figure([fact.case for fact in shown], titles, axis, len(names))
+        figure = cases_figure([fact.case for fact in shown], titles, axis, len(names), report.load)
         yield _figure(figure, "Some cases with their structures; of volumes the slice with most of them.")
     if report.pairs:
         with decoration("The figure of look-alikes"):
             caption = "Images that look nearly alike, one above the other; below, the correlation of small copies."
-            yield _figure(pairs_figure(report.pairs[:_MOST_SHOWN], axis), caption)
+            yield _figure(pairs_figure(report.pairs[:_MOST_SHOWN], axis, report.load), caption)
     yield from _classes(report)
     yield '<h2>Figures</h2><div class="figures">'
     with decoration("The figures of the data set"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import leaf_seg
-from leaf_seg.dataset_check.case_facts import CaseFacts
+from leaf_seg.dataset_check.case_facts import CaseFacts, Loader
 from leaf_seg.dataset_check.finding import SEVERITIES, Finding, worst_first
 from leaf_seg.dataset_check.leakage import Pair
 from leaf_seg.dataset_check.suggestions import Suggestion
@@ -33,6 +33,7 @@ class CheckReport:
         facts: of the sound cases.
         pairs: of images that look alike, across splits, most alike first.
         seconds: that the check took.
+        load: loads a case once more, for figures.
     """
 
     data_set: str
@@ -46,6 +47,7 @@ class CheckReport:
     facts: Sequence[CaseFacts] = ()
     pairs: Sequence[Pair] = ()
     seconds: float = 0.0
+    load: Loader | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "findings", worst_first(list(self.findings)))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,26 +13,24 @@ from tqdm import tqdm
 from leaf_seg.data.groups import groups_by_regex
 from leaf_seg.data.label_coding import INDEX, check_label_colors, names_in
 from leaf_seg.data.layouts import Choices
-from leaf_seg.data.slicing import slice_axis, slice_directions
+from leaf_seg.data.slicing import slice_axis
 from leaf_seg.data.splits import SPLITS, Case
-from leaf_seg.dataset_check.case_facts import CaseFacts, case_loader, measure_case
+from leaf_seg.dataset_check.case_facts import CaseFacts, Loader, case_loader, measure_case
 from leaf_seg.dataset_check.cases import UNSPLIT, CheckedCases, cases_to_check
 from leaf_seg.dataset_check.faults import Faults
 from leaf_seg.dataset_check.finding import Finding
 from leaf_seg.dataset_check.image_findings import image_findings, slice_shape
 from leaf_seg.dataset_check.label_findings import class_shares, classes_per_split, label_findings, present_classes
 from leaf_seg.dataset_check.leakage import in_splits, look_alikes, same_files, shared_groups
+from leaf_seg.dataset_check.plan import Plan, plan_for, sample_of
 from leaf_seg.dataset_check.report import CheckReport
 from leaf_seg.dataset_check.structure_findings import component_counts, median_widths, structure_findings
-from leaf_seg.dataset_check.suggestions import Suggestion, base_size, suggest, suggested_axis
-from leaf_seg.image_io.grid import Grid
+from leaf_seg.dataset_check.suggestions import Suggestion, suggest
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
-from leaf_seg.image_io.reading import read_grid
+from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.paths import FILE, FOLDER, absolute, kind_of
 from leaf_seg.runtime.text import printable
-
-MOST_SAMPLED = 200  # training cases by which settings are suggested
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,7 @@ class CheckOptions:
         class_names: background first.
         label_encoding: what label files hold, as of :class:`~leaf_seg.data.ModelSettings`.
         label_colors: the colours of the classes there.
+        reading: how files are read that can be read in several ways.
         image_size: (H, W) to train at; None takes what is suggested.
         axis: slicing direction of volumes; None takes what is suggested.
         window: intensities that are mapped to 0 and 1.
@@ -66,26 +64,12 @@ class CheckOptions:
     class_names: Sequence[str] | None = None
     label_encoding: str = INDEX
     label_colors: Any = None
+    reading: ReadingOptions = DEFAULT_READING
     image_size: Sequence[int] | None = None
     axis: str | Sequence[str] | None = None
     window: Sequence[float] | None = None
     spacing: Sequence[float] | None = None
     memory_limit_gb: float = DEFAULT_MEMORY_LIMIT_GB
-
-
-@dataclass
-class Plan:
-    """How cases are measured.
-
-    Attributes:
-        axis: slicing direction.
-        image_size: (H, W).
-        given: values of keys that somebody has chosen, which suggestions are to fit.
-    """
-
-    axis: Suggestion
-    image_size: tuple[int, int]
-    given: Mapping[str, Any]
 
 
 def check_data_set(options: CheckOptions) -> CheckReport:
@@ -110,38 +94,15 @@ def check_data_set(options: CheckOptions) -> CheckReport:
     names = _given_names(options, cases)
     listed = list(in_splits(cases.splits))
     given = {key: getattr(options, key) for key in ("image_size", "axis") if getattr(options, key) is not None}
-    plan = plan_for(cases.for_training, given)
-    facts, faults = _measured(listed, names, plan, options)
+    plan = plan_for(cases.for_training, given, options.reading)
+    load = _loader(names, options)
+    facts, faults = _measured(listed, load, plan)
     split_names = [split for split, _ in listed]
     findings = faults.findings() + shared_groups([case for _, case in listed], split_names, cases.groups)
     findings += _about_split(cases)
     counts = {split: len(of_split) for split, of_split in cases.splits.items()}
-    report = CheckReport(options.dataset_dir, cases.split_from, counts, names or [], findings)
+    report = CheckReport(options.dataset_dir, cases.split_from, counts, names or [], findings, load=load)
     return _completed(report, facts, names, plan, options, start) if facts else report
-
-
-def plan_for(cases: Sequence[Case], given: Mapping[str, Any]) -> Plan:
-    """How cases are to be measured.
-
-    Args:
-        cases: for training, of which a sample's headers are looked at.
-        given: values of keys of ``train.json`` that somebody has chosen.
-    """
-    grids = list(filter(None, map(_grid, sample_of(cases))))
-    axis = suggested_axis(grids)
-    if "axis" in given:
-        axis = Suggestion("axis", slice_directions(given["axis"])[0], "as given")
-    if "image_size" in given:
-        height, width = given["image_size"]
-        return Plan(axis, (height, width), given)
-    shapes = [_slice_of(grid, slice_axis(axis.value)) for grid in grids]
-    return Plan(axis, base_size(shapes) if shapes else (64, 64), given)
-
-
-def sample_of(cases: Sequence[Case]) -> list[Case]:
-    """Up to :data:`MOST_SAMPLED` cases, evenly spaced: always the same."""
-    count = min(len(cases), MOST_SAMPLED)
-    return [cases[index * len(cases) // count] for index in range(count)]
 
 
 def _given_names(options: CheckOptions, cases: CheckedCases) -> list[str] | None:
@@ -165,16 +126,18 @@ def _numbered(count: int) -> list[str]:
     return ["background", *(f"class_{number}" for number in range(1, count))]
 
 
-def _measured(
-    listed: Sequence[tuple[str, Case]], names: list[str] | None, plan: Plan, options: CheckOptions
-) -> tuple[list[CaseFacts], Faults]:
-    load = case_loader(
+def _loader(names: list[str] | None, options: CheckOptions) -> Loader:
+    return case_loader(
         None if names is None else len(names),
         names,
         options.memory_limit_gb,
         options.label_encoding,
         options.label_colors,
+        options.reading,
     )
+
+
+def _measured(listed: Sequence[tuple[str, Case]], load: Loader, plan: Plan) -> tuple[list[CaseFacts], Faults]:
     facts, faults = [], Faults()
     for split, case in tqdm(listed, desc="Checking cases", unit="case", leave=False):
         try:
@@ -237,6 +200,7 @@ def _completed(
         facts,
         pairs,
         time.monotonic() - start,
+        report.load,
     )
 
 
@@ -277,19 +241,3 @@ def _statistics(facts: Sequence[CaseFacts], names: Sequence[str], axis: int) -> 
         "median_width": {names[value]: width for value, width in median_widths(facts).items()},
         "components": {names[v]: {"n": n, "lost_at_image_size": lost} for v, (n, lost) in components.items()},
     }
-
-
-def _grid(case: Case) -> Grid | None:
-    with suppress(InputError):
-        return read_grid(case["image"])
-    return None
-
-
-def _slice_of(grid: Grid, axis: int) -> tuple[int, int]:
-    if not grid.is_volume:
-        return grid.shape[0], grid.shape[1]
-    from nibabel.orientations import io_orientation
-
-    order = np.argsort(io_orientation(grid.affine)[:, 0])
-    sides = np.delete(np.array(grid.shape)[order], axis).tolist()
-    return sides[0], sides[1]

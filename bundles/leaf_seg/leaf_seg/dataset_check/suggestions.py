@@ -146,6 +146,8 @@ def _num_slices(facts: Sequence[CaseFacts], number: int) -> Suggestion:
     volumes = [fact for fact in facts if fact.is_volume]
     if not volumes:
         return Suggestion("num_slices", 1, "pictures have no neighbours")
+    if any(fact.channels > 1 for fact in volumes):
+        return Suggestion("num_slices", 1, "the network sees three channels, and those of the files are as many")
     sizes = np.median(np.array([fact.spacing for fact in volumes]), axis=0)
     ratio = sizes[number] / np.delete(sizes, number).mean()
     if ratio <= _NEIGHBOURS:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from leaf_seg.image_io.grid import Grid
     from leaf_seg.image_io.listing import case_name, image_files, list_images
     from leaf_seg.image_io.reading import read_grid, read_image
+    from leaf_seg.image_io.reading_options import ReadingOptions
     from leaf_seg.image_io.writing import write_image, write_label, write_map, write_probabilities
 else:
     __getattr__ = names_from(
@@ -18,12 +19,14 @@ else:
             "grid": ("Grid",),
             "listing": ("case_name", "image_files", "list_images"),
             "reading": ("read_grid", "read_image"),
+            "reading_options": ("ReadingOptions",),
             "writing": ("write_image", "write_label", "write_map", "write_probabilities"),
         },
     )
 
 __all__ = [
     "Grid",
+    "ReadingOptions",
     "case_name",
     "format_names",
     "format_of",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from leaf_seg.image_io.memory import FLOAT_BYTES
+from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.runtime.files import PathLike
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ class ImageFormat(ABC):
     raise what their library raises: who calls them says which file cannot be read. A format imports its library where
     it uses it, since the names of files are listed without reading one.
 
+    Args:
+        options: how files are read.
+
     Attributes:
         name: as users know it.
         suffixes: of file names, in small letters, with the dot; the first is the usual one.
@@ -34,6 +38,13 @@ class ImageFormat(ABC):
     name: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
     unmarked: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, options: ReadingOptions = DEFAULT_READING) -> None:
+        self.options = options
+
+    def with_options(self, options: ReadingOptions) -> ImageFormat:
+        """The same format, of which files are read in this way."""
+        return self if options == self.options else type(self)(options)
 
     @abstractmethod
     def matches(self, head: bytes) -> bool:
@@ -52,17 +63,29 @@ class ImageFormat(ABC):
         """Look at the file's header only.
 
         Raises:
-            InputError: Unless the file holds one picture or one volume of real numbers. The message need not name the
-                file.
+            InputError: Unless the file holds one picture or one volume of real numbers, which may have several
+                channels. The message need not name the file.
         """
 
     @abstractmethod
     def grid(self, path: PathLike) -> Grid:
         """Size and place in space, from the file's header only."""
 
+    def num_channels(self, path: PathLike) -> int:
+        """Channels that the file has, from its header only."""
+        return 1
+
+    def chosen_channels(self, path: PathLike) -> tuple[int, ...]:
+        """Numbers of the channels that are read, from 0.
+
+        Raises:
+            InputError: When the file has no such channels, or several of which one would have to be chosen.
+        """
+        return self.options.chosen(self.num_channels(path), self.grid(path).is_volume)
+
     def memory(self, path: PathLike) -> int:
         """Bytes that reading and scaling take at most, from the file's header only."""
-        return FLOAT_BYTES * math.prod(self.grid(path).shape)
+        return FLOAT_BYTES * math.prod(self.grid(path).shape) * len(self.chosen_channels(path))
 
     def check_content(self, path: PathLike) -> None:  # noqa: B027  # for most there is nothing to look for
         """Look for damage that a library that reads such files leaves out; for a reader in place of :meth:`read`.
@@ -83,7 +106,7 @@ class ImageFormat(ABC):
             is_label: whether they are class numbers, not intensities.
 
         Returns:
-            float32 [C, H, W], C = 1 or 3, or [1, X, Y, Z], from
+            float32 [C, H, W], C = 1 or 3, or [C, X, Y, Z], of :meth:`chosen_channels`, from
             :func:`~leaf_seg.image_io.meta_tensor.as_meta_tensor`; pictures with their ``maximum``.
         """
 

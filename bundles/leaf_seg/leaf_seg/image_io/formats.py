@@ -15,7 +15,9 @@ from leaf_seg.image_io.nifti import Nifti
 from leaf_seg.image_io.nifti_pair import NiftiPair
 from leaf_seg.image_io.nrrd_volume import Nrrd
 from leaf_seg.image_io.png import Png
+from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.image_io.tiff import Tiff
+from leaf_seg.image_io.tiff_stack import TiffStack
 from leaf_seg.image_io.webp import WebP
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
@@ -58,15 +60,26 @@ def image_suffix(path: PathLike) -> str:
     return name[len(name) - length :]
 
 
-def format_of(path: PathLike) -> ImageFormat:
+def format_of(path: PathLike, options: ReadingOptions = DEFAULT_READING) -> ImageFormat:
     """The format of a file, or of a folder with the DICOM files of a series, by its content.
 
     The file's name only chooses where the content may be of several formats. So a PNG that is called .jpg is read as
     the PNG that it is, and a NIfTI whatever it is called and whether it is compressed as its name says or not.
 
+    Args:
+        path: of the file or folder.
+        options: how files are read.
+
     Raises:
         InputError: When there is no file, its name is not UTF-8, or its content is of none of the formats.
     """
+    form = _form_of(path)
+    if options.tiff_stack and isinstance(form, Tiff):
+        return TiffStack(options)
+    return form.with_options(options)
+
+
+def _form_of(path: PathLike) -> ImageFormat:
     shown, kind = printable(path), kind_of(path)
     is_series = kind == FOLDER and holds_dicom(path)
     if kind != FILE and not is_series:

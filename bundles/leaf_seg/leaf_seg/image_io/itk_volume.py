@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from leaf_seg.image_io.affine import check_affine
 from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.grid import Grid
-from leaf_seg.image_io.memory import FLOAT_BYTES
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 
@@ -34,16 +33,11 @@ class ItkVolume(ImageFormat):
     reader: ClassVar[str]
 
     def check_header(self, path: PathLike) -> None:
-        """Refuse what is no volume of one number for each voxel."""
+        """Refuse what is no volume."""
         information = self._information(path)
         found = information.GetNumberOfDimensions()
         if found != 3:
             raise InputError(f"{found} dimensions; expected a volume of three. Save each volume as a file of its own.")
-        if information.GetNumberOfComponents() != 1:
-            raise InputError(
-                f"{information.GetNumberOfComponents()} values for each voxel; expected one. Save each channel as a "
-                "volume of its own."
-            )
         check_affine(self._affine(information, path))
 
     def grid(self, path: PathLike) -> Grid:
@@ -51,9 +45,13 @@ class ItkVolume(ImageFormat):
         information = self._information(path)
         return Grid(tuple(information.GetDimensions(axis) for axis in range(3)), self._affine(information, path))
 
+    def num_channels(self, path: PathLike) -> int:
+        """Values of a voxel."""
+        return int(self._information(path).GetNumberOfComponents())
+
     def memory(self, path: PathLike) -> int:
-        """What the voxels take as ITK reads them, and as floats."""
-        return (_READ_BYTES + FLOAT_BYTES) * math.prod(self.grid(path).shape)
+        """What the voxels take as ITK reads them, all channels, and as floats."""
+        return super().memory(path) + _READ_BYTES * self.num_channels(path) * math.prod(self.grid(path).shape)
 
     def read(self, path: PathLike, is_label: bool) -> MetaTensor:
         """Read the voxels in the order of the file."""
@@ -66,9 +64,16 @@ class ItkVolume(ImageFormat):
         information = self._information(path)
         component = information.GetComponentTypeAsString(information.GetComponentType())
         kind = itk.D if component == "long_long" else None  # for which ITK has no image
+        chosen = self.chosen_channels(path)
         with last_line():
-            image: Any = itk.imread(os.fspath(path), pixel_type=kind, imageio=self._reader())
-        return as_meta_tensor(itk.array_view_from_image(image).T, path, affine)
+            if information.GetNumberOfComponents() == 1:
+                image: Any = itk.imread(os.fspath(path), pixel_type=kind, imageio=self._reader())
+                return as_meta_tensor(itk.array_view_from_image(image).T, path, affine)
+            reader = itk.ImageFileReader[itk.VectorImage[itk.F, 3]].New(FileName=os.fspath(path))
+            reader.SetImageIO(self._reader())
+            reader.Update()
+        voxels = itk.array_view_from_image(reader.GetOutput()).transpose(2, 1, 0, 3)  # from [Z, Y, X, C]
+        return as_meta_tensor(voxels[..., chosen[0] if len(chosen) == 1 else list(chosen)], path, affine)
 
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
         """Write [X, Y, Z], or [X, Y, Z, K] with K values for each voxel, packed."""

@@ -60,6 +60,7 @@ class MetaImage(ItkVolume):
         values = 1
         for size in fields["DimSize"].split():
             values *= int(size)
+        values *= int(fields.get("ElementNumberOfChannels", "1"))
         expected = values * _BYTES[fields["ElementType"].removeprefix("MET_")]
         with open(file, "rb") as stream:
             stream.seek(start)

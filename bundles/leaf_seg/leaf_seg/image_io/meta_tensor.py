@@ -12,6 +12,8 @@ from leaf_seg.runtime.files import PathLike
 
 # Key of the metadata with the greatest value that a pixel of the picture's file can have.
 MAXIMUM = "maximum"
+# Key of the metadata of a stack of pictures: whether its file says how large a voxel is.
+HAS_SIZE = "has_size"
 
 
 def as_meta_tensor(

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 from leaf_seg.image_io.affine import check_affine
 from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.grid import Grid
-from leaf_seg.image_io.memory import FLOAT_BYTES
 from leaf_seg.image_io.packed import opened, read_to_the_end, unpacked_head
 from leaf_seg.image_io.remarks import remark
-from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ _STORED_BYTES = 4
 
 
 class Mgh(ImageFormat):
-    """Volumes of one frame, packed by gzip or not.
+    """Volumes, of which frames are channels, packed by gzip or not.
 
     A result has its source's geometry; real values are float32.
     """
@@ -45,11 +43,8 @@ class Mgh(ImageFormat):
         return version == 1 and all(0 < size < _MOST for size in (*sizes, frames)) and kind in _KINDS
 
     def check_header(self, path: PathLike) -> None:
-        """Refuse several frames, and what lies nowhere in space."""
+        """Refuse what lies nowhere in space."""
         with _header(path) as (header, _):
-            shape = header.get_data_shape()
-            if len(shape) != 3:
-                raise InputError(f"an MGH of {shape[3]} frames; expected one. Save each as a volume of its own.")
             check_affine(header.get_affine())
             if not header["goodRASFlag"] > 0:
                 remark("no place", path, "its header does not say where it lies; taken as FreeSurfer's coronal order.")
@@ -57,11 +52,16 @@ class Mgh(ImageFormat):
     def grid(self, path: PathLike) -> Grid:
         """Voxels and affine."""
         with _header(path) as (header, _):
-            return Grid(tuple(int(length) for length in header.get_data_shape()), header.get_affine())
+            return Grid(tuple(int(length) for length in header.get_data_shape()[:3]), header.get_affine())
+
+    def num_channels(self, path: PathLike) -> int:
+        """Number of frames."""
+        with _header(path) as (header, _):
+            return math.prod(header.get_data_shape()[3:])
 
     def memory(self, path: PathLike) -> int:
-        """What the voxels take as they are stored, and as floats."""
-        return (_STORED_BYTES + FLOAT_BYTES) * math.prod(self.grid(path).shape)
+        """What the voxels take as they are stored, all frames, and as floats."""
+        return super().memory(path) + _STORED_BYTES * self.num_channels(path) * math.prod(self.grid(path).shape)
 
     def check_content(self, path: PathLike) -> None:
         """Unpack a compressed file to its end, which proves its checksum."""
@@ -76,9 +76,13 @@ class Mgh(ImageFormat):
         from leaf_seg.image_io.meta_tensor import as_meta_tensor
 
         with _header(path) as (header, stream):
-            voxels = np.asarray(MGHImage.ImageArrayProxy(stream, header)).astype(np.float32)
+            voxels = np.asarray(MGHImage.ImageArrayProxy(stream, header))
             read_to_the_end(stream)
-            return as_meta_tensor(voxels, path, header.get_affine())
+            affine = header.get_affine()
+        if voxels.ndim == 4:
+            chosen = self.chosen_channels(path)
+            voxels = voxels[..., chosen[0] if len(chosen) == 1 else list(chosen)]
+        return as_meta_tensor(voxels, path, affine)
 
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
         """Write [X, Y, Z] or [X, Y, Z, K]."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from leaf_seg.image_io.affine import check_affine
 from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.grid import Grid
-from leaf_seg.image_io.memory import FLOAT_BYTES
 from leaf_seg.image_io.nifti_header import (
     affine_of,
     as_volume,
@@ -19,6 +18,7 @@ from leaf_seg.image_io.nifti_header import (
     check_values,
     in_millimetres,
     remark_on_place,
+    without_channels,
 )
 from leaf_seg.image_io.nifti_names import add_class_names
 from leaf_seg.image_io.packed import opened, read_to_the_end, unpacked_head
@@ -35,7 +35,7 @@ _SLAB_VOXELS = 2**22  # read and scaled at a time
 
 
 class Nifti(ImageFormat):
-    """NIfTI-1 and NIfTI-2 in one file, compressed by gzip or not.
+    """NIfTI-1 and NIfTI-2 in one file, compressed by gzip or not, with any number of channels along a fourth axis.
 
     A result has its source's affine, qform and sform codes, units and voxel sizes; real values are float32.
     """
@@ -48,7 +48,7 @@ class Nifti(ImageFormat):
         return _version(unpacked_head(head, _HEADER_BYTES)) is not None
 
     def check_header(self, path: PathLike) -> None:
-        """Refuse voxels that are no real numbers, other than three dimensions, and what lies nowhere in space."""
+        """Refuse voxels that are no real numbers, more than one axis of channels, and what lies nowhere in space."""
         with self._opened(path) as (header, _):
             check_values(header)
             check_shape(header.get_data_shape())
@@ -57,14 +57,19 @@ class Nifti(ImageFormat):
     def grid(self, path: PathLike) -> Grid:
         """Voxels and affine, of the sform where there is one, in mm whatever the header's units are."""
         with self._opened(path) as (header, _):
-            return Grid(tuple(header.get_data_shape()), in_millimetres(affine_of(header), header))
+            return Grid(tuple(header.get_data_shape()[:3]), in_millimetres(affine_of(header), header))
+
+    def num_channels(self, path: PathLike) -> int:
+        """Length of the fourth axis."""
+        with self._opened(path) as (header, _):
+            return math.prod(header.get_data_shape()[3:])
 
     def memory(self, path: PathLike) -> int:
         """What the voxels take as floats, and while some slices are scaled."""
         with self._opened(path) as (header, _):
             shape, stored = header.get_data_shape(), header.get_data_dtype().itemsize
         slab = shape[0] * shape[1] * _slab_depth(shape)
-        return FLOAT_BYTES * math.prod(shape) + (stored + _FLOAT64_BYTES) * slab
+        return super().memory(path) + (stored + _FLOAT64_BYTES) * slab
 
     def check_content(self, path: PathLike) -> None:
         """Unpack a compressed file to its end, which proves its checksum."""
@@ -79,13 +84,15 @@ class Nifti(ImageFormat):
         A compressed file is unpacked to its end, which proves its checksum.
         """
         from monai.data.utils import correct_nifti_header_if_necessary
+        from nibabel.arrayproxy import ArrayProxy
 
         from leaf_seg.image_io.meta_tensor import as_meta_tensor
 
+        channels = self.chosen_channels(path)
         with self._opened(path) as (header, stream):
-            image = _image(header, stream)
-            voxels = _voxels(image.dataobj)
+            voxels = _voxels(ArrayProxy(stream, header.copy()), channels)
             read_to_the_end(stream)
+            image = _image(without_channels(header), stream)
         corrected: Any = correct_nifti_header_if_necessary(image)
         affine = in_millimetres(corrected.affine, header)
         check_affine(affine)
@@ -140,7 +147,7 @@ class Nifti(ImageFormat):
         import nibabel as nib
 
         with self._opened(source) as (header, stream):
-            image = _image(header, stream)
+            image = _image(without_channels(header), stream)
         header = image.header.copy()
         header.set_data_dtype(array.dtype)
         header.set_data_shape(array.shape)
@@ -176,15 +183,28 @@ def _image(header: Any, stream: Any) -> Any:
     return kind(ArrayProxy(stream, header.copy()), header.get_best_affine(), header)
 
 
-def _voxels(stored: Any) -> np.ndarray:
-    """The voxels of nibabel's array in a file as float32, scaled some slices at a time: nibabel scales to float64."""
+def _voxels(stored: Any, channels: Sequence[int]) -> np.ndarray:
+    """Voxels of nibabel's array in a file as float32, scaled some slices at a time: nibabel scales to float64.
+
+    Args:
+        stored: [X, Y, Z] or [X, Y, Z, C].
+        channels: that are read; of a volume without that axis the number 0.
+
+    Returns:
+        [X, Y, Z] of one channel, [X, Y, Z, len(channels)] of several.
+    """
     import numpy as np
 
-    voxels = np.empty(stored.shape, np.float32)
-    depth = _slab_depth(stored.shape)
+    shape, depth = stored.shape[:3], _slab_depth(stored.shape)
+    voxels = np.empty(shape if len(channels) == 1 else (*shape, len(channels)), np.float32)
+    by_channel = voxels.reshape(*shape, -1)
     with np.errstate(over="ignore", invalid="ignore"):  # who reads refuses what is not finite
-        for start in range(0, stored.shape[2], depth):
-            voxels[..., start : start + depth] = stored[..., start : start + depth]
+        for channel in sorted(set(channels)):  # gzip goes forwards only
+            places = [place for place, number in enumerate(channels) if number == channel]
+            for start in range(0, shape[2], depth):
+                slices = (slice(None), slice(None), slice(start, start + depth))
+                slab = stored[slices if len(stored.shape) == 3 else (*slices, channel)]
+                by_channel[slices][..., places] = slab[..., None]
     return voxels
 
 

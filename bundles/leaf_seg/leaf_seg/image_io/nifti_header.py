@@ -21,15 +21,18 @@ _FAR = 0.1  # of a voxel
 def as_volume(header: Any) -> Any:
     """The header of the same voxels in three dimensions: [X, Y] and [X, Y, Z, 1, ...] are volumes, too.
 
+    Channels or time points, along one axis after the third, become the fourth.
+
     A single slice without thickness gets one of 1, at right angles to it.
     """
     import numpy as np
 
     shape = tuple(int(length) for length in header.get_data_shape())
-    if len(shape) < 2 or any(length != 1 for length in shape[3:]):
+    channels = [length for length in shape[3:] if length != 1]
+    if len(shape) < 2 or len(channels) > 1:
         return header
     header = header.copy()
-    header.set_data_shape((*shape, 1)[:3])
+    header.set_data_shape((*(*shape, 1)[:3], *channels))
     if header.get_data_shape()[2] == 1:
         if not header["pixdim"][3] > 0:
             header["pixdim"][3] = 1
@@ -39,6 +42,14 @@ def as_volume(header: Any) -> Any:
             size = np.linalg.norm(normal)
             for name, value in zip(("srow_x", "srow_y", "srow_z"), normal / (size or 1), strict=True):
                 header[name][2] = value
+    return header
+
+
+def without_channels(header: Any) -> Any:
+    """The header of one channel of :func:`as_volume`."""
+    header = header.copy()
+    header.set_data_shape(header.get_data_shape()[:3])
+    header.set_intent("none")  # that of several channels is a vector
     return header
 
 
@@ -82,15 +93,15 @@ def check_values(header: Any) -> None:
 
 
 def check_shape(shape: Sequence[int]) -> None:
-    """Refuse other than three dimensions, and those without voxels.
+    """Refuse other than three dimensions and one of channels, and those without voxels.
 
     Raises:
         InputError: Says the shape.
     """
-    if len(shape) != 3:
+    if len(shape) not in (3, 4):
         raise InputError(
-            f"a {len(shape)}D NIfTI of shape {tuple(shape)}; expected a 3D volume (X, Y, Z). Split channels or "
-            "time points into volumes of their own."
+            f"a {len(shape)}D NIfTI of shape {tuple(shape)}; expected a 3D volume (X, Y, Z), or one with channels (X, "
+            "Y, Z, C). Split time points into volumes of their own."
         )
     if min(shape) < 1:
         raise InputError(f"a NIfTI of shape {tuple(shape)}; expected at least one voxel along each axis. Correct it.")
@@ -122,7 +133,7 @@ def remark_on_place(header: Any, path: PathLike) -> None:
             "run from right to left.",
         )
     elif sform > 0 and qform > 0:
-        corner = np.array([*(length - 1 for length in header.get_data_shape()), 1.0])
+        corner = np.array([*(length - 1 for length in header.get_data_shape()[:3]), 1.0])
         difference = header.get_sform() - header.get_qform()
         away = float(np.abs(difference @ corner).max(initial=float(np.abs(difference[:3, 3]).max())))
         if away > _FAR * float(min(header.get_zooms()[:3])):

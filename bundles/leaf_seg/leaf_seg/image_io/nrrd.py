@@ -22,6 +22,7 @@ _MAGIC = b"NRRD000"
 _MOST_HEADER_BYTES = 2**20
 _STORED_BYTES = 2 * 8  # of a value at most, as ITK reads it and MONAI copies it
 _CHUNK_BYTES = 2**20
+_MOST_AXES = 4  # one of channels
 
 
 def is_nrrd(path: PathLike) -> bool:
@@ -77,7 +78,7 @@ def nrrd_fields(path: PathLike) -> dict[str, str]:
     """
     with open(path, "rb") as file:
         fields = _header(file)
-    _sizes(fields)
+    _sizes(fields, _MOST_AXES)
     return fields
 
 
@@ -127,9 +128,10 @@ def _header(file: BinaryIO) -> dict[str, str]:
     return fields
 
 
-def _sizes(fields: dict[str, str]) -> list[int]:
+def _sizes(fields: dict[str, str], most: int = 3) -> list[int]:
+    """Sizes along three axes, or up to ``most`` where one may be of channels, as whoever reads the file has to see."""
     sizes = [int(size) for size in fields.get("sizes", "").split()]
-    if len(sizes) != 3 or min(sizes) < 1:
+    if not 3 <= len(sizes) <= most or min(sizes) < 1:
         raise InputError(f"its sizes are {fields.get('sizes', '(none)')!r}; expected a volume of three dimensions.")
     return sizes
 
@@ -140,7 +142,7 @@ def _check_data(fields: dict[str, str], file: BinaryIO) -> None:
     if encoding not in ("raw", "gz", "gzip"):
         raise InputError(f"its encoding is {encoding!r}; expected raw or gzip. Save the label again.")
     if encoding != "raw":
-        most = 2 * _STORED_BYTES * math.prod(_sizes(fields))
+        most = 2 * _STORED_BYTES * math.prod(_sizes(fields, _MOST_AXES))
         with gzip.GzipFile(fileobj=file) as unpacked:
             while chunk := unpacked.read(_CHUNK_BYTES):
                 most -= len(chunk)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.grid import Grid
@@ -62,11 +63,14 @@ class Picture(ImageFormat):
         with self._open(path) as picture:
             return Grid((picture.height, picture.width))
 
+    def num_channels(self, path: PathLike) -> int:
+        """One of grey values, three of colours."""
+        with self._open(path) as picture:
+            return channels_of(picture)
+
     def memory(self, path: PathLike) -> int:
         """What decoding takes, and one or three channels as floats."""
-        with self._open(path) as picture:
-            channels = 1 if picture.mode in _GREY else 3
-            return picture.width * picture.height * (_DECODED_BYTES + FLOAT_BYTES * channels)
+        return (_DECODED_BYTES + FLOAT_BYTES * len(self.chosen_channels(path))) * math.prod(self.grid(path).shape)
 
     def read(self, path: PathLike, is_label: bool) -> MetaTensor:
         """Read one or three channels: transparency is dropped; palettes become colours, of labels their indices.
@@ -75,21 +79,28 @@ class Picture(ImageFormat):
         :data:`~leaf_seg.image_io.meta_tensor.MAXIMUM`.
         """
         self.check_content(path)
-        import numpy as np
-
         from leaf_seg.image_io.meta_tensor import as_meta_tensor
 
         with self._open(path) as picture:
-            with _without_limit():
-                picture.load()
-            self._remark(picture, path, is_label)
-            converted = label_channels(picture) if is_label else _channels(picture)
-            palette = palette_of(picture) if is_label else {}
-            array, mode = np.asarray(converted), converted.mode
-            del converted
-            array, maximum = self._meant(array, _MODE_MAXIMA.get(mode), picture, path, is_label)
+            array, meta = self._pixels(picture, path, is_label)
         # Pillow's pixels are gone before they become floats, which take four times as much.
-        return as_meta_tensor(array, path, maximum=maximum, mode=mode, **palette)
+        if self.options.channels is not None:
+            array = array[..., list(self.chosen_channels(path))] if array.ndim == 3 else array
+        return as_meta_tensor(array, path, **meta)
+
+    def _pixels(self, picture: Image, path: PathLike, is_label: bool) -> tuple[np.ndarray, dict[str, Any]]:
+        """Pixels [H, W] or [H, W, 3] of an open picture, and what is known of their values."""
+        import numpy as np
+
+        with _without_limit():
+            picture.load()
+        self._remark(picture, path, is_label)
+        converted = label_channels(picture) if is_label else _channels(picture)
+        palette = palette_of(picture) if is_label else {}
+        array, mode = np.asarray(converted), converted.mode
+        del converted
+        array, maximum = self._meant(array, _MODE_MAXIMA.get(mode), picture, path, is_label)
+        return array, {"maximum": maximum, "mode": mode, **palette}
 
     def create(self, array: np.ndarray, path: PathLike, affine: np.ndarray | None) -> None:
         """Write uint8 or uint16 [H, W], or uint8 [H, W, 3]; the format goes by the suffix."""
@@ -171,6 +182,11 @@ def _without_limit() -> Iterator[None]:
             before = _lifted.pop()
             if not _lifted:
                 Image.MAX_IMAGE_PIXELS = before
+
+
+def channels_of(picture: Image) -> int:
+    """One of grey values, three of colours, which palettes are, too."""
+    return 1 if picture.mode in _GREY else 3
 
 
 def _channels(picture: Image) -> Image:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from leaf_seg.image_io.format import ImageFormat
 from leaf_seg.image_io.formats import format_of
 from leaf_seg.image_io.grid import Grid
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB, check_memory, memory_limit_bytes
+from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 from leaf_seg.runtime.text import printable
@@ -25,6 +26,7 @@ def read_image(
     is_label: bool = False,
     load: Callable[[PathLike], MetaTensor] | None = None,
     memory_limit_gb: float | None = DEFAULT_MEMORY_LIMIT_GB,
+    options: ReadingOptions = DEFAULT_READING,
 ) -> MetaTensor:
     """Read an image, values as in the file.
 
@@ -36,9 +38,10 @@ def read_image(
         load: reads the file in place of its format, once its header and its checksums have been checked.
         memory_limit_gb: gigabytes that reading and scaling may take, as the header says; None is no limit, for files
             that have been judged before.
+        options: how files are read that can be read in several ways; of labels all channels are.
 
     Returns:
-        float32 [C, H, W] (picture, C = 1 or 3, rows first) or [1, X, Y, Z] (volume in the voxel order of the file),
+        float32 [C, H, W] (picture, C = 1 or 3, rows first) or [C, X, Y, Z] (volume in the voxel order of the file),
         with the path in ``meta["filename_or_obj"]``.
 
     Raises:
@@ -46,25 +49,34 @@ def read_image(
             non-finite values.
     """
     limit = memory_limit_bytes(memory_limit_gb)
-    form = format_of(path)
+    form = format_of(path, options.whole() if is_label else options)
     with _named(path, form):
         form.check_header(path)
+        channels = form.chosen_channels(path)
         size = " x ".join(map(str, form.grid(path).shape))
         check_memory(form.memory(path), f"an image of {size}", limit)
-        if load is not None:
+        if load is None:
+            image = form.read(path, is_label)
+        else:
             form.check_content(path)
-        image = form.read(path, is_label) if load is None else load(path)
+            image = load(path)
+            if form.options.channels is not None:
+                image = cast("MetaTensor", image[list(channels)])
         _check_values(image)
     return image
 
 
-def read_grid(path: PathLike) -> Grid:
+def read_grid(path: PathLike, options: ReadingOptions = DEFAULT_READING) -> Grid:
     """Read size and place in space of an image, from the file's header only: what follows it may be damaged.
+
+    Args:
+        path: file of a picture or volume.
+        options: how files are read that can be read in several ways; its channels do not matter.
 
     Raises:
         InputError: For a file that is missing, unreadable, or of an unsupported kind or shape.
     """
-    form = format_of(path)
+    form = format_of(path, options.whole())
     with _named(path, form):
         form.check_header(path)
         return form.grid(path)

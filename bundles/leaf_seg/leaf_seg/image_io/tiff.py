@@ -37,11 +37,19 @@ class Tiff(Picture):
     signatures = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
     plugin = "PIL.TiffImagePlugin"
 
+    def check_header(self, path: PathLike) -> None:
+        """Refuse several pages, unless they are said to be the slices of a volume."""
+        with self._open(path) as picture:
+            if self._has_pages(picture):
+                raise InputError(
+                    "a TIFF of several pages; expected one, or the key tiff_stack, which says that they are the slices "
+                    "of a volume: --tiff_stack true. Else save each page as a picture of its own."
+                )
+
     def check_content(self, path: PathLike) -> None:
         """Refuse strips or tiles that do not cover the picture: Pillow fills what is missing with zeros."""
         with self._open(path) as picture:
-            tags = picture.tag_v2  # type: ignore[attr-defined]
-            _check_parts(tags, picture.width, picture.height, os.path.getsize(path))
+            check_parts(picture, os.path.getsize(path))
 
     @contextmanager
     def _open(self, path: PathLike) -> Iterator[Image]:
@@ -50,9 +58,7 @@ class Tiff(Picture):
         Of TIFF alone Pillow turns them as the orientation says, and gives the size that they will have then.
         """
         with super()._open(path) as picture:
-            if picture.tag_v2.get(ORIENTATION) in _SIDEWAYS:  # type: ignore[attr-defined]
-                picture._size = picture.size[::-1]  # which has no setter
-            picture.info[_TURNED] = picture.getexif().pop(ORIENTATION, 1)  # by which Pillow turns
+            keep_as_stored(picture)
             yield picture
 
     def _meant(
@@ -74,11 +80,21 @@ class Tiff(Picture):
         return True
 
 
-def _check_parts(tags: ImageFileDirectory_v2, width: int, height: int, file_size: int) -> None:
-    """Refuse strips or tiles that are not as many as the picture needs, hold too little or lie beyond the file's end.
+def keep_as_stored(picture: Image) -> None:
+    """Let Pillow leave the pixels of a page as they are stored."""
+    tags: ImageFileDirectory_v2 = picture.tag_v2  # type: ignore[attr-defined]
+    if tags.get(ORIENTATION) in _SIDEWAYS:
+        picture._size = picture.size[::-1]  # which has no setter
+    picture.info[_TURNED] = picture.getexif().pop(ORIENTATION, 1)  # by which Pillow turns
+
+
+def check_parts(picture: Image, file_size: int) -> None:
+    """Refuse strips or tiles that are not as many as a page needs, hold too little or lie beyond the file's end.
 
     How much a compressed one holds is seen when it is decoded.
     """
+    tags: ImageFileDirectory_v2 = picture.tag_v2  # type: ignore[attr-defined]
+    width, height = picture.size
     tiled = _TILES[0] in tags
     offsets, counts = (tuple(tags.get(tag, ())) for tag in (_TILES if tiled else _STRIPS))
     columns, rows = (tags[tag] for tag in _TILE_SIZE) if tiled else (width, tags.get(_ROWS_PER_STRIP, height))

@@ -13,6 +13,7 @@ import numpy as np
 from leaf_seg.image_io.formats import format_of, format_to_create
 from leaf_seg.image_io.listing import case_name
 from leaf_seg.image_io.reading import read_grid
+from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike, ensure_writable_folder, replacing
 from leaf_seg.runtime.paths import absolute
@@ -38,12 +39,18 @@ def write_image(array: np.ndarray, path: PathLike, affine: np.ndarray | None = N
         form.create(array, temporary, affine)
 
 
-def write_label(label: np.ndarray, source: PathLike, folder: PathLike, class_names: Sequence[str] = ()) -> Path:
+def write_label(
+    label: np.ndarray,
+    source: PathLike,
+    folder: PathLike,
+    class_names: Sequence[str] = (),
+    options: ReadingOptions = DEFAULT_READING,
+) -> Path:
     """Write a label map under the name of its source.
 
     A volume becomes a NIfTI file with the source's affine, qform and sform codes, units and voxel sizes, ``.nii`` or
     ``.nii.gz`` as the source. A picture becomes a PNG whose grey values are the class indices, whatever
-    format the source has: JPEG compression would alter the labels.
+    format the source has: JPEG compression would alter the labels. A stack of pages becomes one of TIFF.
 
     NIfTI holds the names of the classes in a comment of its header, NRRD in the fields of 3D Slicer's segments.
 
@@ -52,6 +59,7 @@ def write_label(label: np.ndarray, source: PathLike, folder: PathLike, class_nam
         source: image file that was segmented.
         folder: output folder; made where needed.
         class_names: K names, background first; none to leave them out.
+        options: how the source was read.
 
     Returns:
         The file written.
@@ -62,24 +70,32 @@ def write_label(label: np.ndarray, source: PathLike, folder: PathLike, class_nam
     """
     if label.min() < 0 or label.max() > 255:
         raise ValueError(f"class indices {label.min()} to {label.max()} do not fit in 8 bits.")
-    form = format_of(source)
-    path = _output_path(label.shape, source, folder, form.result_suffix(source))
+    form = format_of(source, options)
+    path = _output_path(label.shape, source, folder, form.result_suffix(source), options)
     with replacing(path) as temporary:
         form.write_label(label.astype(np.uint8), source, temporary, class_names)
     return path
 
 
-def write_map(array: np.ndarray, source: PathLike, folder: PathLike, suffix: str, maximum: float = 1.0) -> Path:
+def write_map(
+    array: np.ndarray,
+    source: PathLike,
+    folder: PathLike,
+    suffix: str,
+    maximum: float = 1.0,
+    options: ReadingOptions = DEFAULT_READING,
+) -> Path:
     """Write a map of real values, such as an uncertainty, as ``<case>_<suffix>``.
 
     Args:
         array: values [*spatial] in the grid of the source file; for a volume also [X, Y, Z, K]. Volumes are written as
-            float32 NIfTI. Pictures are written as 16-bit PNG, in which 0 to ``maximum`` becomes 0 to 65535; so values
-            must lie in that range.
+            float32 in the source's format. Pictures are written as 16-bit PNG, in which 0 to ``maximum`` becomes 0 to
+            65535; so values must lie in that range.
         source: image file that the map belongs to.
         folder: output folder; made where needed.
         suffix: what the map shows.
         maximum: largest possible value of the map.
+        options: how the source was read.
 
     Returns:
         The file written.
@@ -88,23 +104,28 @@ def write_map(array: np.ndarray, source: PathLike, folder: PathLike, suffix: str
         ValueError: When the shape is not the source's.
         InputError: When the source cannot be read, or the file cannot be written or is the source itself.
     """
-    form = format_of(source)
-    path = _output_path(array.shape, source, folder, f"_{_file_safe(suffix)}{form.result_suffix(source)}")
+    form = format_of(source, options)
+    path = _output_path(array.shape, source, folder, f"_{_file_safe(suffix)}{form.result_suffix(source)}", options)
     with replacing(path) as temporary:
         form.write_map(array, source, temporary, maximum)
     return path
 
 
 def write_probabilities(
-    probabilities: np.ndarray, source: PathLike, folder: PathLike, class_names: Sequence[str]
+    probabilities: np.ndarray,
+    source: PathLike,
+    folder: PathLike,
+    class_names: Sequence[str],
+    options: ReadingOptions = DEFAULT_READING,
 ) -> list[Path]:
-    """Write class probabilities: for a volume one NIfTI [X, Y, Z, K], for a picture one 16-bit PNG for each class.
+    """Write class probabilities: for a volume one file [X, Y, Z, K], for a picture one 16-bit PNG for each class.
 
     Args:
         probabilities: [K, *spatial] in [0, 1], in the grid of the source file.
         source: image file that was segmented.
         folder: output folder; made where needed.
         class_names: K names, background first.
+        options: how the source was read.
 
     Returns:
         The files written.
@@ -115,8 +136,9 @@ def write_probabilities(
     """
     if len(class_names) != len(probabilities):
         raise ValueError(f"{len(probabilities)} probability maps but {len(class_names)} class names.")
-    if read_grid(source).is_volume:
-        return [write_map(np.moveaxis(probabilities, 0, -1), source, folder, "probabilities")]
+    if read_grid(source, options).is_volume:
+        by_voxel = np.moveaxis(probabilities, 0, -1)
+        return [write_map(by_voxel, source, folder, "probabilities", options=options)]
     names = class_file_names(class_names)
     return [write_map(p, source, folder, name) for p, name in zip(probabilities, names, strict=True)]
 
@@ -135,9 +157,11 @@ def class_file_names(class_names: Sequence[str]) -> list[str]:
     return names
 
 
-def _output_path(shape: Sequence[int], source: PathLike, folder: PathLike, ending: str) -> Path:
+def _output_path(
+    shape: Sequence[int], source: PathLike, folder: PathLike, ending: str, options: ReadingOptions
+) -> Path:
     """The file to write for a source, never the source itself; its array must be in the source's grid."""
-    expected = read_grid(source).shape
+    expected = read_grid(source, options).shape
     if tuple(shape[: len(expected)]) != expected:
         raise ValueError(f"an array of shape {tuple(shape)} does not belong to {source} of shape {expected}.")
     path = ensure_writable_folder(folder) / f"{case_name(source)}{ending}"

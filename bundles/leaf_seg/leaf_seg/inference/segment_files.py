@@ -38,7 +38,7 @@ def segment_files(
         FaultyImages: At the end, when some images could not be segmented.
     """
     segmenter.check(num_samples)
-    check_mirrored(sources, segmenter.settings.mirror_axes)
+    check_mirrored(sources, segmenter.settings.mirror_axes, segmenter.settings.reading)
     writer.begin(sources)
     try:
         _segment_each(segmenter, sources, writer, num_samples, report)

@@ -15,6 +15,7 @@ import numpy as np
 
 import leaf_seg
 from leaf_seg.image_io.listing import case_name
+from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.inference.contact_sheet import PREVIEW_NAME, save_contact_sheet
 from leaf_seg.inference.structure_statistics import measure
 from leaf_seg.runtime.decoration import decoration
@@ -38,6 +39,7 @@ class SegmentationReport:
         statistics: whether structures are measured, which reads each image once more.
         report: whether ``report.json`` is written.
         preview: whether the overlays are put on one sheet, ``preview.png``.
+        reading: how images are read that can be read in several ways.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class SegmentationReport:
         statistics: bool = False,
         report: bool = False,
         preview: bool = False,
+        reading: ReadingOptions = DEFAULT_READING,
     ) -> None:
         self.folder = folder
         self.class_names = list(class_names)
@@ -55,6 +58,7 @@ class SegmentationReport:
         self.statistics = statistics
         self.report = report
         self.preview = preview
+        self.reading = reading
         self.images: list[dict[str, Any]] = []
         self._begun = datetime.now(UTC).isoformat(timespec="seconds")
         self._last = time.monotonic()
@@ -70,7 +74,8 @@ class SegmentationReport:
         image: dict[str, Any] = {"input": source, "output": str(output), "seconds": self._seconds()}
         if self.statistics:
             with decoration(f"The statistics of {source}"):
-                image["statistics"] = [row.to_dict() for row in measure(source, label, self.class_names)]
+                rows = measure(source, label, self.class_names, self.reading)
+                image["statistics"] = [row.to_dict() for row in rows]
         self.images.append(image)
 
     def give_up(self, source: str, reason: str) -> None:

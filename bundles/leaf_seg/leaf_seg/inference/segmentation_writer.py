@@ -15,6 +15,7 @@ import leaf_seg
 from leaf_seg.image_io.dicom_seg import check_dicom_sources, write_dicom_seg
 from leaf_seg.image_io.formats import format_of
 from leaf_seg.image_io.listing import case_name
+from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.image_io.writing import class_file_names, write_label, write_map, write_probabilities
 from leaf_seg.inference.expected_dice_table import ExpectedDiceTable
 from leaf_seg.inference.faults import FaultyImages, memory_fault_of
@@ -39,7 +40,7 @@ class SegmentationWriter:
 
     For a case the files are::
 
-        <case>.nii.gz or .png        label map, or .nrrd, .mha as the image
+        <case>.nii.gz or .png        label map, or .nrrd, .mha, .tif as the image
         overlays/<case>.png
         colors/<case>.png            label map with a palette, of pictures
         expected_dice.csv, of all cases
@@ -60,6 +61,7 @@ class SegmentationWriter:
         output_type: "image", or "dicom_seg": of DICOM images also a DICOM segmentation, ``<case>.seg.dcm``.
         save_colors: also write label maps in colours, of pictures: volumes have no palettes.
         label_colors: red, green and blue of each class there; None for the colours of overlays.
+        reading: how images are read that can be read in several ways.
 
     Raises:
         InputError: When the name of the folder is empty, the output type is unknown, or overlays are drawn and the axis
@@ -77,10 +79,12 @@ class SegmentationWriter:
         output_type: str = OUTPUT_TYPES[0],
         save_colors: bool | str = False,
         label_colors: Sequence[Sequence[int]] | None = None,
+        reading: ReadingOptions = DEFAULT_READING,
     ) -> None:
         if output_type not in OUTPUT_TYPES:
             raise InputError(f"output_type is {output_type!r}; expected one of {', '.join(OUTPUT_TYPES)}.")
         self.output_type = output_type
+        self.reading = reading
         if not os.fspath(output_dir):
             raise InputError("The name of the output folder is empty; expected a folder to write to.")
         self.output_dir = Path(output_dir)
@@ -106,7 +110,7 @@ class SegmentationWriter:
         if self.save_overlays:
             from leaf_seg.visual.case_overlay import CaseOverlay  # without overlays nobody waits for matplotlib
 
-            self._draw = CaseOverlay(class_names, axis, window)
+            self._draw = CaseOverlay(class_names, axis, window, reading)
 
     def begin(self, sources: Iterable[str] = ()) -> None:
         """Start anew, and reserve the output files of the images that are known to come.
@@ -214,15 +218,17 @@ class SegmentationWriter:
 
     def _write(self, source: str, item: Mapping[str, Any]) -> None:
         pred = convert_to_numpy(item["pred"])[0]
-        self._outputs[source] = write_label(pred, source, self.output_dir, self.class_names)
+        self._outputs[source] = write_label(pred, source, self.output_dir, self.class_names, self.reading)
         if self.output_type == "dicom_seg":
             write_dicom_seg(pred, source, self.output_dir, self.class_names, leaf_seg.__version__)
         if self.save_probabilities:
             probabilities = convert_to_numpy(item["probabilities"])
-            write_probabilities(probabilities, source, self.output_dir / "probabilities", self.class_names)
+            folder = self.output_dir / "probabilities"
+            write_probabilities(probabilities, source, folder, self.class_names, self.reading)
         for name, maximum in (("variance", 1.0), ("entropy", math.log(len(self.class_names)))):
             if name in item:
-                write_map(convert_to_numpy(item[name])[0], source, self.output_dir / "uncertainty", name, maximum)
+                values, folder = convert_to_numpy(item[name])[0], self.output_dir / "uncertainty"
+                write_map(values, source, folder, name, maximum, self.reading)
 
     def _color(self, source: str, pred: np.ndarray) -> None:
         from leaf_seg.visual.class_picture import save_class_picture
@@ -240,7 +246,7 @@ class SegmentationWriter:
         if self.save_probabilities:
             is_picture = item["pred"].ndim == 3
             kinds += [f"_{n}" for n in (class_file_names(self.class_names) if is_picture else ["probabilities"])]
-        ending = format_of(source).result_suffix(source)
+        ending = format_of(source, self.reading).result_suffix(source)
         return max((f"{case_name(source)}{kind}{ending}" for kind in ("", *kinds)), key=lambda name: len(name.encode()))
 
     def _check_place(self, source: str) -> None:

@@ -118,7 +118,8 @@ class Segmenter:
 
         Args:
             image: file (PNG, JPEG, TIFF, NIfTI); picture [H, W] or [H, W, 3], uint8, uint16 or float in [0, 1]; or
-                volume [X, Y, Z] in the intensities that the model was trained on.
+                volume [X, Y, Z], or [X, Y, Z, C] of the channels that the model sees, in the intensities that it was
+                trained on.
             affine: voxel-to-world matrix of a volume array, 4 x 4 in mm, RAS+ as nibabel gives it; without meaning for
                 files and pictures.
             num_samples: hypotheses; from 2 on the result has variance and entropy.
@@ -245,11 +246,14 @@ def _as_meta_tensor(image: np.ndarray, affine: np.ndarray | None) -> MetaTensor:
         raise InputError("The array has values that are NaN or infinite; expected finite numbers. Replace them first.")
     if image.ndim == 3 and affine is not None:
         return MetaTensor(torch.from_numpy(np.ascontiguousarray(image))[None], affine=torch.as_tensor(affine))
+    if image.ndim == 4 and affine is not None:
+        volume = torch.from_numpy(np.ascontiguousarray(image)).movedim(3, 0)
+        return MetaTensor(volume, affine=torch.as_tensor(affine))
     if image.ndim == 2:
         return MetaTensor(torch.from_numpy(np.ascontiguousarray(image))[None])
     if image.ndim == 3 and image.shape[2] == 3:
         return MetaTensor(torch.from_numpy(np.ascontiguousarray(image)).movedim(2, 0))
     raise InputError(
         f"Found an array of shape {image.shape}; expected a picture [H, W] or [H, W, 3], or a volume [X, Y, Z] "
-        "together with its affine (numpy.eye(4) when it is in RAS order with 1 mm voxels)."
+        "or [X, Y, Z, C] together with its affine (numpy.eye(4) when it is in RAS order with 1 mm voxels)."
     )

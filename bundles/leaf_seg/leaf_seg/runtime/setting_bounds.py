@@ -27,6 +27,7 @@ WINDOW = Bound(-1e9, 1e9, whole=False, lengths=(2, 2), optional=True)
 SPACING = Bound(0, 1e4, whole=False, above=True, lengths=(3, 3), optional=True)
 MIRROR_AXES = Choice((0, 1, 2), several=True, alone=False)
 NUM_SLICES = Choice((1, 3))
+CHANNELS = Bound(0, 65535, lengths=(1, 3), alone=True, optional=True)
 TILE_OVERLAP = Bound(0, 0.9, whole=False, optional=True)
 
 SETTINGS: Bounds = {
@@ -50,6 +51,8 @@ SETTINGS: Bounds = {
     ),
     "label_encoding": Choice(("index", "one_hot", "probability"), optional=True),
     "label_colors": LABEL_COLORS,
+    "channels": CHANNELS,
+    "tiff_stack": Switch(),
     "image_size": replace(IMAGE_SIZE, alone=True),
     "axis": Choice(("sagittal", "coronal", "axial"), several=True, optional=True),
     "num_slices": NUM_SLICES,

@@ -18,6 +18,7 @@ from monai.transforms import LoadImaged
 from leaf_seg.image_io.lossy import lossy_coding
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB, memory_limit_bytes
 from leaf_seg.image_io.reading import read_image
+from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike
 from leaf_seg.runtime.text import printable
@@ -30,10 +31,11 @@ class LoadCase(LoadImaged):
     """Load pictures and volumes as channel-first float32 MetaTensors, values as in the file.
 
     Which formats there are, and which a file has, :mod:`leaf_seg.image_io.formats` says. Pictures become [C, H, W],
-    C = 1 or 3; their transparency is dropped, palettes become colours. Volumes become [1, X, Y, Z] in the voxel order
-    of the file. Under the key "label", palette pictures keep their indices, and a list of files
-    becomes the channels of one label; files whose coding has changed values are refused there. The file's path, of
-    several the first one's, is in ``meta["filename_or_obj"]``.
+    C = 1 or 3; their transparency is dropped, palettes become colours. Volumes become [C, X, Y, Z] in the voxel order
+    of the file, with C = 1 unless channels are chosen. Under the key "label", palette pictures keep their indices,
+    volumes have all channels of their file, and a list of files becomes the channels of one label; files whose coding
+    has changed values are refused there. The file's path, of several the first one's, is in
+    ``meta["filename_or_obj"]``.
 
     A ``LoadImaged``, because MONAI Label looks for one.
 
@@ -42,6 +44,7 @@ class LoadCase(LoadImaged):
         allow_missing_keys: whether a case may lack one of them, as a case without a label does.
         memory_limit_gb: gigabytes that reading and scaling a file may take; None is no limit, for files that have been
             loaded before.
+        reading: how files are read that can be read in several ways.
 
     Raises:
         InputError: For a file that is missing, unreadable, of an unsupported kind or shape, too large, or with
@@ -53,11 +56,13 @@ class LoadCase(LoadImaged):
         keys: KeysCollection = ("image", "label"),
         allow_missing_keys: bool = False,
         memory_limit_gb: float | None = DEFAULT_MEMORY_LIMIT_GB,
+        reading: ReadingOptions = DEFAULT_READING,
     ) -> None:
         with _without_talk():
             super().__init__(keys, image_only=True, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
         memory_limit_bytes(memory_limit_gb)
         self.memory_limit_gb = memory_limit_gb
+        self.reading = reading
 
     def __call__(self, data: Mapping[Any, Any], reader: ImageReader | None = None) -> dict[Any, Any]:
         """Load every key of ``data``; ``reader`` reads the files in place of their format."""
@@ -68,7 +73,7 @@ class LoadCase(LoadImaged):
         return loaded
 
     def _image(self, path: PathLike, load: _Load | None, is_label: bool = False) -> MetaTensor:
-        return read_image(path, is_label, load, self.memory_limit_gb)
+        return read_image(path, is_label, load, self.memory_limit_gb, self.reading)
 
     def _label(self, paths: PathLike | Sequence[PathLike], load: _Load | None) -> MetaTensor:
         """A label of one file, or of one for each class."""

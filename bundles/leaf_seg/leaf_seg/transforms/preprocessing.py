@@ -31,7 +31,8 @@ def preprocessing(
     """The transform from a case to an image [C, *spatial] in [0, 1], volumes in RAS and at the model's spacing.
 
     Args:
-        settings: window and spacing of the model; its classes and how labels are coded where there are labels.
+        settings: channels, window and spacing of the model; its classes and how labels are coded where there are
+            labels.
         labels: None leaves them out; "native" loads and checks them and leaves them in the grid of their file, to
             evaluate against; "prepared" turns and resamples them with the image, to train on.
         from_files: load images by their paths; False where they are MetaTensors already.
@@ -45,7 +46,8 @@ def preprocessing(
         raise InputError(f"labels is {labels!r}; expected native, prepared or null.")
     keys = ["image", "label"] if labels else ["image"]
     turned = keys if labels == "prepared" else ["image"]
-    steps: list[Transform] = [LoadCase(keys, memory_limit_gb=memory_limit_gb)] if from_files else []
+    load = LoadCase(keys, memory_limit_gb=memory_limit_gb, reading=settings.reading)
+    steps: list[Transform] = [load] if from_files else []
     if labels:
         steps.append(LabelValues("label", settings, mask_value))
         steps.append(CheckPair(keys, num_classes=settings.num_classes, class_names=settings.class_names))

@@ -9,6 +9,8 @@ import torch
 from monai.data import MetaTensor
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
+from leaf_seg.image_io.meta_tensor import HAS_SIZE
+
 _PART_OF_VOXEL = 0.05  # headers are written with few digits, and by programs that round differently
 _UNITS = (1e-3, 1e3)  # of a label whose header names none, while its image is in micrometres or metres
 _PART_OF_PLACE = 1e-5  # of the distance from the origin: five digits
@@ -34,7 +36,8 @@ def tolerance(image: torch.Tensor) -> float:
 def in_order_of(image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """The label with its axes swapped and turned as the image's, where that puts every voxel in its place.
 
-    A label that is there but for the unit of length, which programs leave out of headers, is there, too.
+    A label that is there but for the unit of length, which programs leave out of headers, is there, too. So is a stack
+    of pictures beside another one, where one of the two files does not say how large voxels are.
 
     Args:
         image: MetaTensor [C, X, Y, Z].
@@ -45,6 +48,8 @@ def in_order_of(image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """
     if image.ndim != 4 or label.ndim != 4 or not isinstance(label, MetaTensor):
         return label
+    if _leaves_size_open(image, label):
+        return MetaTensor(label.as_tensor(), affine=torch.from_numpy(_affine(image)), meta=dict(label.meta))
     for factor in _UNITS:
         scaled = np.diag([factor, factor, factor, 1.0]) @ _affine(label)
         if label.shape[1:] == image.shape[1:] and _distance(scaled, _affine(image), label.shape[1:]) <= tolerance(
@@ -63,6 +68,12 @@ def in_order_of(image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     meta = dict(label.meta) | {"spatial_shape": np.array(turned.shape), "original_affine": affine}
     values = torch.from_numpy(np.ascontiguousarray(turned)[None])
     return MetaTensor(values, affine=torch.from_numpy(affine), meta=meta)
+
+
+def _leaves_size_open(image: torch.Tensor, label: MetaTensor) -> bool:
+    """Whether both are stacks of pictures of the same shape, and one of the files does not say its voxels' size."""
+    said = [one.meta.get(HAS_SIZE) for one in (image, label) if isinstance(one, MetaTensor)]
+    return len(said) == 2 and None not in said and not all(said) and image.shape[1:] == label.shape[1:]
 
 
 def _affine(image: torch.Tensor) -> np.ndarray:

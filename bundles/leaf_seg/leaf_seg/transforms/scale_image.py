@@ -27,10 +27,10 @@ _FEW_BITS = 14  # that a picture of 15 or 16 bits may fill without having been m
 class ScaleImage(MapTransform):
     """Scale images to float32 in [0, 1].
 
-    With a window, linearly from its lower end to its upper end. Without one, pictures by the greatest value that their
-    file says it can hold (255, 65535 for 16 bits, 4095 for 12), so that pictures stay comparable; volumes from the
-    0.5th to the 99.5th percentile of the volume, as their units differ from scanner to scanner. What lies outside is
-    clipped; a constant volume becomes 0.
+    With a window, linearly from its lower end to its upper end, all channels alike. Without one, pictures by the
+    greatest value that their file says it can hold (255, 65535 for 16 bits, 4095 for 12), so that pictures stay
+    comparable; volumes from the 0.5th to the 99.5th percentile, each channel of each volume by its own, as their units
+    differ from scanner to scanner. What lies outside is clipped; a constant channel becomes 0.
 
     Args:
         keys: keys of the images, MetaTensors [C, H, W] (pictures) or [C, X, Y, Z] (volumes).
@@ -60,11 +60,16 @@ class ScaleImage(MapTransform):
             scaled[key] = image.div_(high - low).clamp_(0, 1)  # in place: a large image need not be there four times
         return scaled
 
-    def _limits(self, image: torch.Tensor) -> tuple[float, float]:
-        """Values of ``image`` that become 0 and 1."""
+    def _limits(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values of ``image`` that become 0 and 1, each [C or 1, 1, ...]."""
         if self.window is not None:
-            return self.window[0], self.window[1]
-        return (0.0, _picture_maximum(image)) if image.ndim == 3 else _volume_limits(image)
+            limits = [self.window]
+        elif image.ndim == 3:
+            limits = [(0.0, _picture_maximum(image))]
+        else:
+            limits = [_volume_limits(channel) for channel in image]
+        low, high = torch.tensor(limits, device=image.device).reshape(-1, 2, *[1] * (image.ndim - 1)).unbind(1)
+        return low, high
 
 
 def _picture_maximum(image: torch.Tensor) -> float:

@@ -13,6 +13,7 @@ from monai.utils import convert_to_numpy
 from nibabel.orientations import apply_orientation, io_orientation
 
 from leaf_seg.data.slicing import slice_directions
+from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.runtime.files import ensure_writable_folder
 from leaf_seg.transforms.load_case import LoadCase
 from leaf_seg.transforms.scale_image import ScaleImage
@@ -26,6 +27,7 @@ class CaseOverlay:
         class_names: K names, background first.
         axis: slicing direction of volumes: "sagittal", "coronal" or "axial"; of several the first.
         window: lowest and highest value shown; None as in :class:`~leaf_seg.transforms.ScaleImage`.
+        reading: how images are read; three channels are drawn as red, green and blue.
 
     Raises:
         InputError: When the axis is unknown or the window is not ascending.
@@ -36,10 +38,11 @@ class CaseOverlay:
         class_names: Sequence[str],
         axis: str | Sequence[str] = "axial",
         window: Sequence[float] | None = None,
+        reading: ReadingOptions = DEFAULT_READING,
     ) -> None:
         self.class_names = list(class_names)
         self.axis = slice_directions(axis)[0]
-        self._load = LoadCase("image", memory_limit_gb=None)
+        self._load = LoadCase("image", memory_limit_gb=None, reading=reading)
         self._scale = ScaleImage("image", window=window)
 
     def __call__(self, source: str, item: Mapping[str, Any], path: Path) -> None:

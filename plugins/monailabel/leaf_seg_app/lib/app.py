@@ -125,6 +125,7 @@ class LeafSegApp(MONAILabelApp):
         return DurableDatastore(
             self.studies,
             self.versions.class_names,
+            self.versions.reading,
             extensions=tuple(f"*{suffix}" for suffix in IMAGE_SUFFIXES),
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,

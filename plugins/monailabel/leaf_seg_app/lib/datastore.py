@@ -14,6 +14,7 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from leaf_seg.image_io import read_image
+from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.runtime.errors import InputError
 from lib.archive import write_archive
 from lib.datastore_file import read_known, write_known
@@ -56,6 +57,7 @@ class DurableDatastore(LocalDatastore):
     Args:
         datastore_path: the folder.
         class_names: K names, background first.
+        reading: how the model reads images.
         arguments: of MONAI Label's LocalDatastore.
 
     Attributes:
@@ -68,8 +70,15 @@ class DurableDatastore(LocalDatastore):
     _config_ts: float
     _datastore: LocalDatastoreModel
 
-    def __init__(self, datastore_path: str, class_names: Sequence[str], **arguments: Any) -> None:
+    def __init__(
+        self,
+        datastore_path: str,
+        class_names: Sequence[str],
+        reading: ReadingOptions = DEFAULT_READING,
+        **arguments: Any,
+    ) -> None:
         self._class_names = class_names
+        self._reading = reading
         self._folder = Path(datastore_path)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self._folder / ".lock")  # one for all, since who holds it may take it again
@@ -97,7 +106,7 @@ class DurableDatastore(LocalDatastore):
             stem, suffix = check_upload_name(image_filename, IMAGE_SUFFIXES)
             image_id = check_image_id(image_id or stem)
             check_content(image_filename)
-            read_image(image_filename)
+            read_image(image_filename, options=self._reading)
         name = f"{image_id}{suffix}"
         with self._changing() as datastore, bad_request():
             former = datastore.objects.get(image_id)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from leaf_seg.image_io import read_image
+from leaf_seg.image_io import ReadingOptions, read_image
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def label_digest(label: np.ndarray) -> str:
 
 def content_of(image: str) -> str:
     """What stands for an image's content, whatever its name and the compression of its file; no image is called so."""
-    values = read_image(image).numpy()
+    values = read_image(image, options=ReadingOptions(all_channels=True)).numpy()
     digest = hashlib.sha256(repr(values.shape).encode())
     digest.update(np.ascontiguousarray(values).data)
     return f"/{digest.hexdigest()}"

@@ -171,7 +171,7 @@ class TrainingTask(TrainTask):
         base = self.versions.served() if chosen.start_from == SERVED else INITIAL
         assert base is not None  # _starts offers it only where there is one
         settings = self.versions.settings(base).to_dict()
-        keys = ("image_size", "axis", "num_slices", "window", "spacing", "mirror_axes")
+        keys = ("image_size", "axis", "num_slices", "window", "spacing", "mirror_axes", "channels")
         every = max(1, chosen.max_epochs // 10)
         tracked: dict[str, Any] = {}
         if chosen.tracking == "mlflow":
@@ -197,7 +197,7 @@ class TrainingTask(TrainTask):
             val_interval=every,
             learning_rate=chosen.learning_rate,
             warmup_steps=10,
-            **{key: settings[key] for key in keys},
+            **{key: settings[key] for key in keys if key in settings},
             **_RECIPE,
             **tracked,
         )

@@ -38,15 +38,24 @@ class ModelVersions:
         initial: model folder to begin with.
         labels: names of the structures, without background; None takes those of the initial model.
 
+    Attributes:
+        reading: how images are read, by all versions.
+
     Raises:
-        InputError: When ``initial`` is no model folder, or a name is empty or given twice.
+        InputError: When ``initial`` is no model folder, or is of stacks of TIFF, or a name is empty or given twice.
     """
 
     def __init__(self, store: Path, initial: Path, labels: Sequence[str] | None = None) -> None:
         self.store = store
         self.initial = initial
-        own = load_settings(initial).class_names
-        self.class_names = own if labels is None else ("background", *labels)
+        settings = load_settings(initial)
+        if settings.tiff_stack:
+            raise InputError(
+                f"{initial} reads the pages of TIFF files as volumes (tiff_stack), which MONAI Label cannot show; "
+                "expected a model without. Train one on the same volumes as NIfTI."
+            )
+        self.reading = settings.reading
+        self.class_names = settings.class_names if labels is None else ("background", *labels)
         if not all(self.class_names) or len(set(self.class_names)) < len(self.class_names):
             raise InputError(f"The labels are {list(labels or [])}; expected different names, comma-separated.")
         self._loaded: OrderedDict[tuple[Path, str], Segmenter] = OrderedDict()

@@ -166,7 +166,10 @@ def _tell(layout: Layout, path: Path, choices: Choices) -> None:
     if layout.modalities and choices.modality is None:
         listed = ", ".join(map(printable, layout.modalities))
         logger.warning(
-            "%s: lists %d modalities (%s); its images have as many channels.", path, len(layout.modalities), listed
+            "%s: lists %d modalities (%s); its images have as many channels, for --channels from 0 in this order.",
+            path,
+            len(layout.modalities),
+            listed,
         )
 
 
