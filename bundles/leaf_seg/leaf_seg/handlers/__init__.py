@@ -16,6 +16,7 @@ from leaf_seg.handlers.model_saver import ModelSaver
 from leaf_seg.handlers.noise_stability import NoiseStability
 from leaf_seg.handlers.progress import EvaluationProgress, TrainingProgress
 from leaf_seg.handlers.ranking_report import RankingReport
+from leaf_seg.handlers.rater_report import RaterReport
 from leaf_seg.handlers.segmentation_saver import SegmentationSaver
 from leaf_seg.handlers.time_budget import TimeBudget
 from leaf_seg.handlers.training_checkpoint import TrainingCheckpoint
@@ -44,6 +45,7 @@ __all__ = [
     "ModelSaver",
     "NoiseStability",
     "RankingReport",
+    "RaterReport",
     "SegmentationSaver",
     "TimeBudget",
     "TrainingCheckpoint",

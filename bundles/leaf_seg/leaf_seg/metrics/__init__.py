@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from leaf_seg.runtime.lazy import names_from
 
 if TYPE_CHECKING:
+    from leaf_seg.metrics.ambiguity import Ambiguity, ambiguity, ambiguity_metrics
     from leaf_seg.metrics.calibration import (
         brier_scores,
         expected_calibration_error,
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
         summarize_calibration,
     )
     from leaf_seg.metrics.comparison import compare, paired_comparison, paired_difference
-    from leaf_seg.metrics.conventions import CONVENTIONS, METRICS
+    from leaf_seg.metrics.conventions import CONVENTIONS, METRICS, RATER_CONVENTIONS, RATER_METRICS
+    from leaf_seg.metrics.crps import crps
     from leaf_seg.metrics.expected_dice import ExpectedDice
     from leaf_seg.metrics.foreground import ForegroundCounts, ForegroundDice, count_foreground, has_classes
     from leaf_seg.metrics.hypotheses import Agreement, agreement
@@ -25,9 +27,11 @@ else:
     __getattr__ = names_from(
         __name__,
         {
+            "ambiguity": ("Ambiguity", "ambiguity", "ambiguity_metrics"),
             "calibration": ("brier_scores", "expected_calibration_error", "reliability_bins", "summarize_calibration"),
             "comparison": ("compare", "paired_comparison", "paired_difference"),
-            "conventions": ("CONVENTIONS", "METRICS"),
+            "conventions": ("CONVENTIONS", "METRICS", "RATER_CONVENTIONS", "RATER_METRICS"),
+            "crps": ("crps",),
             "expected_dice": ("ExpectedDice",),
             "foreground": ("ForegroundCounts", "ForegroundDice", "count_foreground", "has_classes"),
             "hypotheses": ("Agreement", "agreement"),
@@ -42,19 +46,25 @@ else:
 __all__ = [
     "CONVENTIONS",
     "METRICS",
+    "RATER_CONVENTIONS",
+    "RATER_METRICS",
     "Agreement",
+    "Ambiguity",
     "ExpectedDice",
     "ForegroundCounts",
     "ForegroundDice",
     "Interval",
     "Structure",
     "agreement",
+    "ambiguity",
+    "ambiguity_metrics",
     "bootstrap_interval",
     "brier_scores",
     "case_metrics",
     "class_dice",
     "compare",
     "count_foreground",
+    "crps",
     "describe_structures",
     "diagonal",
     "expected_calibration_error",
