@@ -5,20 +5,22 @@ from typing import TYPE_CHECKING
 from leaf_seg.runtime.lazy import names_from
 
 if TYPE_CHECKING:
-    from leaf_seg.metrics.ambiguity import Ambiguity, ambiguity, ambiguity_metrics
     from leaf_seg.metrics.calibration import (
+        average_calibration_error,
         brier_scores,
         expected_calibration_error,
+        negative_log_likelihood,
         reliability_bins,
         summarize_calibration,
     )
     from leaf_seg.metrics.comparison import compare, paired_comparison, paired_difference
     from leaf_seg.metrics.conventions import CONVENTIONS, METRICS, RATER_CONVENTIONS, RATER_METRICS
-    from leaf_seg.metrics.crps import crps
     from leaf_seg.metrics.expected_dice import ExpectedDice
     from leaf_seg.metrics.foreground import ForegroundCounts, ForegroundDice, count_foreground, has_classes
     from leaf_seg.metrics.hypotheses import Agreement, agreement
+    from leaf_seg.metrics.ranked_probability import crps
     from leaf_seg.metrics.ranking import rank_correlation
+    from leaf_seg.metrics.raters import Ambiguity, ambiguity, ambiguity_metrics
     from leaf_seg.metrics.segmentation import case_metrics, diagonal
     from leaf_seg.metrics.stability import class_dice, noise_stability
     from leaf_seg.metrics.structures import Structure, describe_structures
@@ -27,15 +29,22 @@ else:
     __getattr__ = names_from(
         __name__,
         {
-            "ambiguity": ("Ambiguity", "ambiguity", "ambiguity_metrics"),
-            "calibration": ("brier_scores", "expected_calibration_error", "reliability_bins", "summarize_calibration"),
+            "calibration": (
+                "average_calibration_error",
+                "brier_scores",
+                "expected_calibration_error",
+                "negative_log_likelihood",
+                "reliability_bins",
+                "summarize_calibration",
+            ),
             "comparison": ("compare", "paired_comparison", "paired_difference"),
             "conventions": ("CONVENTIONS", "METRICS", "RATER_CONVENTIONS", "RATER_METRICS"),
-            "crps": ("crps",),
             "expected_dice": ("ExpectedDice",),
             "foreground": ("ForegroundCounts", "ForegroundDice", "count_foreground", "has_classes"),
             "hypotheses": ("Agreement", "agreement"),
+            "ranked_probability": ("crps",),
             "ranking": ("rank_correlation",),
+            "raters": ("Ambiguity", "ambiguity", "ambiguity_metrics"),
             "segmentation": ("case_metrics", "diagonal"),
             "stability": ("class_dice", "noise_stability"),
             "structures": ("Structure", "describe_structures"),
@@ -58,6 +67,7 @@ __all__ = [
     "agreement",
     "ambiguity",
     "ambiguity_metrics",
+    "average_calibration_error",
     "bootstrap_interval",
     "brier_scores",
     "case_metrics",
@@ -69,6 +79,7 @@ __all__ = [
     "diagonal",
     "expected_calibration_error",
     "has_classes",
+    "negative_log_likelihood",
     "noise_stability",
     "paired_comparison",
     "paired_difference",

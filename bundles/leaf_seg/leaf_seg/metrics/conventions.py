@@ -20,8 +20,8 @@ CONVENTIONS = {
 
 RATER_METRICS = ("ged", "hm_iou", "d_max", "s_c", "d_a", "ci", "volume_crps")
 RATER_CONVENTIONS = {
-    "ged": "generalised energy distance, squared: 2 E[d(S, Y)] - E[d(S, S')] - E[d(Y, Y')] of hypotheses S and raters Y "
-    "with d = 1 - IoU, over all pairs, self-pairs included; 0 to 2, lower is better",
+    "ged": "generalised energy distance, squared: 2 E[d(S, Y)] - E[d(S, S')] - E[d(Y, Y')] of hypotheses S and raters "
+    "Y with d = 1 - IoU, over all pairs, self-pairs included; 0 to 2, lower is better",
     "hm_iou": "mean IoU of the best one-to-one matching of hypotheses and raters; where their numbers differ, both are "
     "repeated to the least common multiple (matched) first; 0 to 1, higher is better",
     "d_max": "mean over the raters of the Dice of the closest hypothesis; 0 to 1, higher is better",
