@@ -12,6 +12,7 @@ from leaf_seg.handlers.feature_cache_report import FeatureCacheReport
 from leaf_seg.handlers.final_validation import FinalValidation
 from leaf_seg.handlers.foreground_report import ForegroundReport
 from leaf_seg.handlers.leakage_report import LeakageReport
+from leaf_seg.handlers.lesion_report import LesionReport
 from leaf_seg.handlers.model_saver import ModelSaver
 from leaf_seg.handlers.noise_stability import NoiseStability
 from leaf_seg.handlers.progress import EvaluationProgress, TrainingProgress
@@ -42,6 +43,7 @@ __all__ = [
     "FinalValidation",
     "ForegroundReport",
     "LeakageReport",
+    "LesionReport",
     "ModelSaver",
     "NoiseStability",
     "RankingReport",

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from leaf_seg.metrics.expected_dice import ExpectedDice
     from leaf_seg.metrics.foreground import ForegroundCounts, ForegroundDice, count_foreground, has_classes
     from leaf_seg.metrics.hypotheses import Agreement, agreement
+    from leaf_seg.metrics.lesions import LESION_CONVENTIONS, LESION_METRICS, LesionCounts, count_lesions
     from leaf_seg.metrics.ranked_probability import crps
     from leaf_seg.metrics.ranking import rank_correlation
     from leaf_seg.metrics.raters import Ambiguity, ambiguity, ambiguity_metrics
     from leaf_seg.metrics.segmentation import case_metrics, diagonal
+    from leaf_seg.metrics.similarity import mask_similarity, summarize_similarity
     from leaf_seg.metrics.stability import class_dice, noise_stability
     from leaf_seg.metrics.structures import Structure, describe_structures
     from leaf_seg.metrics.summary import Interval, bootstrap_interval, summarize
@@ -42,10 +44,12 @@ else:
             "expected_dice": ("ExpectedDice",),
             "foreground": ("ForegroundCounts", "ForegroundDice", "count_foreground", "has_classes"),
             "hypotheses": ("Agreement", "agreement"),
+            "lesions": ("LESION_CONVENTIONS", "LESION_METRICS", "LesionCounts", "count_lesions"),
             "ranked_probability": ("crps",),
             "ranking": ("rank_correlation",),
             "raters": ("Ambiguity", "ambiguity", "ambiguity_metrics"),
             "segmentation": ("case_metrics", "diagonal"),
+            "similarity": ("mask_similarity", "summarize_similarity"),
             "stability": ("class_dice", "noise_stability"),
             "structures": ("Structure", "describe_structures"),
             "summary": ("Interval", "bootstrap_interval", "summarize"),
@@ -54,6 +58,8 @@ else:
 
 __all__ = [
     "CONVENTIONS",
+    "LESION_CONVENTIONS",
+    "LESION_METRICS",
     "METRICS",
     "RATER_CONVENTIONS",
     "RATER_METRICS",
@@ -63,6 +69,7 @@ __all__ = [
     "ForegroundCounts",
     "ForegroundDice",
     "Interval",
+    "LesionCounts",
     "Structure",
     "agreement",
     "ambiguity",
@@ -74,11 +81,13 @@ __all__ = [
     "class_dice",
     "compare",
     "count_foreground",
+    "count_lesions",
     "crps",
     "describe_structures",
     "diagonal",
     "expected_calibration_error",
     "has_classes",
+    "mask_similarity",
     "negative_log_likelihood",
     "noise_stability",
     "paired_comparison",
@@ -87,4 +96,5 @@ __all__ = [
     "reliability_bins",
     "summarize",
     "summarize_calibration",
+    "summarize_similarity",
 ]

@@ -67,7 +67,7 @@ def expected_calibration_error(bins: np.ndarray) -> float:
 def average_calibration_error(bins: np.ndarray) -> float:
     """Mean distance between confidence and accuracy of the bins with voxels (Barfoot et al., arXiv 2506.03942).
 
-    Each bin weighs alike. So a rare confidence weighs as much as a frequent one, and with few voxels its noise does, too.
+    Each bin weighs alike: a rare confidence as much as a frequent one, also the noise of its few voxels.
 
     Args:
         bins: of one class, [num_bins, 3], as :func:`reliability_bins` makes them or a sum of such.
