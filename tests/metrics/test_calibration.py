@@ -62,7 +62,7 @@ def test_errors_are_those_of_monai(reduction: str, error: Callable[[np.ndarray],
     probabilities = torch.stack([1 - foreground, foreground])
     metric = CalibrationErrorMetric(num_bins=20, include_background=False, calibration_reduction=reduction)
     metric(probabilities[None], torch.stack([1 - label, label])[None])
-    expected = float(metric.aggregate())
+    expected = float(torch.as_tensor(metric.aggregate()))
     assert error(reliability_bins(probabilities, label, 20)[1]) == pytest.approx(expected, rel=1e-5)
     assert expected > 0.05
 
@@ -143,7 +143,7 @@ def test_structure_of_few_cases_has_an_interval_over_those() -> None:
     cases = [random_case(seed) for seed in range(2)]
     cases += [(torch.tensor([0.8, 0.1, 0.1])[:, None].expand(3, 9), torch.zeros(9, dtype=torch.long))] * 18
     bins = [reliability_bins(*case) for case in cases]
-    scores = [[score(*case) for case in cases] for score in (brier_scores, negative_log_likelihood)]
-    ece = summarize_calibration(bins, *scores, ["no", "a", "b"])["classes"]["a"]["ece"]
+    brier, nll = ([brier_scores(*case) for case in cases], [negative_log_likelihood(*case) for case in cases])
+    ece = summarize_calibration(bins, brier, nll, ["no", "a", "b"])["classes"]["a"]["ece"]
     assert ece["n"] == 2
     assert ece["low"] is not None

@@ -20,13 +20,13 @@ def test_a_picture_is_compared_as_monai_does() -> None:
     first, second = ((maps == 1)[None, None].float() for maps in (pred, reference))
     for name, metric in (("ssim", SSIMMetric(2)), ("ms_ssim", MultiScaleSSIMMetric(2))):
         metric(first, second)
-        assert found[name][0] == pytest.approx(float(metric.aggregate()), rel=1e-5)
+        assert found[name][0] == pytest.approx(float(torch.as_tensor(metric.aggregate())), rel=1e-5)
         assert found[name][0] < 0.99
         assert found[name][1] == pytest.approx(1)  # class 2 is in neither
     psnr = PSNRMetric(max_val=1)
     psnr(first, second)
     summary = json.loads(json.dumps(summarize_similarity([found], ["a", "b"]), allow_nan=False))
-    assert summary["classes"]["a"]["psnr"] == pytest.approx(float(psnr.aggregate()), rel=1e-5)
+    assert summary["classes"]["a"]["psnr"] == pytest.approx(float(torch.as_tensor(psnr.aggregate())), rel=1e-5)
     assert summary["classes"]["b"] == {"psnr": None, "ssim": pytest.approx(1), "ms_ssim": pytest.approx(1)}
     mse = found["mse"][0] / 2  # over both classes
     assert summary["mean_foreground"]["psnr"] == pytest.approx(-10 * math.log10(mse))
