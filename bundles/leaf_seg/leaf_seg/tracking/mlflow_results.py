@@ -125,4 +125,6 @@ def _means(summary: Mapping[str, Any], name: str) -> dict[str, float]:
     }
     ranking = summary.get("ranking", {}).get("spearman", {}).get("rho")
     ranks = {} if ranking is None else {f"{name}_spearman_expected_dice": ranking}
-    return spread | ranks | numbers | means
+    nll = summary.get("calibration", {}).get("nll")
+    likelihood = {f"{name}_nll": nll["mean"]} if nll else {}
+    return spread | ranks | likelihood | numbers | means
