@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,9 @@ def test_added_to_the_summary_with_a_figure(tmp_path: Path, caplog: pytest.LogCa
     assert result["ece"]["mean"] == pytest.approx(0.9 - 21 / 30, abs=1e-6)
     assert result["ece"]["n"] == 3
     assert result["brier"]["mean"] == pytest.approx((0.01 * 183 + 0.81 * 9) / 192, abs=1e-6)
+    assert result["ace"]["mean"] == pytest.approx(0.9 - 21 / 30, abs=1e-6)  # there is one bin
+    nll = -(183 * math.log(0.9) + 9 * math.log(0.1)) / 192
+    assert summary["calibration"]["nll"]["mean"] == pytest.approx(nll, abs=1e-6)
     assert result["mean_confidence"] == pytest.approx(0.9, abs=1e-6)
     assert result["accuracy"] == pytest.approx(0.7)
     assert sum(result["bins"]["count"]) == 30

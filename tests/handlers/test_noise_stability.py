@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,17 @@ def run(network: LatentSegmenter, num_seeds: int, folder: Path) -> dict[str, Any
     return json.loads((folder / "metrics_summary.json").read_text())
 
 
-def mean_dice(network: LatentSegmenter) -> list[float]:
-    """Mean Dice over the cases of classes x and y, by the network alone."""
+def label_maps(network: LatentSegmenter) -> list[torch.Tensor]:
+    """Those of the cases, by the network alone."""
     inferer = SegmentationInferer((16, 16))
     with torch.no_grad():
-        cases = [class_dice(inferer(b["image"], network)[0].argmax(0), b["label"][0, 0], 3) for b in BATCHES]  # type: ignore[index]
+        return [inferer(batch["image"], network)[0].argmax(0) for batch in BATCHES]  # type: ignore[index]
+
+
+def mean_dice(network: LatentSegmenter) -> list[float]:
+    """Mean Dice over the cases of classes x and y."""
+    pairs = zip(label_maps(network), BATCHES, strict=True)
+    cases = [class_dice(pred, batch["label"][0, 0], 3) for pred, batch in pairs]
     return torch.tensor(cases, dtype=torch.float64).mean(dim=0).tolist()
 
 
@@ -74,6 +81,11 @@ def test_each_seed_gives_what_a_model_of_that_seed_gives(make_segmenter: Make, t
         per_seed = stability["classes"][name]["dice"]["per_seed"]
         assert per_seed == pytest.approx([values[index] for values in expected])
     assert stability["mean_foreground"]["dice"]["std"] > 0
+    maps = [label_maps(make_segmenter(noise_seed=seed)) for seed in (4, 5, 6)]
+    first = torch.stack(maps[0]) == 1
+    mse = torch.stack([(torch.stack(others) == 1) != first for others in maps[1:]]).double().mean()
+    assert stability["similarity"]["classes"]["x"]["psnr"] == pytest.approx(-10 * math.log10(mse))
+    assert 0 < stability["similarity"]["mean_foreground"]["ssim"] < 1
     assert network.noise is noise
     assert network.noise_seed == 4
 
@@ -84,6 +96,8 @@ def test_equal_noise_has_no_spread(make_segmenter: Make, tmp_path: Path) -> None
     foreground = run(network, 3, tmp_path)["noise_stability"]["mean_foreground"]["dice"]
     assert foreground["std"] == pytest.approx(0, abs=1e-12)
     assert foreground["mean"] > 0
+    similarity = json.loads((tmp_path / "metrics_summary.json").read_text())["noise_stability"]["similarity"]
+    assert similarity["mean_foreground"] == {"psnr": None, "ssim": pytest.approx(1), "ms_ssim": None}
 
 
 def test_the_network_keeps_its_noise_when_a_pass_fails(make_segmenter: Make, tmp_path: Path) -> None:

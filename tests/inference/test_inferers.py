@@ -362,6 +362,36 @@ def test_expected_dice_is_that_of_the_whole_answer(
     assert answers.expected_dice.std() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((13, 21), {}),
+        ((13, 21), {"mirror_axes": (1,), "uncertainty": True}),
+        (VOLUME, {"axis": "coronal", "uncertainty": True}),
+        (VOLUME, {"axis": AXES, "mirror_axes": (0, 2)}),
+    ],
+)
+def test_kept_hypotheses_are_the_answers_to_single_seeds(
+    shape: tuple[int, ...], options: dict[str, Any], make_segmenter: Make
+) -> None:
+    network, image = make_segmenter(), torch.rand(2, 1, *shape)
+    plain = segment(network, image, num_samples=3, batch_size=4, **options)
+    kept = segment(network, image, num_samples=3, batch_size=4, keep_hypotheses=True, **options)
+    single = {name: value for name, value in options.items() if name != "uncertainty"}
+    expected = torch.stack([segment(network, image, noise_seed=seed, **single) for seed in range(3)], dim=1)
+    assert kept.hypotheses.shape == (2, 3, 3, *shape)
+    torch.testing.assert_close(kept.hypotheses, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(kept.pred, plain.pred if isinstance(plain, Answers) else plain)
+    assert (kept.hypotheses[:, 0] - kept.hypotheses[:, 1]).abs().max() > 1e-3
+    if "uncertainty" in options:
+        torch.testing.assert_close(kept.variance, plain.variance)
+        torch.testing.assert_close(kept.entropy, plain.entropy)
+
+
+def test_a_single_answer_is_not_kept_twice(make_segmenter: Make) -> None:
+    assert isinstance(segment(make_segmenter(), torch.rand(1, 1, 16, 16), keep_hypotheses=True), torch.Tensor)
+
+
 def test_mirror_images_are_put_back_where_they_belong(make_segmenter: Make) -> None:
     network, volume = make_segmenter(), torch.rand(1, 1, *VOLUME)
     for axis in AXES:

@@ -14,7 +14,7 @@ from monai.utils.enums import CommonKeys as Keys
 
 from leaf_seg.engines.ema import WeightAverage
 from leaf_seg.engines.resumption_log import hide_resumption
-from leaf_seg.inference.inferers import Answers
+from leaf_seg.inference.answers import Answers
 from leaf_seg.runtime.distributed import is_rank_zero, num_processes
 from leaf_seg.runtime.termination import interruptible, raise_if_interrupted
 from leaf_seg.runtime.workers import check_workers
@@ -24,7 +24,8 @@ class BundleEvaluator(SupervisedEvaluator):
     """MONAI's SupervisedEvaluator for every method.
 
     While it runs, and so also when its CheckpointSaver saves the best model, the network holds the averaged weights. An
-    inferer's :class:`~leaf_seg.inference.Answers` become the outputs "pred", "expected_dice", "variance" and "entropy".
+    inferer's :class:`~leaf_seg.inference.Answers` become the outputs "pred", "expected_dice", "variance", "entropy" and
+    "hypotheses".
 
     Args:
         ema: average whose weights are evaluated; None evaluates the network as it is.

@@ -12,10 +12,12 @@ from leaf_seg.handlers.feature_cache_report import FeatureCacheReport
 from leaf_seg.handlers.final_validation import FinalValidation
 from leaf_seg.handlers.foreground_report import ForegroundReport
 from leaf_seg.handlers.leakage_report import LeakageReport
+from leaf_seg.handlers.lesion_report import LesionReport
 from leaf_seg.handlers.model_saver import ModelSaver
 from leaf_seg.handlers.noise_stability import NoiseStability
 from leaf_seg.handlers.progress import EvaluationProgress, TrainingProgress
 from leaf_seg.handlers.ranking_report import RankingReport
+from leaf_seg.handlers.rater_report import RaterReport
 from leaf_seg.handlers.segmentation_saver import SegmentationSaver
 from leaf_seg.handlers.time_budget import TimeBudget
 from leaf_seg.handlers.training_checkpoint import TrainingCheckpoint
@@ -41,9 +43,11 @@ __all__ = [
     "FinalValidation",
     "ForegroundReport",
     "LeakageReport",
+    "LesionReport",
     "ModelSaver",
     "NoiseStability",
     "RankingReport",
+    "RaterReport",
     "SegmentationSaver",
     "TimeBudget",
     "TrainingCheckpoint",

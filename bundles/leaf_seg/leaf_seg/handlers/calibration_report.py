@@ -12,7 +12,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from leaf_seg.handlers.case_report import RELIABILITY_NAME, add_to_summary
-from leaf_seg.metrics import brier_scores, reliability_bins, summarize_calibration
+from leaf_seg.metrics import brier_scores, negative_log_likelihood, reliability_bins, summarize_calibration
 from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.distributed import gathered, is_rank_zero
 from leaf_seg.visual.reliability import save_reliability
@@ -38,6 +38,7 @@ class CalibrationReport:
         self.seed = seed
         self._bins: list[np.ndarray] = []
         self._brier: list[list[float]] = []
+        self._nll: list[float] = []
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator that decollates."""
@@ -46,20 +47,21 @@ class CalibrationReport:
         engine.add_event_handler(Events.COMPLETED, self._report)
 
     def _reset(self) -> None:
-        self._bins, self._brier = [], []
+        self._bins, self._brier, self._nll = [], [], []
 
     def _measure(self, engine: Engine) -> None:
         for item in cast(list[Any], engine.state.output):
             self._bins.append(reliability_bins(item["probabilities"], item["label"][0]))
             self._brier.append(brier_scores(item["probabilities"], item["label"][0]))
+            self._nll.append(negative_log_likelihood(item["probabilities"], item["label"][0]))
 
     def _report(self) -> None:
-        self._bins, self._brier = gathered(self._bins), gathered(self._brier)
+        self._bins, self._brier, self._nll = gathered(self._bins), gathered(self._brier), gathered(self._nll)
         if is_rank_zero():
             self._write()
 
     def _write(self) -> None:
-        calibration = summarize_calibration(self._bins, self._brier, self.class_names, self.seed)
+        calibration = summarize_calibration(self._bins, self._brier, self._nll, self.class_names, self.seed)
         add_to_summary(self.folder, {"calibration": calibration})
         with decoration(f"The figure {RELIABILITY_NAME}"):
             save_reliability(calibration, self.folder / RELIABILITY_NAME)

@@ -37,8 +37,9 @@ logger = logging.getLogger(__name__)
 
 CASES_NAME = "metrics_cases.csv"
 SUMMARY_NAME = "metrics_summary.json"
+RATERS_NAME = "metrics_raters.csv"
 RELIABILITY_NAME = "reliability.png"
-REPORT_NAMES = (SUMMARY_NAME, CASES_NAME, RELIABILITY_NAME, EXPECTED_DICE_NAME)
+REPORT_NAMES = (SUMMARY_NAME, CASES_NAME, RATERS_NAME, RELIABILITY_NAME, EXPECTED_DICE_NAME)
 
 
 def remove_report(folder: str | os.PathLike[str]) -> bool:
@@ -133,7 +134,7 @@ class CaseReport:
         for case, item in zip(batch, output, strict=True):
             path = str(case["image"].meta["filename_or_obj"])
             pred, label = item["pred"][0], item["label"][0]
-            num_classes, spacing = len(self.class_names), _spacing(item["label"])
+            num_classes, spacing = len(self.class_names), spacing_of(item["label"])
             self._cases[path] = case_metrics(pred, label, num_classes, spacing, self._tolerance(label.shape, spacing))
             self._found[path] = (has_classes(label, num_classes).cpu(), has_classes(pred, num_classes).cpu())
 
@@ -150,7 +151,7 @@ class CaseReport:
 
     def _write(self) -> None:
         counts = count_foreground(*map(torch.stack, zip(*self._found.values(), strict=True)))
-        names = _display_names(list(self._cases))
+        names = display_names(list(self._cases))
         rows = [
             {"case": names[path], "class": name, **{metric: values[metric][index] for metric in METRICS}}
             for path, values in self._cases.items()
@@ -169,7 +170,7 @@ class CaseReport:
         with replacing(folder / CASES_NAME) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, ["case", "class", *METRICS])
             writer.writeheader()
-            writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+            writer.writerows({key: table_cell(value) for key, value in row.items()} for row in rows)
         with replacing(folder / SUMMARY_NAME) as temporary:
             temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
         logger.info("%s\nmetrics of each case and summary: %s", _as_text(summary), folder.resolve())
@@ -185,7 +186,7 @@ def _as_json(counts: ForegroundCounts) -> dict[str, dict[str, int]]:
     }
 
 
-def _spacing(label: torch.Tensor) -> list[float]:
+def spacing_of(label: torch.Tensor) -> list[float]:
     """Pixel or voxel size along each axis of a label map [1, *spatial]: 1 for pictures, millimetres for volumes."""
     if label.ndim == 3 or not isinstance(label, MetaTensor):
         return [1.0] * (label.ndim - 1)
@@ -193,13 +194,13 @@ def _spacing(label: torch.Tensor) -> list[float]:
     return [float(f"{size:.5g}") for size in label.pixdim.tolist()]
 
 
-def _display_names(paths: Sequence[str]) -> dict[str, str]:
+def display_names(paths: Sequence[str]) -> dict[str, str]:
     """Case name of each image; its path where another image has the same, as in ``case_1/image.nii.gz``."""
     counts = Counter(case_name(path) for path in paths)
     return {path: case_name(path) if counts[case_name(path)] == 1 else path for path in paths}
 
 
-def _cell(value: Any) -> Any:
+def table_cell(value: Any) -> Any:
     """Value of a CSV cell; undefined is empty."""
     if not isinstance(value, float):
         return value

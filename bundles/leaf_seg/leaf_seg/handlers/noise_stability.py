@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
+from monai.utils import convert_to_tensor
 
 from leaf_seg.handlers.case_report import add_to_summary
 from leaf_seg.inference import SegmentationInferer
-from leaf_seg.metrics import class_dice, noise_stability
+from leaf_seg.metrics import class_dice, mask_similarity, noise_stability, summarize_similarity
 from leaf_seg.networks import SavedNetwork
 from leaf_seg.runtime.distributed import gathered, is_rank_zero
 from leaf_seg.runtime.errors import InputError
@@ -24,8 +28,10 @@ logger = logging.getLogger(__name__)
 class NoiseStability:
     """Ignite handler that adds "noise_stability" to ``metrics_summary.json``: Dice with each of several noise seeds.
 
-    It comes after :class:`~leaf_seg.handlers.CaseReport`, which writes that file. When the engine has completed, the
-    split is segmented once for each of the seeds noise_seed, noise_seed + 1, ...; the engine's own results stay.
+    Under "similarity" stands how much the label maps of the further seeds look like those of the first, which are held
+    packed. It comes after :class:`~leaf_seg.handlers.CaseReport`, which writes that file. When the engine has
+    completed, the split is segmented once for each of the seeds noise_seed, noise_seed + 1, ...; the engine's own
+    results stay.
 
     Args:
         evaluator: one that decollates and segments the same cases, with one hypothesis; its outputs hold "pred" and
@@ -57,6 +63,9 @@ class NoiseStability:
         self.class_names = list(class_names)
         self.folder = Path(output_dir)
         self._dice: list[list[float]] = []  # of each case, by class
+        self._seed = self.seeds[0]
+        self._first: list[bytes] = []  # packed label maps of each case, with the first seed
+        self._similarity: list[dict[str, list[float]]] = []  # of each case and further seed, by class
         evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._measure)
 
     def attach(self, engine: Engine) -> None:
@@ -65,12 +74,15 @@ class NoiseStability:
 
     def __call__(self) -> None:
         """Segment with each noise seed and add the result to the summary."""
+        self._first, self._similarity = [], []
         dice = {seed: self._evaluate(seed) for seed in self.seeds}
+        self._similarity = gathered(self._similarity)
         if is_rank_zero():
             self._write(dice)
 
     def _write(self, dice: dict[int, list[list[float]]]) -> None:
         stability = noise_stability(dice, self.class_names[1:])
+        stability["similarity"] = summarize_similarity(self._similarity, self.class_names[1:])
         add_to_summary(self.folder, {"noise_stability": stability})
         foreground = stability["mean_foreground"]["dice"]
         logger.info(
@@ -82,11 +94,25 @@ class NoiseStability:
 
     def _evaluate(self, seed: int) -> list[list[float]]:
         """Dice of every case, of all processes, and foreground class with the noise of one seed."""
-        self._dice = []
+        self._dice, self._seed = [], seed
         self.inferer.noise_seed = seed
         self.evaluator.run()
         return gathered(self._dice)
 
     def _measure(self, engine: Engine) -> None:
         for item in cast(list[Any], engine.state.output):
-            self._dice.append(class_dice(item["pred"][0], item["label"][0], len(self.class_names)))
+            pred, number = convert_to_tensor(item["pred"][0], device="cpu", track_meta=False), len(self._dice)
+            self._dice.append(class_dice(pred, item["label"][0], len(self.class_names)))
+            if self._seed == self.seeds[0]:
+                self._first.append(_packed(pred))
+            else:
+                first = _unpacked(self._first[number], pred.shape)
+                self._similarity.append(mask_similarity(pred, first, len(self.class_names)))
+
+
+def _packed(label: torch.Tensor) -> bytes:
+    return zlib.compress(label.to(torch.uint8).numpy().tobytes(), level=1)
+
+
+def _unpacked(packed: bytes, shape: Sequence[int]) -> torch.Tensor:
+    return torch.from_numpy(np.frombuffer(zlib.decompress(packed), dtype=np.uint8).reshape(shape).copy())

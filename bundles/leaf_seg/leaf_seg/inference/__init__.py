@@ -1,7 +1,8 @@
 """Inference: from images of any size to label maps in their grid."""
 
+from leaf_seg.inference.answers import Answers
 from leaf_seg.inference.autocast_inferer import AutocastInferer
-from leaf_seg.inference.inferers import Answers, RoundTripInferer, SegmentationInferer
+from leaf_seg.inference.inferers import RoundTripInferer, SegmentationInferer
 from leaf_seg.inference.model_inferer import inferer_for
 from leaf_seg.inference.network_for import fast_network, fitting_batch_size, network_for
 from leaf_seg.inference.segmentation_writer import SegmentationWriter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from leaf_seg.data.slicing import (
     slice_directions,
     to_slices,
 )
+from leaf_seg.inference.answers import Answers
 from leaf_seg.inference.fast_network import ReadyNetwork
 from leaf_seg.metrics.expected_dice import ExpectedDice
 from leaf_seg.networks.saved_network import SavedNetwork
@@ -27,25 +27,6 @@ from leaf_seg.runtime.distributed import bare
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import autocast
 from leaf_seg.transforms.most_probable import most_probable
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a network says of one batch of images, at native size.
-
-    Attributes:
-        pred: class probabilities [B, K, *spatial], of several hypotheses their mean; or labels, uint8 [B, 1, *spatial].
-        expected_dice: of each foreground class [B, K - 1], 0 to 1: :class:`~leaf_seg.metrics.ExpectedDice` of these
-            probabilities.
-        variance: variance over the hypotheses of the class probabilities, summed over the classes [B, 1, *spatial]; of
-            several slicing directions or mirror images the mean of theirs. None without uncertainty.
-        entropy: entropy of the mean probabilities in nats, 0 .. ln K [B, 1, *spatial]. None without uncertainty.
-    """
-
-    pred: torch.Tensor
-    expected_dice: torch.Tensor
-    variance: torch.Tensor | None = None
-    entropy: torch.Tensor | None = None
 
 
 class SegmentationInferer(Inferer):
@@ -70,6 +51,8 @@ class SegmentationInferer(Inferer):
         mirror_axes: spatial axes along which the image is mirrored, segmented once more and mirrored back; the result
             is the mean with the answer to the image as it is. Of volumes 0 is left-right, 1 front-back, 2 up-down.
         expected_dice: return :class:`Answers` instead of probabilities or labels alone.
+        keep_hypotheses: return :class:`Answers` with every hypothesis, where there are several: as many maps as there
+            are classes for each.
 
     Raises:
         InputError: When uncertainty is asked of fewer than two hypotheses; when called, several hypotheses of a network
@@ -89,6 +72,7 @@ class SegmentationInferer(Inferer):
         noise_seed: int | None = None,
         probabilities: bool = True,
         expected_dice: bool = False,
+        keep_hypotheses: bool = False,
     ) -> None:
         super().__init__()
         if num_samples < 1 or batch_size < 1:
@@ -107,8 +91,9 @@ class SegmentationInferer(Inferer):
         self.precision = precision
         self.mirror_axes = check_mirror_axes(mirror_axes)
         self.noise_seed = noise_seed
-        self.probabilities = probabilities or uncertainty
-        self.expected_dice = expected_dice
+        self.num_kept = num_samples if keep_hypotheses and num_samples > 1 else 0
+        self.probabilities = probabilities or uncertainty or self.num_kept > 0
+        self.expected_dice = expected_dice or uncertainty or self.num_kept > 0
 
     def check(self, network: Callable[..., Any], device: torch.device) -> None:
         """Find out before the first image what would go wrong with every one.
@@ -140,24 +125,40 @@ class SegmentationInferer(Inferer):
         images = convert_to_tensor(inputs, track_meta=False)
         pairs = [self._one_image(image, network) for image in images]
         answers = [answer for answer, _ in pairs]
-        maps = torch.stack(answers) if len(answers) > 1 else answers[0][None]  # [B, K (+ 1) or 1, *spatial]
-        if not (self.uncertainty or self.expected_dice):
+        maps = torch.stack(answers) if len(answers) > 1 else answers[0][None]  # [B, channels or 1, *spatial]
+        if not self.expected_dice:
             return _like(maps, inputs)
         expected_dice = torch.stack([expected.compute() for _, expected in pairs])
-        if not self.uncertainty:
+        if not self.probabilities:
             return Answers(_like(maps, inputs), expected_dice)
-        probabilities, variance = maps[:, :-1], maps[:, -1:]
-        entropy = torch.special.entr(probabilities[:, :1])
-        for channel in range(1, probabilities.shape[1]):
-            entropy += torch.special.entr(probabilities[:, channel : channel + 1])
-        return Answers(_like(probabilities, inputs), expected_dice, _like(variance, inputs), _like(entropy, inputs))
+        found, variance, hypotheses = self._taken_apart(maps)
+        probabilities, entropy, kept = _like(found, inputs), None, None
+        if variance is not None:
+            variance, entropy = _like(variance, inputs), _like(_entropy(found), inputs)
+        if hypotheses is not None:
+            kept = _like(hypotheses, inputs)
+        return Answers(probabilities, expected_dice, variance, entropy, kept)
+
+    def _num_channels(self, num_classes: int) -> int:
+        """Of the sums: the mean probabilities, perhaps their variance, perhaps class by class those of hypotheses."""
+        return num_classes * (1 + self.num_kept) + self.uncertainty
+
+    def _num_classes(self, num_channels: int) -> int:
+        return (num_channels - self.uncertainty) // (1 + self.num_kept)
+
+    def _taken_apart(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Probabilities [B, K, *spatial], variance [B, 1, *spatial], hypotheses [B, num_samples, K, *spatial]."""
+        k = self._num_classes(maps.shape[1])
+        variance = maps[:, k : k + 1] if self.uncertainty else None
+        kept = maps[:, k + self.uncertainty :].unflatten(1, (k, -1)).transpose(1, 2) if self.num_kept else None
+        return maps[:, :k], variance, kept
 
     def _autocast(self, network: Callable[..., Any], device: torch.device) -> torch.autocast:
         """That of the precision, unless the network sees to it itself."""
         return autocast(device, "fp32" if isinstance(network, ReadyNetwork) else self.precision)
 
     def _one_image(self, image: torch.Tensor, network: Callable[..., Any]) -> tuple[torch.Tensor, ExpectedDice]:
-        """Mean over slicing directions and mirror images, [K (+ 1), *spatial], or labels [1, *spatial]; their Dice."""
+        """Mean over slicing directions and mirror images, [channels, *spatial], or labels [1, *spatial]; their Dice."""
         axes = self.axes if image.ndim == 4 else self.axes[:1]
         if not self.probabilities and len(axes) == 1 and not self.mirror_axes:
             return self._labels(image, axes[0], network)
@@ -169,14 +170,14 @@ class SegmentationInferer(Inferer):
             for axis in axes:
                 for place, hypotheses in self._along(to_slices(seen, axis), network):
                     if not len(total):  # now the number of classes is known
-                        channels = hypotheses.shape[2] + self.uncertainty
+                        channels = self._num_channels(hypotheses.shape[2])
                         total = torch.zeros((channels, *image.shape[1:]), device=hypotheses.device)
                     self._add(to_slices(total, axis), place, hypotheses, _slice_dimension(image, axis, mirrored))
         total /= len(axes) * (1 + len(self.mirror_axes))
         expected = ExpectedDice()
-        if self.probabilities and not (self.uncertainty or self.expected_dice):
+        if self.probabilities and not self.expected_dice:
             return total, expected
-        label = most_probable(total[: len(total) - self.uncertainty], expected)[None]
+        label = most_probable(total[: self._num_classes(len(total))], expected)[None]
         return total if self.probabilities else label, expected
 
     def _labels(self, image: torch.Tensor, axis: str, network: Callable[..., Any]) -> tuple[torch.Tensor, ExpectedDice]:
@@ -197,18 +198,23 @@ class SegmentationInferer(Inferer):
             yield slice(indices.start, indices.stop), hypotheses
 
     def _add(self, total: torch.Tensor, place: slice, hypotheses: torch.Tensor, mirrored: int | None) -> None:
-        """Add what hypotheses say of some slices to the sums [S, K (+ 1), H, W].
+        """Add what hypotheses say of some slices to the sums [S, channels, H, W].
 
         The slices are of an image that is mirrored along the dimension ``mirrored`` of the sums.
         """
         if mirrored == 0:
             place = slice(len(total) - place.stop, len(total) - place.start)
-        for k in range(hypotheses.shape[2]):
-            found = self._resized(hypotheses, k, total.shape[2:])
+        num_classes = hypotheses.shape[2]
+        for k in range(num_classes):
+            found = self._resized(hypotheses, k, total.shape[2:])  # [num_samples, N, 1, H, W]
             mean = _mean(found)
             total[place, k : k + 1] += _as_it_was(mean, mirrored)
+            if self.num_kept:
+                first = num_classes + self.uncertainty + k * self.num_kept
+                total[place, first : first + self.num_kept] += _as_it_was(found[:, :, 0].movedim(0, 1), mirrored)
             if self.uncertainty:  # torch.var along the first dimension takes many times as long
-                total[place, -1:] += _as_it_was((found - mean).square_().mean(dim=0), mirrored)
+                variance = total[place, num_classes : num_classes + 1]
+                variance += _as_it_was((found - mean).square_().mean(dim=0), mirrored)
 
     def _network_input(self, slices: torch.Tensor, indices: range) -> torch.Tensor:
         """[N, 3, h, w] of slices [S, C, H, W]."""
@@ -243,6 +249,14 @@ def _like(maps: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
 def _mean(found: torch.Tensor) -> torch.Tensor:
     """Mean over hypotheses, [N, 1, H, W] from [num_samples, N, 1, H, W]."""
     return found.mean(dim=0) if len(found) > 1 else found[0]
+
+
+def _entropy(probabilities: torch.Tensor) -> torch.Tensor:
+    """In nats, [B, 1, *spatial] from [B, K, *spatial]; class by class, since each of its maps is a copy."""
+    entropy = torch.special.entr(probabilities[:, :1])
+    for channel in range(1, probabilities.shape[1]):
+        entropy += torch.special.entr(probabilities[:, channel : channel + 1])
+    return entropy
 
 
 def _as_it_was(values: torch.Tensor, mirrored: int | None) -> torch.Tensor:

@@ -21,6 +21,7 @@ def inferer_for(
     probabilities: bool | str = True,
     expected_dice: bool = False,
     resizes: bool = False,
+    keep_hypotheses: bool = False,
 ) -> SegmentationInferer:
     """The inferer of a model; arguments as of :class:`SegmentationInferer`.
 
@@ -47,4 +48,5 @@ def inferer_for(
         noise_seed=noise_seed,
         probabilities=parse_bool(probabilities, "probabilities") or settings.spacing is not None,
         expected_dice=expected_dice,
+        keep_hypotheses=keep_hypotheses,
     )

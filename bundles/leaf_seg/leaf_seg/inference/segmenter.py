@@ -17,7 +17,8 @@ from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.data.slicing import check_mirror_axes
 from leaf_seg.export import ExportedNetwork, is_exported, load_exported
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
-from leaf_seg.inference.inferers import Answers, SegmentationInferer
+from leaf_seg.inference.answers import Answers
+from leaf_seg.inference.inferers import SegmentationInferer
 from leaf_seg.inference.model_inferer import inferer_for
 from leaf_seg.inference.network_for import network_for
 from leaf_seg.networks import SavedNetwork

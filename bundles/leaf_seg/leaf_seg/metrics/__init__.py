@@ -6,18 +6,24 @@ from leaf_seg.runtime.lazy import names_from
 
 if TYPE_CHECKING:
     from leaf_seg.metrics.calibration import (
+        average_calibration_error,
         brier_scores,
         expected_calibration_error,
+        negative_log_likelihood,
         reliability_bins,
         summarize_calibration,
     )
     from leaf_seg.metrics.comparison import compare, paired_comparison, paired_difference
-    from leaf_seg.metrics.conventions import CONVENTIONS, METRICS
+    from leaf_seg.metrics.conventions import CONVENTIONS, METRICS, RATER_CONVENTIONS, RATER_METRICS
     from leaf_seg.metrics.expected_dice import ExpectedDice
     from leaf_seg.metrics.foreground import ForegroundCounts, ForegroundDice, count_foreground, has_classes
     from leaf_seg.metrics.hypotheses import Agreement, agreement
+    from leaf_seg.metrics.lesions import LESION_CONVENTIONS, LESION_METRICS, LesionCounts, count_lesions
+    from leaf_seg.metrics.ranked_probability import crps
     from leaf_seg.metrics.ranking import rank_correlation
+    from leaf_seg.metrics.raters import Ambiguity, ambiguity, ambiguity_metrics
     from leaf_seg.metrics.segmentation import case_metrics, diagonal
+    from leaf_seg.metrics.similarity import mask_similarity, summarize_similarity
     from leaf_seg.metrics.stability import class_dice, noise_stability
     from leaf_seg.metrics.structures import Structure, describe_structures
     from leaf_seg.metrics.summary import Interval, bootstrap_interval, summarize
@@ -25,14 +31,25 @@ else:
     __getattr__ = names_from(
         __name__,
         {
-            "calibration": ("brier_scores", "expected_calibration_error", "reliability_bins", "summarize_calibration"),
+            "calibration": (
+                "average_calibration_error",
+                "brier_scores",
+                "expected_calibration_error",
+                "negative_log_likelihood",
+                "reliability_bins",
+                "summarize_calibration",
+            ),
             "comparison": ("compare", "paired_comparison", "paired_difference"),
-            "conventions": ("CONVENTIONS", "METRICS"),
+            "conventions": ("CONVENTIONS", "METRICS", "RATER_CONVENTIONS", "RATER_METRICS"),
             "expected_dice": ("ExpectedDice",),
             "foreground": ("ForegroundCounts", "ForegroundDice", "count_foreground", "has_classes"),
             "hypotheses": ("Agreement", "agreement"),
+            "lesions": ("LESION_CONVENTIONS", "LESION_METRICS", "LesionCounts", "count_lesions"),
+            "ranked_probability": ("crps",),
             "ranking": ("rank_correlation",),
+            "raters": ("Ambiguity", "ambiguity", "ambiguity_metrics"),
             "segmentation": ("case_metrics", "diagonal"),
+            "similarity": ("mask_similarity", "summarize_similarity"),
             "stability": ("class_dice", "noise_stability"),
             "structures": ("Structure", "describe_structures"),
             "summary": ("Interval", "bootstrap_interval", "summarize"),
@@ -41,24 +58,37 @@ else:
 
 __all__ = [
     "CONVENTIONS",
+    "LESION_CONVENTIONS",
+    "LESION_METRICS",
     "METRICS",
+    "RATER_CONVENTIONS",
+    "RATER_METRICS",
     "Agreement",
+    "Ambiguity",
     "ExpectedDice",
     "ForegroundCounts",
     "ForegroundDice",
     "Interval",
+    "LesionCounts",
     "Structure",
     "agreement",
+    "ambiguity",
+    "ambiguity_metrics",
+    "average_calibration_error",
     "bootstrap_interval",
     "brier_scores",
     "case_metrics",
     "class_dice",
     "compare",
     "count_foreground",
+    "count_lesions",
+    "crps",
     "describe_structures",
     "diagonal",
     "expected_calibration_error",
     "has_classes",
+    "mask_similarity",
+    "negative_log_likelihood",
     "noise_stability",
     "paired_comparison",
     "paired_difference",
@@ -66,4 +96,5 @@ __all__ = [
     "reliability_bins",
     "summarize",
     "summarize_calibration",
+    "summarize_similarity",
 ]

@@ -1,9 +1,9 @@
-"""Whether probabilities mean what they say: calibration error and Brier score, per structure."""
+"""Whether probabilities mean what they say: calibration errors and Brier score per structure, log-likelihood."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from leaf_seg.metrics.summary import Interval, as_json, bootstrap_interval
 
 NUM_BINS = 15
 COUNT, CONFIDENCE, CORRECT = range(3)  # last index of what reliability_bins returns
+LEAST_PROBABILITY = 1e-6  # in the likelihood, which one voxel with 0 would make infinite
 
 
 def reliability_bins(
@@ -63,6 +64,39 @@ def expected_calibration_error(bins: np.ndarray) -> float:
     return float(np.abs(bins[:, CORRECT] - bins[:, CONFIDENCE]).sum() / total) if total else math.nan
 
 
+def average_calibration_error(bins: np.ndarray) -> float:
+    """Mean distance between confidence and accuracy of the bins with voxels (Barfoot et al., arXiv 2506.03942).
+
+    Each bin weighs alike: a rare confidence as much as a frequent one, also the noise of its few voxels.
+
+    Args:
+        bins: of one class, [num_bins, 3], as :func:`reliability_bins` makes them or a sum of such.
+
+    Returns:
+        From 0 to 1; nan without a voxel.
+    """
+    filled = bins[bins[:, COUNT] > 0]
+    distances = np.abs(filled[:, CORRECT] - filled[:, CONFIDENCE]) / filled[:, COUNT]
+    return float(distances.mean()) if len(filled) else math.nan
+
+
+def negative_log_likelihood(probabilities: torch.Tensor | np.ndarray, label: torch.Tensor | np.ndarray) -> float:
+    """Mean over the voxels of - ln(probability of the true class), in nats, lower is better.
+
+    Probabilities below :data:`LEAST_PROBABILITY` count as that.
+
+    Args:
+        probabilities: class probabilities [K, *spatial].
+        label: true class indices [*spatial].
+    """
+    values, truth = convert_to_numpy(probabilities), convert_to_numpy(label)
+    total = sum(
+        float(np.log(np.maximum(p[truth == k], LEAST_PROBABILITY, dtype=np.float64)).sum())
+        for k, p in enumerate(values)
+    )
+    return -total / truth.size
+
+
 def brier_scores(probabilities: torch.Tensor | np.ndarray, label: torch.Tensor | np.ndarray) -> list[float]:
     """Brier score of every class: mean over the voxels of (probability - truth)^2, from 0 to 1, lower is better.
 
@@ -76,19 +110,24 @@ def brier_scores(probabilities: torch.Tensor | np.ndarray, label: torch.Tensor |
 
 
 def summarize_calibration(
-    bins: Sequence[np.ndarray], brier: Sequence[Sequence[float]], class_names: Sequence[str], seed: int = 0
+    bins: Sequence[np.ndarray],
+    brier: Sequence[Sequence[float]],
+    nll: Sequence[float],
+    class_names: Sequence[str],
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Calibration of a split, per structure, ready for JSON.
 
     Args:
         bins: of every case, [K, num_bins, 3] by :func:`reliability_bins`.
         brier: of every case, K numbers by :func:`brier_scores`.
+        nll: of every case, by :func:`negative_log_likelihood`.
         class_names: K names, background first.
         seed: seed of the bootstrap.
 
     Returns:
-        {"classes": {structure: {"ece": interval, "brier": interval, "mean_confidence", "accuracy", "bins": columns}},
-        "definition"}; the background is left out.
+        {"classes": {structure: {"ece": interval, "ace": interval, "brier": interval, "mean_confidence", "accuracy",
+        "bins": columns}}, "nll": interval, "definition"}; the background is no structure.
     """
     stacked = np.stack(bins)  # [cases, K, num_bins, 3]
     classes = {}
@@ -98,7 +137,8 @@ def summarize_calibration(
         total = stacked[:, k].sum(axis=0)
         count = total[:, COUNT].sum()
         classes[name] = {
-            "ece": as_json(_ece_interval(stacked[:, k], seed)),
+            "ece": as_json(_error_interval(expected_calibration_error, stacked[:, k], seed)),
+            "ace": as_json(_error_interval(average_calibration_error, stacked[:, k], seed)),
             "brier": as_json(bootstrap_interval([case[k] for case in brier], seed=seed)),
             "mean_confidence": float(total[:, CONFIDENCE].sum() / count) if count else None,
             "accuracy": float(total[:, CORRECT].sum() / count) if count else None,
@@ -110,22 +150,25 @@ def summarize_calibration(
         }
     return {
         "classes": classes,
+        "nll": as_json(bootstrap_interval(nll, seed=seed)),
         "definition": "ece: of all cases together, over the voxels that are given the structure, by bins of equal "
         "width of its probability; 95 % basic bootstrap interval over the n cases with such voxels, which takes off "
-        "the bias of a mean of distances, cut at 0. brier: mean over all voxels of a case, then over cases; 95 % "
-        "percentile bootstrap interval",
+        "the bias of a mean of distances, cut at 0. ace: the same with each bin that has voxels weighing alike. brier: "
+        "mean over all voxels of a case, then over cases; 95 % percentile bootstrap interval. nll: - ln(probability of "
+        f"the true class), at least {LEAST_PROBABILITY:g}, of all classes with the background; mean and interval as of "
+        "brier",
     }
 
 
-def _ece_interval(cases: np.ndarray, seed: int) -> Interval:
-    """ECE of all cases together, [cases, num_bins, 3], with a bootstrap interval over those with voxels."""
+def _error_interval(error: Callable[[np.ndarray], float], cases: np.ndarray, seed: int) -> Interval:
+    """Error of all cases together, [cases, num_bins, 3], with a bootstrap interval over those with voxels."""
     cases = cases[cases[:, :, COUNT].sum(axis=1) > 0]
-    value = expected_calibration_error(cases.sum(axis=0))
+    value = error(cases.sum(axis=0))
     if len(cases) < 2:
         return Interval(value, math.nan, math.nan, len(cases))
     interval = bootstrap(
         (np.arange(len(cases)),),
-        lambda chosen: expected_calibration_error(cases[chosen].sum(axis=0)),
+        lambda chosen: error(cases[chosen].sum(axis=0)),
         vectorized=False,
         n_resamples=1999,
         method="basic",

@@ -58,16 +58,16 @@ def bootstrap_interval(
     return Interval(float(defined.mean()), float(interval.low), float(interval.high), n)
 
 
-def summarize(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> dict[str, Any]:
+def summarize(rows: Sequence[Mapping[str, Any]], seed: int = 0, metrics: Sequence[str] = METRICS) -> dict[str, Any]:
     """Summarise metrics over cases, per class and over the foreground, ready for JSON.
 
     The foreground value of a case is the mean of its classes, undefined ones left out; its interval is over cases, so
     that the classes of one case are not taken for independent observations.
 
     Args:
-        rows: one for each case and class: "case" (a name of its own for each case), "class", and every one of
-            :data:`~leaf_seg.metrics.conventions.METRICS`.
+        rows: one for each case and class: "case" (a name of its own for each case), "class", and every metric.
         seed: seed of the bootstrap.
+        metrics: their names, by default :data:`~leaf_seg.metrics.conventions.METRICS`.
 
     Returns:
         {"n": cases, "classes": {class: {metric: {"mean", "low", "high", "n"}}}, "mean_foreground": {metric: ...}},
@@ -77,7 +77,7 @@ def summarize(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> dict[str, Any
     names = list(dict.fromkeys(row["class"] for row in rows))
     table = {(row["case"], row["class"]): row for row in rows}
     summary: dict[str, Any] = {"n": len(cases), "classes": {name: {} for name in names}, "mean_foreground": {}}
-    for metric in METRICS:
+    for metric in metrics:
         values = np.array([[table[case, name][metric] for name in names] for case in cases], dtype=np.float64)
         for column, name in enumerate(names):
             summary["classes"][name][metric] = as_json(bootstrap_interval(values[:, column], seed=seed))

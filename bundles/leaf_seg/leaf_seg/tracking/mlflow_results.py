@@ -106,10 +106,14 @@ class MlflowResults:
 
 
 def _means(summary: Mapping[str, Any], name: str) -> dict[str, float]:
-    """The defined means of a summary, flat, with calibration, ranking, spread and counts where measured."""
+    """The defined means of a summary, flat, with what else was measured."""
     groups = {"mean_foreground": summary["mean_foreground"], **summary["classes"]}
     for group, calibration in summary.get("calibration", {}).get("classes", {}).items():
-        groups[group] = groups[group] | {metric: calibration[metric] for metric in ("ece", "brier")}
+        groups[group] = groups[group] | {metric: calibration[metric] for metric in ("ece", "ace", "brier")}
+    for part, prefix in (("raters", ""), ("lesions", "lesion_")):
+        found = summary.get(part, {"mean_foreground": {}, "classes": {}})
+        for group, metrics in {"mean_foreground": found["mean_foreground"], **found["classes"]}.items():
+            groups[group] = groups[group] | {prefix + name: value for name, value in metrics.items() if "mean" in value}
     stability = summary.get("noise_stability")
     spread = {f"{name}_dice_std_noise_seeds": stability["mean_foreground"]["dice"]["std"]} if stability else {}
     numbers = {f"{name}_{key}": summary[key]["n"] for key in ("predicted_empty", "false_positives") if key in summary}
@@ -121,4 +125,6 @@ def _means(summary: Mapping[str, Any], name: str) -> dict[str, float]:
     }
     ranking = summary.get("ranking", {}).get("spearman", {}).get("rho")
     ranks = {} if ranking is None else {f"{name}_spearman_expected_dice": ranking}
-    return spread | ranks | numbers | means
+    nll = summary.get("calibration", {}).get("nll")
+    likelihood = {f"{name}_nll": nll["mean"]} if nll else {}
+    return spread | ranks | likelihood | numbers | means

@@ -14,7 +14,9 @@ from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.check_spacing import CheckSpacing
 from leaf_seg.transforms.label_values import LabelValues
 from leaf_seg.transforms.load_case import LoadCase
+from leaf_seg.transforms.load_raters import LoadRaters
 from leaf_seg.transforms.mask_value import MaskValue
+from leaf_seg.transforms.native_hypotheses import HYPOTHESES, NativeHypotheses
 from leaf_seg.transforms.native_label import NativeLabel
 from leaf_seg.transforms.scale_image import ScaleImage
 
@@ -27,6 +29,7 @@ def preprocessing(
     from_files: bool = True,
     memory_limit_gb: float | None = DEFAULT_MEMORY_LIMIT_GB,
     mask_value: MaskValue | None = None,
+    raters: bool = False,
 ) -> Compose:
     """The transform from a case to an image [C, *spatial] in [0, 1], volumes in RAS and at the model's spacing.
 
@@ -38,12 +41,15 @@ def preprocessing(
         from_files: load images by their paths; False where they are MetaTensors already.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take; None is no limit.
         mask_value: shared with the other preprocessing of the same data set.
+        raters: load the labels of several raters, too, in the grid of their file; with "native" labels only.
 
     Raises:
-        InputError: When ``labels`` or the limit is something else.
+        InputError: When ``labels`` or the limit is something else, or raters are asked for without native labels.
     """
     if labels not in (None, "native", "prepared"):
         raise InputError(f"labels is {labels!r}; expected native, prepared or null.")
+    if raters and labels != "native":
+        raise InputError(f"raters is true and labels is {labels!r}; expected native labels where raters are loaded.")
     keys = ["image", "label"] if labels else ["image"]
     turned = keys if labels == "prepared" else ["image"]
     load = LoadCase(keys, memory_limit_gb=memory_limit_gb, reading=settings.reading)
@@ -51,6 +57,8 @@ def preprocessing(
     if labels:
         steps.append(LabelValues("label", settings, mask_value))
         steps.append(CheckPair(keys, num_classes=settings.num_classes, class_names=settings.class_names))
+    if raters:
+        steps.append(LoadRaters(settings, mask_value, memory_limit_gb))
     steps += [ScaleImage("image", window=settings.window), Orientationd(turned, axcodes="RAS", labels=None)]
     if settings.spacing is not None:
         steps.append(CheckSpacing(turned, settings.spacing, memory_limit_gb))
@@ -66,12 +74,16 @@ def undone(preprocessing: Compose, keys: Sequence[str] = MAPS) -> Invertd:
 def postprocessing(preprocessing: Compose, probabilities: bool | str = True) -> Compose:
     """From what an evaluator gives to maps in the grid of the file: "pred" becomes class indices, "probabilities" new.
 
+    So do "hypotheses", where they were kept.
+
     Args:
         preprocessing: that the image went through.
         probabilities: whether "probabilities" are wanted; without them there is less to hold, and "pred" may be labels
             already, as of a :class:`~leaf_seg.inference.SegmentationInferer` without probabilities.
     """
+    hypotheses = NativeHypotheses(undone(preprocessing, [HYPOTHESES]))
     if not parse_bool(probabilities, "probabilities"):
         others = [name for name in MAPS if name != "pred"]
-        return Compose([undone(preprocessing, others), NativeLabel(undone(preprocessing, ["pred"]))])
-    return Compose([undone(preprocessing), CopyItemsd("pred", names="probabilities"), AsDiscreted("pred", argmax=True)])
+        return Compose([undone(preprocessing, others), NativeLabel(undone(preprocessing, ["pred"])), hypotheses])
+    labelled = [CopyItemsd("pred", names="probabilities"), AsDiscreted("pred", argmax=True)]
+    return Compose([undone(preprocessing), *labelled, hypotheses])

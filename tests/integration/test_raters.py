@@ -1,0 +1,84 @@
+"""Evaluation of a data set that several raters have labelled."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from leaf_seg.metrics import ambiguity
+from leaf_seg.networks import LatentSegmenter
+from leaf_seg.weights import load_network, load_settings, save_model
+
+CONFIGS = "bundles/leaf_seg/configs"
+EVALUATE = ["--config_file", f"['{CONFIGS}/train.json','{CONFIGS}/evaluate.json']", "--save_overlays", "false"]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def rated(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pictures with three raters, who put the structures 0, 2 and 4 pixels lower."""
+    folder = tmp_path_factory.mktemp("rated")
+    shutil.copytree(pictures, folder, dirs_exist_ok=True)
+    for number in range(3):
+        (folder / f"labels_r{number + 1}").mkdir()
+        for file in sorted((folder / "labels").iterdir()):
+            shifted = np.roll(np.array(Image.open(file)), 2 * number, axis=0)
+            Image.fromarray(shifted).save(folder / f"labels_r{number + 1}" / file.name)
+    return folder
+
+
+def label_maps(files: list[Path]) -> torch.Tensor:
+    return torch.from_numpy(np.stack([np.array(Image.open(file)) for file in files]))
+
+
+def test_hypotheses_are_compared_with_all_raters(
+    bundle_run: Run, rated: Path, picture_model: Path, tmp_path: Path
+) -> None:
+    """The two hypotheses are what models of their noise seeds say alone."""
+    network, second = load_network(picture_model), tmp_path / "seed_1"
+    assert isinstance(network, LatentSegmenter)
+    network.noise_seed, network.noise = 1, network.initial_noise(1)
+    save_model(network, load_settings(picture_model), second)
+
+    def evaluate(model: Path, *arguments: object) -> Path:
+        report = tmp_path / f"report_{model.name}_{len(arguments)}"
+        given = ["--dataset_dir", rated, "--model_dir", model, "--report_dir", report]
+        bundle_run("evaluating", *EVALUATE, *given, *arguments)
+        return report
+
+    both, alone = evaluate(picture_model, "--num_samples", 2), [evaluate(model) for model in (picture_model, second)]
+    for report, hypotheses, sources in ((both, 2, alone), (alone[1], 1, alone[1:])):
+        found = json.loads((report / "metrics_summary.json").read_text())["raters"]
+        assert (found["hypotheses"], found["raters"], found["matched"]) == ([hypotheses], [3], [3 * hypotheses])
+        with (report / "metrics_raters.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 2 * found["n"] > 0
+        for row in rows:
+            index = int(row["class"].removeprefix("class_"))
+            files = [source / f"{row['case']}.png" for source in sources]
+            raters = sorted(rated.glob(f"labels_r*/{row['case']}.png"))
+            expected = ambiguity(label_maps(files) == index, label_maps(raters) == index)
+            assert float(row["ged"]) == pytest.approx(expected.ged, rel=1e-4, abs=1e-6)
+            assert float(row["hm_iou"]) == pytest.approx(expected.hm_iou, rel=1e-4, abs=1e-6)
+
+
+def test_a_rater_of_another_size_is_named(bundle_run: Run, rated: Path, picture_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(rated, tmp_path / "data")
+    for file in (folder / "labels_r2").iterdir():
+        Image.fromarray(np.zeros((9, 9), np.uint8)).save(file)
+    given = ["--dataset_dir", folder, "--model_dir", picture_model, "--report_dir", tmp_path / "report"]
+    result = bundle_run("evaluating", *EVALUATE, *given, check=False)
+    assert result.returncode != 0
+    last = result.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("leaf_seg: Image ")
+    assert "labels_r2" in last
+    assert "expected the same size" in last
