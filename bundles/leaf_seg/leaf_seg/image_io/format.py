@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from leaf_seg.image_io.memory import FLOAT_BYTES
@@ -47,6 +48,14 @@ class ImageFormat(ABC):
     @abstractmethod
     def grid(self, path: PathLike) -> Grid:
         """Size and place in space, from the file's header only."""
+
+    def files(self, path: PathLike) -> list[Path]:
+        """The files that an image is read from.
+
+        Raises:
+            InputError: When the header says of none. The message need not name the file.
+        """
+        return [Path(path)]
 
     def memory(self, path: PathLike) -> int:
         """Bytes that reading and scaling take at most, from the file's header only."""

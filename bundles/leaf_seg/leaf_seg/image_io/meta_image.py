@@ -40,6 +40,11 @@ class MetaImage(ItkVolume):
         names = {name for name, _ in _FIELD.findall(head)}
         return {b"NDims", b"DimSize", b"ElementType", b"ElementDataFile"} <= names
 
+    def files(self, path: PathLike) -> list[Path]:
+        """The file, and that of its voxels where it is another."""
+        voxels, _ = self._voxels(path)
+        return list(dict.fromkeys([Path(path), voxels]))
+
     def check_header(self, path: PathLike) -> None:
         """Also refuse voxels anywhere but in the file, or beside it."""
         self._voxels(path)
