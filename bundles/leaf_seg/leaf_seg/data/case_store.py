@@ -27,6 +27,7 @@ _USES_NAME = "uses.json"  # names of the entries that a run needs, in its own fo
 _LOCK_NAME = ".lock"
 _ENTRY = re.compile(r"[0-9a-f]{64}")  # other folders are somebody else's
 _SECONDS = 60.0  # to wait for another process, which holds the lock only to look for what can be removed
+_SPARE = 0.9  # of the limit, to which a run makes room: not for one entry at a time
 
 
 def case_store(cache_dir: PathLike | None, cache_gb: float) -> CaseStore | None:
@@ -121,10 +122,10 @@ class StoreUse:
     def reserve(self, size: int) -> None:
         """Make room for so many bytes, as far as there are entries that no run needs."""
         self._writing += size
-        if self._is_over or not self._is_full():
+        if self._is_over or not self._is_full(self.limit_gb):
             return
-        self._trim(_SECONDS)
-        self._is_over = self._is_full()
+        self._trim(_SECONDS, self.limit_gb * _SPARE)
+        self._is_over = self._is_full(self.limit_gb)
         if self._is_over:
             logger.warning(
                 "The prepared slices in %s take more than %g GB (cache_gb), since trainings that run need them; what "
@@ -169,21 +170,21 @@ class StoreUse:
             self._writing = 0
             with suppress(OSError, InputError):  # no reason to fail; the next run does it
                 (self.own / _USES_NAME).unlink()
-                self._trim(1.0)
+                self._trim(1.0, self.limit_gb)
         finally:
             self._stack.close()
 
-    def _is_full(self) -> bool:
-        return self._size + self._writing > self.limit_gb * 1e9
+    def _is_full(self, limit_gb: float) -> bool:
+        return self._size + self._writing > limit_gb * 1e9
 
-    def _trim(self, seconds: float) -> None:
-        """Remove entries, oldest first, until the limit is met or only such are left as some run needs."""
+    def _trim(self, seconds: float, limit_gb: float) -> None:
+        """Remove entries, oldest first, until a limit is met or only such are left as some run needs."""
         removed = freed = 0
         with self._locked(seconds) as is_alone:
             needed = self._needed() if is_alone else None
             self._size = self._measure()
             for _, size, name in sorted(self._entries()):
-                if not self._is_full() or needed is None:
+                if not self._is_full(limit_gb) or needed is None:
                     break
                 if name not in needed and self._remove(self.folder / name):
                     removed, freed, self._size = removed + 1, freed + size, self._size - size
