@@ -121,7 +121,7 @@ def test_content_counts_and_not_the_name(pictures: Cases, tmp_path: Path, caplog
     folder = tmp_path / "moved"
     folder.mkdir()
     moved = [
-        {key: shutil.copy(file, folder / f"{number}_{key}.png") for key, file in case.items()}
+        {key: str(shutil.copy(file, folder / f"{number}_{key}.png")) for key, file in case.items()}
         for number, case in enumerate(pictures[:3])
     ]
     prepared(pictures[:3], tmp_path / "kept")
@@ -235,7 +235,7 @@ def test_damage_is_found_and_the_case_prepared_again(
 def test_an_image_that_changes_while_it_is_read_is_not_kept(
     pictures: Cases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = {key: shutil.copy(file, tmp_path / f"{key}.png") for key, file in pictures[0].items()}
+    case = {key: str(shutil.copy(file, tmp_path / f"{key}.png")) for key, file in pictures[0].items()}
     noted = Preprocessing.noted
 
     def slow(self: Preprocessing, case: dict[str, str]) -> Any:
