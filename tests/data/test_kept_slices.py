@@ -291,6 +291,18 @@ def test_what_a_training_needs_stays_until_its_end(
     assert not list(tmp_path.glob(".unfinished_*"))
 
 
+def test_nothing_is_removed_while_it_is_not_known_what_a_run_needs(pictures: Cases, tmp_path: Path) -> None:
+    prepared(pictures[:2], tmp_path)
+    uses = tmp_path / ".unfinished_of_somebody_else" / "uses.json"
+    uses.parent.mkdir()
+    uses.write_text("[half")
+    prepared(pictures[2:3], tmp_path, gb=1e-6)
+    assert len(entries(tmp_path)) == 3
+    uses.write_text(json.dumps([entries(tmp_path)[0].name]))
+    prepared(pictures[2:3], tmp_path, gb=1e-6)
+    assert len(entries(tmp_path)) == 1
+
+
 def test_a_process_that_is_killed_leaves_whole_entries_alone(
     pictures: Cases, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -212,10 +212,10 @@ class StoreUse:
     def _needed(self) -> set[str] | None:
         """Names that the runs have said to need; None when that cannot be known."""
         names: set[str] = set()
-        for file in self.folder.glob(f".*/{_USES_NAME}"):
+        for own in self.folder.glob(".*/"):  # a pattern with the file's name would pass over folders of other users
             try:
-                names.update(json.loads(file.read_text()))
-            except FileNotFoundError:  # that run has just ended
+                names.update(json.loads((own / _USES_NAME).read_text()))
+            except FileNotFoundError:  # that run has just ended, or needs nothing yet
                 continue
             except (OSError, ValueError):
                 return None
