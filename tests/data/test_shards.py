@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from leaf_seg.data import CaseShard, SliceDataset, SliceSampler, SliceShard, make_phantoms
+from leaf_seg.data import CaseShard, CaseStore, SliceDataset, SliceSampler, SliceShard, make_phantoms
 from leaf_seg.data.datalists import load_datalist
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.runtime.distributed import wait_for_all
 from leaf_seg.transforms import preprocessing
-from tests.two_processes import in_two_processes
+from tests.two_processes import in_two_processes, said_by
 
 NUM_CASES = 7
 
@@ -63,3 +63,23 @@ def test_slices_are_prepared_once_and_cases_evaluated_once(cases: list[dict[str,
     assert (first["start"], second["start"]) == (0, 4)
     assert (first["of one"], second["of one"]) == ([0], [])
     assert not list(tmp_path.glob("slices_*"))
+
+
+def found_before(cases: list[dict[str, str]], folder: Path) -> dict[str, Any]:
+    prepare = preprocessing(ModelSettings(["background", "lesion"], (16, 16)), labels="prepared")
+    said = said_by("leaf_seg.data.case_places")
+    dataset = SliceDataset(cases, prepare, (16, 16), store=CaseStore(folder, 1))
+    sample = dataset[3]
+    wait_for_all()
+    return {"image": sample["image"], "said": said, "folders": len(list(folder.glob(".unfinished_*")))}
+
+
+@pytest.mark.dist
+def test_kept_slices_are_found_once_for_all(cases: list[dict[str, str]], tmp_path: Path) -> None:
+    for number in (0, NUM_CASES):
+        first, second = in_two_processes(found_before, tmp_path, cases, tmp_path / "kept")
+        assert first["said"] == [f"{number} of {NUM_CASES} cases were prepared before; from {tmp_path / 'kept'}."]
+        assert second["said"] == []
+        assert (first["image"] == second["image"]).all()
+        assert first["folders"] == 1
+    assert not list((tmp_path / "kept").glob(".unfinished_*"))

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from leaf_seg.dataset_check import near_duplicates
-from leaf_seg.dataset_check.fingerprint import file_digest, thumbnail
+from leaf_seg.dataset_check.fingerprint import thumbnail
 from leaf_seg.dataset_check.near_duplicates import nearest
 from tests.dataset_check.conftest import picture
 
@@ -40,12 +38,3 @@ def test_pictures_and_volumes_are_not_compared() -> None:
     found = nearest([thumbnail(tensor(0)), volume, thumbnail(tensor(1))], ["a", "a", "a"])
     assert found[1] == {}
     assert found[0]["a"].index == 2
-
-
-def test_a_folder_has_the_digest_of_its_files(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "1.dcm").write_bytes(b"a")
-    assert file_digest(tmp_path / "one") == file_digest(tmp_path / "two")
-    (tmp_path / "two" / "2.dcm").write_bytes(b"b")
-    assert file_digest(tmp_path / "one") != file_digest(tmp_path / "two")

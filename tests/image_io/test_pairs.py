@@ -14,8 +14,8 @@ import pytest
 import scipy.io
 
 from leaf_seg.data.layouts import read_layout
-from leaf_seg.dataset_check.fingerprint import file_digest
 from leaf_seg.image_io import case_name, format_of, image_files, list_images, read_grid, read_image, write_label
+from leaf_seg.image_io.digest import file_digest
 from leaf_seg.image_io.remarks import forget_remarks
 from leaf_seg.runtime.errors import InputError
 from tests.image_io.dicom_files import write_slice
@@ -149,6 +149,9 @@ def test_pairs_with_one_header_are_not_one_image(tmp_path: Path) -> None:
     headers = [path.with_suffix(".hdr") for path in (first, second)]
     assert headers[0].read_bytes() == headers[1].read_bytes()
     assert file_digest(headers[0]) != file_digest(headers[1])
+    before = file_digest(first)
+    first.with_suffix(".mat").write_bytes(b"a place by SPM")
+    assert file_digest(first) != before
     for name, value in (("c", b"\0"), ("d", b"\1")):
         (tmp_path / name).mkdir()
         fields = {"NDims": 3, "DimSize": "2 3 4", "ElementType": "MET_UCHAR", "ElementDataFile": "a.raw"}

@@ -313,7 +313,7 @@ def test_no_space_for_slices(
     cache, output = small_disk(100), tmp_path / "output"
     arguments = ["--dataset_dir", dataset, "--num_classes", 2, "--output_dir", output, "--cache_dir", cache]
     result = bundle_run("training", *TRAIN, *small, *map(str, arguments), check=False)
-    assert_refused(result, "Cannot write", str(cache / "slices_"), "are needed and", "are free in")
+    assert_refused(result, "Cannot write", str(cache / "prepared_slices"), "are needed and", "are free in")
     assert not litter(cache, output)
 
 

@@ -55,6 +55,7 @@ UNFIT: dict[str, list[Any]] = {
     "checkpoint_minutes": [-1],
     "early_stopping": [0],
     "memory_limit_gb": [0],
+    "cache_gb": [0],
     "surface_tolerance": [0],
     "surface_tolerance_share": [0, 1.5],
     "precision": ["fp8"],

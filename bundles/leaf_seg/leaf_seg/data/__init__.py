@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from leaf_seg.data.autoencoder_images import AutoencoderImages, PhantomSlices
+from leaf_seg.data.case_store import CaseStore, case_store
 from leaf_seg.data.checks import check_cases, check_mirrored
 from leaf_seg.data.datalists import Datalist, class_names, given_cases, load_datalist, split_cases
 from leaf_seg.data.model_settings import ModelSettings
@@ -22,6 +23,7 @@ if not TYPE_CHECKING:
 __all__ = [
     "AutoencoderImages",
     "CaseShard",
+    "CaseStore",
     "Datalist",
     "ModelSettings",
     "PhantomSlices",
@@ -29,6 +31,7 @@ __all__ = [
     "SliceSampler",
     "SliceShard",
     "TileDataset",
+    "case_store",
     "check_cases",
     "check_mirrored",
     "class_names",

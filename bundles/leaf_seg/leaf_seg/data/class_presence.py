@@ -35,7 +35,10 @@ class ClassPresence:
 
     def add(self, label: torch.Tensor) -> None:
         """Count the classes of a case, class numbers [1, *spatial] below 256."""
-        present = torch.bincount(label.flatten().to(torch.uint8)).nonzero().flatten().tolist()  # unique would sort
+        self.count(classes_in(label))
+
+    def count(self, present: list[int]) -> None:
+        """Count a case by the classes that :func:`classes_in` has found in it."""
         self._num_cases += 1
         self._num_empty += present in ([0], [])
         self._cases.update(present)
@@ -65,3 +68,9 @@ class ClassPresence:
                 self.what,
                 shortened(absent),
             )
+
+
+def classes_in(label: torch.Tensor) -> list[int]:
+    """The class numbers that a label map [1, *spatial] holds, in ascending order."""
+    found: list[int] = torch.bincount(label.flatten().to(torch.uint8)).nonzero().flatten().tolist()  # unique would sort
+    return found

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -19,17 +16,17 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
+from leaf_seg.data.case_places import CasePlaces, KeepablePreprocessing, KeptPlaces, ScratchPlaces
+from leaf_seg.data.case_store import CaseStore
 from leaf_seg.data.class_presence import ClassPresence
+from leaf_seg.data.prepared_case import CutStack, PreparedCase, StackFacts, as_bytes, as_halves, slice_file
 from leaf_seg.data.slicing import resize_image, resize_label, slice_axis, slice_channels, slice_directions, to_slices
-from leaf_seg.data.structure_widths import StructureWidths
+from leaf_seg.data.splits import Case
+from leaf_seg.data.structure_widths import StructureWidths, measured_widths
 from leaf_seg.runtime.distributed import once_per_node
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.files import ensure_writable_folder, writing
-from leaf_seg.runtime.scratch import remove_abandoned, scratch_folder
 
 logger = logging.getLogger(__name__)
-
-_PREFIX = "slices_"
 
 
 @runtime_checkable
@@ -62,6 +59,8 @@ class SliceDataset(Dataset):
             data set; one that a process which was killed has left there is removed by the next. None is the system's
             temporary folder.
         class_names: background first; those that no case has are warned of.
+        store: where slices are kept and found again, in place of ``cache_dir``; not those of a preprocessing of your
+            own, of which it is not known what decides its results.
 
     Raises:
         InputError: When there is no case, a case is unfit, or no label has any structure.
@@ -69,14 +68,15 @@ class SliceDataset(Dataset):
 
     def __init__(
         self,
-        data: Sequence[dict[str, str]],
-        preprocessing: Callable[[dict[str, str]], dict[str, Any]],
+        data: Sequence[Case],
+        preprocessing: Callable[[Case], dict[str, Any]],
         image_size: Sequence[int],
         axis: str | Sequence[str] = "axial",
         num_slices: int = 1,
         augmentation: BatchAugmentation | Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         cache_dir: str | None = None,
         class_names: Sequence[str] | None = None,
+        store: CaseStore | None = None,
     ) -> None:
         if not data:
             raise InputError("The training split has no cases; expected at least one. Check dataset_dir and its split.")
@@ -90,52 +90,77 @@ class SliceDataset(Dataset):
         self.is_empty: list[bool] = []  # no foreground in the slice
         self.presence = ClassPresence(class_names)
         self.widths = StructureWidths(self.image_size, len(self.data) * len(self.axes))
-        parent = Path(tempfile.gettempdir() if cache_dir is None else cache_dir)
-        prepared = once_per_node(partial(self._prepare_all, parent, preprocessing))
-        self._folder, self.stacks, self.index, self.is_empty = prepared
+        self._prefixes: list[str] = []  # of the files of each stack
+        prepared = once_per_node(partial(self._prepare_all, preprocessing, cache_dir, store))
+        self._prefixes, self.stacks, self.index, self.is_empty = prepared
         if augmentation is not None:
             self[0, 0]  # an augmentation that does not fit the images is an error here, not in a worker
 
     def _prepare_all(
-        self, parent: Path, preprocessing: Callable[[dict[str, str]], dict[str, Any]]
-    ) -> tuple[Path, list[str | None], list[tuple[int, ...]], list[bool]]:
-        """Write all slices; the folder, and what the other processes of this machine have to know of them."""
-        self._folder = _scratch_folder(self, parent)
+        self, preprocessing: Callable[[Case], dict[str, Any]], cache_dir: str | None, store: CaseStore | None
+    ) -> tuple[list[str], list[str | None], list[tuple[int, ...]], list[bool]]:
+        """Prepare all slices; what the other processes of this machine have to know of them."""
+        places = self._places(preprocessing, cache_dir, store)
+        weakref.finalize(self, _close_in, os.getpid(), places)
         for case in tqdm(self.data, desc="Preparing slices", unit="case", leave=False):
-            self._prepare(preprocessing(case))
+            self._add(places.prepare(case, partial(self._cut, is_kept=isinstance(places, KeptPlaces))))
+        if isinstance(places, KeptPlaces):
+            places.log()
         logger.info("%d training slices of %d cases, %d empty.", len(self.index), len(self.data), sum(self.is_empty))
         self.presence.check()
         self.widths.log()
-        return self._folder, self.stacks, self.index, self.is_empty
+        return self._prefixes, self.stacks, self.index, self.is_empty
 
-    def _prepare(self, case: dict[str, Any]) -> None:
+    def _places(
+        self, preprocessing: Callable[[Case], dict[str, Any]], cache_dir: str | None, store: CaseStore | None
+    ) -> ScratchPlaces | KeptPlaces:
+        """Where cases are prepared: in the store, if there is one and all that decides the slices is known."""
+        if store is None:
+            return ScratchPlaces(cache_dir, preprocessing)
+        is_known = isinstance(preprocessing, KeepablePreprocessing) and preprocessing.identity is not None
+        if not is_known or not type(self).__module__.startswith("leaf_seg."):
+            what = "the preprocessing or the class of the data set is one of your own"
+            logger.warning("Prepared slices are not kept in %s: %s.", store.folder, what)
+            return ScratchPlaces(cache_dir, preprocessing)
+        settings = {
+            "class": type(self).__name__,
+            "image_size": self.image_size,
+            "axes": self.axes,
+            "num_slices": self.num_slices,
+        }
+        return KeptPlaces(store, settings, cast(KeepablePreprocessing, preprocessing), self.data)
+
+    def _add(self, case: PreparedCase) -> None:
+        """Take up the slices of the next case."""
+        self.presence.count(case.classes)
+        for prefix, facts in zip(case.prefixes, case.stacks, strict=True):
+            self.index += [(len(self.stacks), *place) for place in facts.index]
+            self.is_empty += facts.is_empty
+            self.stacks.append(facts.axis)
+            self._prefixes.append(prefix)
+            self.widths.count(facts.widths)
+
+    def _cut(self, case: dict[str, Any], is_kept: bool) -> Iterator[CutStack]:
+        """The stacks of a preprocessed case; where they are kept, structures are measured for every later sample."""
         image = convert_to_tensor(case["image"], track_meta=False).float()  # [C, *spatial]
         label = convert_to_tensor(case["label"], track_meta=False)  # [1, *spatial]
-        self.presence.add(label)
         is_volume = image.ndim == 4
-        for axis in self.axes if is_volume else self.axes[:1]:
-            self._store(to_slices(image, axis), to_slices(label, axis))
-            self.stacks.append(axis if is_volume else None)
+        for number, axis in enumerate(self.axes if is_volume else self.axes[:1], start=len(self.stacks)):
+            slices = to_slices(image, axis)
+            slice_channels(slices, [0], self.num_slices)  # an unfit number is an error here, not in a worker
+            is_measured = is_kept or self.widths.takes(number)
+            yield self._stack(slices, to_slices(label, axis), axis if is_volume else None, is_measured)
 
-    def _store(self, image: torch.Tensor, label: torch.Tensor) -> None:
-        """Write one stack of slices, [S, C, H, W] and [S, 1, H, W]."""
-        number = len(self.stacks)
-        self.index += [(number, i) for i in range(len(label))]
-        self.is_empty += (~(label > 0).flatten(1).any(dim=1)).tolist()
-        labels = self._write(number, resize_image(image, self.image_size), resize_label(label, self.image_size))
-        self.widths.add(label, labels)
-
-    def _write(self, number: int, image: torch.Tensor, label: torch.Tensor) -> np.ndarray:
-        """Write a stack as it is to be read; returns its labels."""
-        slice_channels(image, [0], self.num_slices)  # an unfit number of channels is an error here, not in a worker
-        images, labels = image.numpy().astype(np.float16), label.numpy().astype(np.uint8)
-        for key, array in (("image", images), ("label", labels)):
-            with writing(self._path(number, key), array.nbytes):
-                np.save(self._path(number, key), array)
-        return labels
-
-    def _path(self, number: int, key: str) -> Path:
-        return self._folder / f"{number:06d}_{key}.npy"
+    def _stack(self, image: torch.Tensor, label: torch.Tensor, axis: str | None, is_measured: bool) -> CutStack:
+        """A stack of slices, [S, C, H, W] and [S, 1, H, W], as it is to be read."""
+        labels = as_bytes(resize_label(label, self.image_size))
+        facts = StackFacts(
+            axis,
+            index=[(number,) for number in range(len(label))],
+            is_empty=(~(label > 0).flatten(1).any(dim=1)).tolist(),
+            widths=measured_widths(label, labels) if is_measured else [],
+        )
+        return CutStack(facts, as_halves(resize_image(image, self.image_size)), labels)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -158,8 +183,8 @@ class SliceDataset(Dataset):
 
     def _read(self, item: int, seed: int | None) -> dict[str, Any]:
         number, index = self.index[item][:2]
-        images = np.load(self._path(number, "image"), mmap_mode="r")
-        labels = np.load(self._path(number, "label"), mmap_mode="r")
+        prefix = self._prefixes[number]
+        images, labels = (np.load(slice_file(prefix, key), mmap_mode="r") for key in ("image", "label"))
         first = max(index - 1, 0)  # only the slice and its neighbours leave the disk
         rows, columns = self._window(item, images.shape[2:], seed)
         nearby = torch.from_numpy(np.array(images[first : index + 2, :, rows, columns])).float()
@@ -193,19 +218,9 @@ class SliceDataset(Dataset):
         return [{"image": pair[0], "label": pair[1]} for pair in zip(image, label, strict=True)]
 
 
-def _scratch_folder(owner: object, parent: Path) -> Path:
-    """A folder that is there as long as its owner is."""
-    ensure_writable_folder(parent)
-    remove_abandoned(parent, _PREFIX)
-    stack = ExitStack()
-    folder = stack.enter_context(scratch_folder(parent, _PREFIX))
-    weakref.finalize(owner, _close_in, os.getpid(), stack)
-    return folder
-
-
-def _close_in(process: int, stack: ExitStack) -> None:
+def _close_in(process: int, places: CasePlaces) -> None:
     if os.getpid() == process:  # not in a worker, which has a copy of the owner
-        stack.close()
+        places.close()
 
 
 class SliceSampler(Sampler[tuple[int, int]]):

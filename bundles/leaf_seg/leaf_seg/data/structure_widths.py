@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 # Through the light autoencoder a disc of this width in pixels keeps a Dice of 0.95, of 5 pixels 0.91, of 4 pixels 0.81.
 WIDTH_KEPT = 6.0
+Width = tuple[int, float]  # of a class
 _MAX_STACKS = 1000  # at most twice as many are measured
 _MAX_SLICES = 8  # of a stack
 _STEP = 32  # pixels, of the sizes recommended; every network and autoencoder here takes its multiples
@@ -37,20 +38,19 @@ class StructureWidths:
         self._widths: dict[int, list[float]] = {}  # by class
 
     def add(self, prepared: torch.Tensor, resized: np.ndarray) -> None:
-        """Measure a stack of slices.
+        """Measure a stack of slices; arguments as of :func:`measured_widths`."""
+        self.count(measured_widths(prepared, resized) if self.takes(self._num_stacks) else [])
 
-        Args:
-            prepared: label maps [S, 1, h, w], class indices, before they are resized.
-            resized: the same [S, 1, H, W], as the network sees them.
-        """
+    def takes(self, number: int) -> bool:
+        """Whether the stack of that number, from 0, is in the sample."""
+        return number % self._every == 0
+
+    def count(self, widths: Iterable[Width]) -> None:
+        """Take the widths of the next stack, as :func:`measured_widths` gives them, if it is in the sample."""
+        if self.takes(self._num_stacks):
+            for value, width in widths:
+                self._widths.setdefault(value, []).append(width)
         self._num_stacks += 1
-        if (self._num_stacks - 1) % self._every:
-            return
-        for index in range(0, len(prepared), math.ceil(len(prepared) / _MAX_SLICES)):
-            counts = torch.bincount(prepared[index].flatten().to(torch.uint8))  # unique would sort
-            for value in counts.nonzero().flatten().tolist():
-                if value > 0:
-                    self._widths.setdefault(value, []).append(_width(resized[index, 0] == value))
 
     def widths(self) -> dict[int, list[float]]:
         """Width in each measured slice with a class, by class."""
@@ -80,6 +80,20 @@ class StructureWidths:
                 list(larger),
                 math.prod(larger) / math.prod(size),
             )
+
+
+def measured_widths(prepared: torch.Tensor, resized: np.ndarray) -> list[Width]:
+    """Class and width for each class in each of up to eight slices of a stack.
+
+    Args:
+        prepared: label maps [S, 1, h, w], class indices, before they are resized.
+        resized: the same [S, 1, H, W], as the network sees them.
+    """
+    found = []
+    for index in range(0, len(prepared), math.ceil(len(prepared) / _MAX_SLICES)):
+        counts = torch.bincount(prepared[index].flatten().to(torch.uint8))  # unique would sort
+        found += [(value, _width(resized[index, 0] == value)) for value in counts.nonzero().flatten().tolist() if value]
+    return found
 
 
 def recommended_size(image_size: Sequence[int], width: float) -> tuple[int, int]:

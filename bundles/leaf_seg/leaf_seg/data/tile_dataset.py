@@ -10,7 +10,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from leaf_seg.data.case_store import CaseStore
+from leaf_seg.data.prepared_case import CutStack, StackFacts, as_bytes, as_halves
 from leaf_seg.data.slice_dataset import BatchAugmentation, SliceDataset
+from leaf_seg.data.splits import Case
+from leaf_seg.data.structure_widths import measured_widths
 
 
 class TileDataset(SliceDataset):
@@ -21,18 +25,20 @@ class TileDataset(SliceDataset):
     tile lie in its middle, in zeros, as MONAI's sliding window has them. Only a tile leaves the disk.
     """
 
-    def _store(self, image: torch.Tensor, label: torch.Tensor) -> None:
+    def _stack(self, image: torch.Tensor, label: torch.Tensor, axis: str | None, is_measured: bool) -> CutStack:
         image, label = (_padded(stack, self.image_size) for stack in (image, label))
-        number = len(self.stacks)
-        self._write(number, image, label)
         height, width = self.image_size
+        index: list[tuple[int, ...]] = []
+        is_empty: list[bool] = []
         samples = []  # of the tiles, to be measured
         for row, column in tile_origins(label.shape[2:], self.image_size):
             tiles = label[:, :, row : row + height, column : column + width]
-            self.index += [(number, i, row, column) for i in range(len(label))]
-            self.is_empty += (~(tiles > 0).flatten(1).any(dim=1)).tolist()
+            index += [(number, row, column) for number in range(len(label))]
+            is_empty += (~(tiles > 0).flatten(1).any(dim=1)).tolist()
             samples.append(tiles[len(tiles) // 2 :][:1])
-        self.widths.add(torch.cat(samples), torch.cat(samples).numpy())
+        sample = torch.cat(samples)
+        widths = measured_widths(sample, sample.numpy()) if is_measured else []
+        return CutStack(StackFacts(axis, index, is_empty, widths), as_halves(image), as_bytes(label))
 
     def _window(self, item: int, size: Sequence[int], seed: int | None) -> tuple[slice, slice]:
         origin = self.index[item][2:]
@@ -59,8 +65,8 @@ def tile_origins(size: Sequence[int], tile: Sequence[int]) -> list[tuple[int, in
 
 
 def training_slices(
-    data: Sequence[dict[str, str]],
-    preprocessing: Callable[[dict[str, str]], dict[str, Any]],
+    data: Sequence[Case],
+    preprocessing: Callable[[Case], dict[str, Any]],
     image_size: Sequence[int],
     axis: str | Sequence[str] = "axial",
     num_slices: int = 1,
@@ -68,6 +74,7 @@ def training_slices(
     cache_dir: str | None = None,
     class_names: Sequence[str] | None = None,
     tile_overlap: float | None = None,
+    store: CaseStore | None = None,
 ) -> SliceDataset:
     """Slices resized to the network's size, or tiles of that size; arguments as of :class:`SliceDataset`.
 
@@ -78,7 +85,7 @@ def training_slices(
         InputError: As :class:`SliceDataset`.
     """
     kind = SliceDataset if tile_overlap is None else TileDataset
-    return kind(data, preprocessing, image_size, axis, num_slices, augmentation, cache_dir, class_names)
+    return kind(data, preprocessing, image_size, axis, num_slices, augmentation, cache_dir, class_names, store)
 
 
 def _padded(stack: torch.Tensor, tile: Sequence[int]) -> torch.Tensor:

@@ -15,8 +15,9 @@ from nibabel.orientations import aff2axcodes
 from leaf_seg.data.label_coding import INDEX
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.data.splits import Case, files_of_label
-from leaf_seg.dataset_check.fingerprint import file_digest, thumbnail
+from leaf_seg.dataset_check.fingerprint import thumbnail
 from leaf_seg.dataset_check.structures import Structures, measure_structures
+from leaf_seg.image_io.digest import file_digest
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
 from leaf_seg.image_io.meta_tensor import MAXIMUM
 from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions

@@ -1,41 +1,12 @@
-"""What identifies an image: its bytes, and how it looks from afar."""
+"""How an image looks from afar."""
 
 from __future__ import annotations
-
-import hashlib
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from leaf_seg.image_io.formats import files_of
-from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.files import PathLike
-from leaf_seg.runtime.text import printable
-
 _SIDE = {2: 32, 3: 16}  # of a thumbnail, by the number of dimensions
-
-
-def file_digest(path: PathLike) -> str:
-    """SHA-256 of a file's content; of an image in several files, such as a DICOM series in a folder, of all of them.
-
-    Raises:
-        InputError: When it cannot be read.
-    """
-    source = Path(path)
-    try:
-        is_folder = source.is_dir()
-        files = [file for file in sorted(source.rglob("*")) if file.is_file()] if is_folder else files_of(source)
-        parts = [_digest(file) for file in files]
-    except OSError as error:
-        raise InputError(f"{printable(path)}: cannot be read ({error.strerror}); correct its permissions.") from error
-    return parts[0] if len(parts) == 1 and not is_folder else hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def thumbnail(image: torch.Tensor) -> np.ndarray:

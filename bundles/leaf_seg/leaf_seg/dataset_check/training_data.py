@@ -13,8 +13,8 @@ from typing import Any
 from leaf_seg.data.datalists import Datalist
 from leaf_seg.data.groups import groups_by_regex
 from leaf_seg.data.splits import SPLITS, Case
-from leaf_seg.dataset_check.fingerprint import file_digest
 from leaf_seg.dataset_check.leakage import same_files, shared_groups
+from leaf_seg.image_io.digest import file_digest
 from leaf_seg.runtime.distributed import once
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import PathLike, replacing

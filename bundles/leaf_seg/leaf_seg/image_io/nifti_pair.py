@@ -57,11 +57,13 @@ class NiftiPair(Nifti):
             return self.matches(file.read(_HEADER_BYTES))
 
     def files(self, path: PathLike) -> tuple[Path, ...]:
-        """The header and the voxels, as far as they are there."""
+        """The header, the voxels, and SPM's place of Analyze, as far as they are there."""
         try:
-            return pair_of(path)
+            header, voxels = pair_of(path)
         except InputError:
             return (Path(path),)
+        mat = _place_beside(voxels)
+        return (header, voxels, mat) if mat.is_file() else (header, voxels)
 
     def check_content(self, path: PathLike) -> None:
         """Unpack both files to their ends, where they are compressed."""
@@ -100,13 +102,18 @@ def _is_nifti(header: bytes) -> bool:
     return header[344:348] == b"ni1\0" or header[4:8] == b"ni2\0"
 
 
+def _place_beside(file: Path) -> Path:
+    """SPM's file that says where the voxels of Analyze lie; need not be there."""
+    return file.with_name(f"{stem_of(file)}.mat")
+
+
 def _of_analyze(head: bytes, file: Path, voxels: Any) -> Any:
     """The header of NIfTI that says what nibabel takes Analyze for."""
     import nibabel as nib
     from nibabel.affines import voxel_sizes
     from nibabel.fileholders import FileHolder
 
-    mat = file.with_name(f"{stem_of(file)}.mat")
+    mat = _place_beside(file)
     files = {
         "header": FileHolder(fileobj=io.BytesIO(head)),
         "image": FileHolder(fileobj=voxels),

@@ -65,6 +65,7 @@ SETTINGS: Bounds = {
     "num_phantoms": Bound(1, 10_000_000),
     "num_workers": Bound(0, 256),
     "memory_limit_gb": Bound(0, 1e6, whole=False, above=True),
+    "cache_gb": Bound(0, 1e6, whole=False, above=True),
     "feature_cache_gb": Bound(0, 1e6, whole=False, above=True, optional=True),
     # the machine
     "device": Text("a device, such as cpu or cuda:0"),

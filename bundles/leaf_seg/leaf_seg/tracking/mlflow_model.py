@@ -15,6 +15,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import DataType, ParamSchema, ParamSpec
 
 import leaf_seg
+from leaf_seg.dataset_check.training_data import TRAINING_DATA_NAME
 from leaf_seg.inference import pyfunc_model
 from leaf_seg.tracking.mlflow_run import MlflowRun
 from leaf_seg.tracking.mlflow_store import fluent_functions_on
@@ -34,8 +35,8 @@ _REQUIREMENTS = (
 def log_model(run: MlflowRun, folder: str | os.PathLike[str], last_step: int) -> LoggedModel:
     """Log a model folder as a pyfunc model, unless the run has it.
 
-    It holds ``config.json`` and the weights, the code of leaf_seg, and which libraries that needs: it loads where
-    leaf_seg is not installed.
+    It holds ``config.json`` and the weights, checksums of the training data where the folder has them, the code of
+    leaf_seg, and which libraries that needs: it loads where leaf_seg is not installed.
 
     Args:
         run: that the model belongs to.
@@ -89,10 +90,11 @@ def _signature() -> ModelSignature:
 
 
 def _copied_model(weights: Path, scratch: Path) -> Path:
-    """A folder with the two files of a model; MLflow copies it, and follows links."""
+    """A folder with the files of a model; MLflow copies it, and follows links."""
     folder = scratch / Path(STORED_FOLDER).name
     folder.mkdir()
-    for file in (weights.parent / MODEL_CONFIG_NAME, weights):
+    record = weights.parent / TRAINING_DATA_NAME
+    for file in (weights.parent / MODEL_CONFIG_NAME, weights, *([record] if record.is_file() else [])):
         (folder / file.name).symlink_to(file.resolve())
     return folder
 

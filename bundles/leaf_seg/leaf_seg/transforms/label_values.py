@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,11 +15,10 @@ from leaf_seg.data.label_coding import INDEX, PROBABILITY, Colour
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.image_io.label_channels import PALETTE
 from leaf_seg.image_io.meta_tensor import MAXIMUM
+from leaf_seg.image_io.remarks import remark
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.text import printable
 from leaf_seg.transforms.mask_value import FULL_SCALES, MaskValue
-
-logger = logging.getLogger(__name__)
 
 _ROUNDING = 1e-3  # of a whole number, as scale factors in headers and float32 leave
 _SUM_TOLERANCE = 0.02  # of probabilities that were stored with 8 bits each
@@ -51,7 +49,6 @@ class LabelValues(MapTransform):
         super().__init__(keys)
         self.settings = settings
         self.mask_value = mask_value or MaskValue()
-        self._has_told_palette = False
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         """Make class numbers of the labels of ``data``."""
@@ -75,7 +72,7 @@ class LabelValues(MapTransform):
         elif self.settings.label_encoding != INDEX:
             values = self._of_masks(values, file)
         else:
-            self._tell_palette(label.meta, file)
+            _tell_palette(label.meta, file)
             values = self._of_numbers(values, file)
         return MetaTensor(values, meta=label.meta)
 
@@ -162,15 +159,16 @@ class LabelValues(MapTransform):
             )
         return num_classes - len(values)
 
-    def _tell_palette(self, meta: Mapping[str, Any], file: str) -> None:
-        """Name once a palette whose colours say the opposite of its numbers."""
-        if not self._has_told_palette and meta.get(PALETTE, [])[:2] == [[255, 255, 255], [0, 0, 0]]:
-            self._has_told_palette = True
-            logger.warning(
-                "Label %s is a palette picture that shows 0 in white and 1 in black; its numbers are used: white is "
-                "background. If white is the structure, save it as a grey PNG of 0 and 255.",
-                file,
-            )
+
+def _tell_palette(meta: Mapping[str, Any], file: str) -> None:
+    """Name a palette whose colours say the opposite of its numbers."""
+    if meta.get(PALETTE, [])[:2] == [[255, 255, 255], [0, 0, 0]]:
+        remark(
+            "palette",
+            file,
+            "is a palette picture that shows 0 in white and 1 in black; its numbers are used: white is background. If "
+            "white is the structure, save it as a grey PNG of 0 and 255.",
+        )
 
 
 def _colours(values: torch.Tensor, meta: Mapping[str, Any]) -> torch.Tensor:

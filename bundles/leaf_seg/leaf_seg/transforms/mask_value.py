@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from leaf_seg.runtime.errors import InputError
 
@@ -21,6 +23,17 @@ class MaskValue:
     def __init__(self) -> None:
         self._value: float | None = None
         self._file = ""
+        self._heard: list[float] | None = None
+
+    @contextmanager
+    def heard(self) -> Iterator[list[float]]:
+        """The values that masks are found to have in the block; the list grows."""
+        heard: list[float] = []
+        self._heard = heard
+        try:
+            yield heard
+        finally:
+            self._heard = None
 
     def hold(self, value: float, file: str) -> None:
         """Keep to the value of a mask.
@@ -32,6 +45,8 @@ class MaskValue:
         Raises:
             InputError: When a mask before had another.
         """
+        if self._heard is not None:
+            self._heard.append(value)
         if self._value is None:
             self._value, self._file = value, file
             if value != 1:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from monai.transforms import AsDiscreted, Compose, CopyItemsd, Invertd, Orientationd, Spacingd, Transform
 
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
+from leaf_seg.image_io.remarks import heard_remarks, remark
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.text import printable
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.check_spacing import CheckSpacing
@@ -22,6 +26,51 @@ from leaf_seg.transforms.scale_image import ScaleImage
 
 MAPS = ("pred", "variance", "entropy")  # what an evaluator gives for an image, in the grid of the prepared image
 
+# Settings of a model that change nothing of what is prepared, or that those who cut slices add themselves.
+_OF_OTHERS = ("class_names", "image_size", "axis", "num_slices", "mirror_axes", "tile_overlap")
+
+
+class Preprocessing(Compose):
+    """The transform of :func:`preprocessing`, which can say what decides its results.
+
+    Args:
+        steps: its transforms.
+        decided_by: plain values that decide what the steps make of a case, all of them.
+        mask_value: of the steps.
+    """
+
+    def __init__(self, steps: Sequence[Transform], decided_by: Mapping[str, Any], mask_value: MaskValue) -> None:
+        super().__init__(steps)
+        self.mask_value = mask_value
+        self._steps = tuple(steps)
+        self._decided_by = json.dumps(dict(decided_by), sort_keys=True)
+
+    @property
+    def identity(self) -> str | None:
+        """What decides the results, beside the files and the code; None where somebody has changed the steps."""
+        is_ours = type(self) is Preprocessing and tuple(self.transforms) == self._steps
+        return self._decided_by if is_ours else None
+
+    def noted(self, case: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A case prepared, and plain values from which :meth:`recall` says what was said of it."""
+        with heard_remarks() as remarks, self.mask_value.heard() as values:
+            prepared = self(case)
+        labels = {printable(file) for file in _label_files(case)}
+        said = [[kind, "label" if printable(file) in labels else "image", what] for kind, file, what in remarks]
+        return prepared, {"mask_values": values, "remarks": said}
+
+    def recall(self, case: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+        """Say of a case that was prepared before what preparing it says, and hold it to the mask value of the others.
+
+        Raises:
+            InputError: When a mask before had another value.
+        """
+        label = _label_files(case)[0]
+        for kind, key, what in notes["remarks"]:
+            remark(kind, label if key == "label" else case["image"], what)
+        for value in notes["mask_values"]:
+            self.mask_value.hold(value, printable(label))
+
 
 def preprocessing(
     settings: ModelSettings,
@@ -30,7 +79,7 @@ def preprocessing(
     memory_limit_gb: float | None = DEFAULT_MEMORY_LIMIT_GB,
     mask_value: MaskValue | None = None,
     raters: bool = False,
-) -> Compose:
+) -> Preprocessing:
     """The transform from a case to an image [C, *spatial] in [0, 1], volumes in RAS and at the model's spacing.
 
     Args:
@@ -50,6 +99,7 @@ def preprocessing(
         raise InputError(f"labels is {labels!r}; expected native, prepared or null.")
     if raters and labels != "native":
         raise InputError(f"raters is true and labels is {labels!r}; expected native labels where raters are loaded.")
+    mask_value = mask_value or MaskValue()
     keys = ["image", "label"] if labels else ["image"]
     turned = keys if labels == "prepared" else ["image"]
     load = LoadCase(keys, memory_limit_gb=memory_limit_gb, reading=settings.reading)
@@ -63,7 +113,9 @@ def preprocessing(
     if settings.spacing is not None:
         steps.append(CheckSpacing(turned, settings.spacing, memory_limit_gb))
         steps.append(Spacingd(turned, pixdim=settings.spacing, mode=["bilinear", "nearest"][: len(turned)]))
-    return Compose(steps)
+    decided_by = {key: value for key, value in settings.to_dict().items() if key not in _OF_OTHERS}
+    decided_by |= {"num_classes": settings.num_classes, "labels": labels, "raters": raters, "from_files": from_files}
+    return Preprocessing(steps, decided_by | {"memory_limit_gb": memory_limit_gb}, mask_value)
 
 
 def undone(preprocessing: Compose, keys: Sequence[str] = MAPS) -> Invertd:
@@ -87,3 +139,9 @@ def postprocessing(preprocessing: Compose, probabilities: bool | str = True) -> 
         return Compose([undone(preprocessing, others), NativeLabel(undone(preprocessing, ["pred"])), hypotheses])
     labelled = [CopyItemsd("pred", names="probabilities"), AsDiscreted("pred", argmax=True)]
     return Compose([undone(preprocessing), *labelled, hypotheses])
+
+
+def _label_files(case: Mapping[str, Any]) -> list[Any]:
+    """The files of a case's label: one, or one for each class."""
+    files = case["label"]
+    return list(files) if isinstance(files, (list, tuple)) else [files]

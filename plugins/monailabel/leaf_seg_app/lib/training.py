@@ -190,13 +190,13 @@ class TrainingTask(TrainTask):
             dataset_dir=str(datalist),
             class_names=list(self.versions.class_names),
             output_dir=str(work),
-            cache_dir=str(datalist.parent),  # which does not become part of the version
             init_dir=None if chosen.start_from == _SCRATCH else str(self.versions.folder(base)),
             device_name=chosen.device,
             max_epochs=chosen.max_epochs,
             val_interval=every,
             learning_rate=chosen.learning_rate,
             warmup_steps=10,
+            **{"train#dataset#cache_dir": str(datalist.parent)},  # which does not become part of the version
             **{key: settings[key] for key in keys if key in settings},
             **_RECIPE,
             **tracked,
