@@ -11,6 +11,8 @@ from leaf_seg.data.label_coding import INDEX
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.dataset_check import auto_settings
 from leaf_seg.dataset_check.suggestions import Suggestion
+from leaf_seg.image_io import ReadingOptions
+from leaf_seg.image_io.reading_options import DEFAULT_READING
 from leaf_seg.runtime.overrides import command_line_settings
 from leaf_seg.runtime.values import parse_bool
 from leaf_seg.weights.model_folder import load_settings
@@ -18,7 +20,13 @@ from leaf_seg.weights.model_folder import load_settings
 logger = logging.getLogger(__name__)
 
 _OF_THE_MODEL = ("image_size", "axis", "num_slices", "window")  # how it sees images
-_NOT_CHOSEN = ("spacing", "tile_overlap", "mirror_axes")  # of these ``--auto`` chooses nothing
+_NOT_CHOSEN = (
+    "spacing",
+    "tile_overlap",
+    "mirror_axes",
+    "channels",
+    "tiff_stack",
+)  # of these ``--auto`` chooses nothing
 
 
 def suggested_settings(
@@ -28,6 +36,7 @@ def suggested_settings(
     names: Sequence[str] | None = None,
     label_encoding: str = INDEX,
     label_colors: Any = None,
+    reading: ReadingOptions = DEFAULT_READING,
     given: Mapping[str, Any] | None = None,
 ) -> dict[str, Suggestion]:
     """As of :func:`leaf_seg.dataset_check.auto_settings.suggested_settings`; how a model saw its images stands.
@@ -42,6 +51,7 @@ def suggested_settings(
         names: of the classes, background first.
         label_encoding: what label files hold, as of :class:`~leaf_seg.data.ModelSettings`.
         label_colors: the colours of the classes there.
+        reading: how files are read that can be read in several ways.
         given: values that are given, by key; those of the command line unless said otherwise.
 
     Raises:
@@ -57,7 +67,7 @@ def suggested_settings(
         own = {key: _plain(getattr(model, key)) for key in _OF_THE_MODEL if key not in values}
         _tell_others(model, init_dir, values)
     suggested = auto_settings.suggested_settings(
-        auto, datalist, num_classes, names, {**values, **own}, label_encoding, label_colors
+        auto, datalist, num_classes, names, {**values, **own}, label_encoding, label_colors, reading
     )
     kept = {key: Suggestion(key, value, f"that of the model in {init_dir}") for key, value in own.items()}
     return {**kept, **suggested}
