@@ -1,6 +1,6 @@
 """LEAF's and SDSeg's loss, and one step of the optimiser, are what the papers' equations give in fp64.
 
-What is expected is worked out here from betas, weights, batch, timesteps and noise alone, by numbers of float64 and formulas
+What is expected is worked out here from betas, weights, batch, timesteps and noise alone, in float64 and by formulas
 written out; of the package it has nothing but the U-Net as a function.
 """
 
