@@ -144,7 +144,7 @@ def segmenter_parts(autoencoder: Autoencoder, options: dict[str, Any]) -> dict[s
     from leaf_seg.networks import LatentDecoder, LatentEncoder
 
     scheduler = options.pop("scheduler", None) or DDIMScheduler(beta_start=0.0015, beta_end=0.0155, clip_sample=False)
-    names = ("parameterization", "image_latent_first", "ldm_schedule")
+    names = ("parameterization", "image_latent_first", "ldm_schedule", "with_noise")
     settings = {name: options.pop(name) for name in names if name in options}
     encoder = LatentEncoder(autoencoder, options.pop("scaled", True), options.pop("encoder_dropout", 0.0))
     decoder = LatentDecoder(autoencoder, options.pop("train_decoder", False))

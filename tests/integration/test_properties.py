@@ -20,6 +20,8 @@ BASELINES = {
     "unet": networks.BasicUNetSegmenter,
     "dynunet": networks.DynUNetSegmenter,
     "segresnet": networks.SegResNetSegmenter,
+    "swin_unet": networks.SwinUNetSegmenter,
+    "transunet": networks.TransUNetSegmenter,
 }
 
 

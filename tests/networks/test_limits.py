@@ -19,6 +19,8 @@ from leaf_seg.networks import (
     LatentSegmenter,
     MaskCodec,
     SegResNetSegmenter,
+    SwinUNetSegmenter,
+    TransUNetSegmenter,
     build_conditional_unet,
     initial_autoencoder,
     load_autoencoder,
@@ -55,6 +57,10 @@ HUGE: dict[str, tuple[Callable[[], Any], str]] = {
     "dyn": (lambda: DynUNetSegmenter(3, SIZE, filters=(8192, 8192, 8192, 10**6)), "filters is"),
     "seg": (lambda: SegResNetSegmenter(3, SIZE, blocks_down=(1, 10**6)), "blocks_down is"),
     "seg_filters": (lambda: SegResNetSegmenter(3, SIZE, init_filters=8192, blocks_down=(1,) * 6), "parameters"),
+    "swin": (lambda: SwinUNetSegmenter(3, (64, 64), depths=(1, 1, 1, 10**6)), "depths is"),
+    "swin_features": (lambda: SwinUNetSegmenter(3, (64, 64), feature_size=8184, depths=(64,) * 4), "parameters"),
+    "trans": (lambda: TransUNetSegmenter(3, (64, 64), num_layers=10**6), "num_layers is"),
+    "trans_tokens": (lambda: TransUNetSegmenter(3, (64, 64), hidden_size=8192, num_layers=64), "parameters"),
 }
 
 

@@ -14,6 +14,7 @@ from leaf_seg.runtime.config_files import check_files
 from leaf_seg.runtime.errors import InputError
 
 CONFIGS = Path(inspect.getfile(check_files)).parents[2] / "configs"
+BASELINES = sorted(file.stem for file in (CONFIGS / "baselines").glob("*.json"))
 TRAIN, INFER, EVALUATE = "train.json", "inference.json", "evaluate.json"
 AUTOENCODER, EVALUATE_AUTOENCODER = "train_autoencoder.json", "evaluate_autoencoder.json"
 DDIM, PAPER, UNET, LIGHT = (
@@ -45,7 +46,7 @@ def overlay(folder: Path, content: dict[str, Any]) -> str:
         [AUTOENCODER, LIGHT, EVALUATE_AUTOENCODER],
         [INFER, "profiles/monailabel_inference.json"],
         *([TRAIN, f"{name}.json"] for name in ("evaluate", "profiles/hippocampus", "profiles/monailabel_train")),
-        *([TRAIN, f"baselines/{name}.json", EVALUATE] for name in ("unet", "dynunet", "segresnet")),
+        *([TRAIN, f"baselines/{name}.json", EVALUATE] for name in BASELINES),
         [TRAIN, PAPER, "profiles/ldm_kl8.json"],
         [TRAIN, DDIM, "profiles/hippocampus.json", EVALUATE],
     ],
@@ -67,7 +68,7 @@ def test_a_base_and_its_overlays(names: list[str]) -> None:
         ([EVALUATE], [TRAIN, EVALUATE]),
         ([EVALUATE_AUTOENCODER], [AUTOENCODER, EVALUATE_AUTOENCODER]),
         *(([f"{name}.json"], [TRAIN, f"{name}.json"]) for name in ("methods/ddim", "methods/leaf_paper")),
-        *(([f"baselines/{name}.json"], [TRAIN, f"baselines/{name}.json"]) for name in ("unet", "dynunet", "segresnet")),
+        *(([f"baselines/{name}.json"], [TRAIN, f"baselines/{name}.json"]) for name in BASELINES),
         *(([f"profiles/{name}.json"], [TRAIN, f"profiles/{name}.json"]) for name in ("hippocampus", "ldm_kl8")),
         ([LIGHT], [AUTOENCODER, LIGHT]),
         ([DDIM, EVALUATE], [TRAIN, DDIM, EVALUATE]),

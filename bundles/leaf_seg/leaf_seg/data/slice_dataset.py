@@ -240,11 +240,11 @@ class SliceSampler(Sampler[tuple[int, int]]):
     def __init__(self, dataset: SliceDataset, empty_rate: float = 1.0, seed: int = 0) -> None:
         if not 0 <= empty_rate <= 1:
             raise InputError(f"empty_slice_rate is {empty_rate}; expected a share between 0 and 1.")
+        self.dataset, self.empty_rate, self.seed = dataset, empty_rate, seed
         empty = torch.tensor(dataset.is_empty)
         self._filled = torch.nonzero(~empty).flatten()
         self._empty = torch.nonzero(empty).flatten()
         self._num_empty = round(empty_rate * len(self._empty))
-        self._seed = seed
         self._epoch = 0
         self._start = 0
 
@@ -256,7 +256,7 @@ class SliceSampler(Sampler[tuple[int, int]]):
         self._epoch, self._start = epoch, position
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        entropy = np.random.SeedSequence((self._seed, self._epoch)).generate_state(1, np.uint64)
+        entropy = np.random.SeedSequence((self.seed, self._epoch)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(entropy[0] >> np.uint64(1)))
         start, self._start = self._start, 0
         self._epoch += 1

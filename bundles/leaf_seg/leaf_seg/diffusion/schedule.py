@@ -26,19 +26,24 @@ class NoiseSchedule(nn.Module):
     Args:
         scheduler: diffusers' DDIMScheduler; its betas are used, and whether it clips.
         parameterization: one of :data:`PARAMETERIZATIONS`.
+        with_noise: without, a latent that noise is added to is all zeros: what is left of it at T - 1, less the noise.
 
     Attributes:
         clip_range: predicted latents are cut at plus and minus this in inference; None leaves them.
 
     Raises:
-        InputError: When the parameterization is unknown, or eps with a schedule that leaves nothing of the latent.
+        InputError: When the parameterization is unknown, eps with a schedule that leaves nothing of the latent, or not
+            x0 without noise.
     """
 
     alphas: torch.Tensor
     sigmas: torch.Tensor
 
-    def __init__(self, scheduler: DDIMScheduler, parameterization: str = "x0") -> None:
+    def __init__(self, scheduler: DDIMScheduler, parameterization: str = "x0", with_noise: bool = True) -> None:
         super().__init__()
+        if not with_noise and parameterization != "x0":
+            raise InputError(f"parameterization is {parameterization!r}; expected x0 where with_noise is false.")
+        self.with_noise = with_noise
         if parameterization not in PARAMETERIZATIONS:
             known = ", ".join(PARAMETERIZATIONS)
             raise InputError(f"parameterization is {parameterization!r}; expected one of {known}.")
@@ -65,7 +70,9 @@ class NoiseSchedule(nn.Module):
         return self.alphas[timesteps].view(-1, 1, 1, 1), self.sigmas[timesteps].view(-1, 1, 1, 1)
 
     def add_noise(self, clean: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-        """z_t = alpha_t z + sigma_t eps (LEAF Eq. 1); [B, C, h, w]."""
+        """z_t = alpha_t z + sigma_t eps (LEAF Eq. 1); [B, C, h, w]; zeros without noise."""
+        if not self.with_noise:
+            return torch.zeros_like(clean, dtype=torch.float32)
         alpha, sigma = self.at(timesteps)
         return alpha * clean.float() + sigma * noise.float()
 
@@ -107,8 +114,8 @@ class LdmNoiseSchedule(NoiseSchedule):
     inverse_alphas: torch.Tensor
     ratios: torch.Tensor
 
-    def __init__(self, scheduler: DDIMScheduler, parameterization: str = "x0") -> None:
-        super().__init__(scheduler, parameterization)
+    def __init__(self, scheduler: DDIMScheduler, parameterization: str = "x0", with_noise: bool = True) -> None:
+        super().__init__(scheduler, parameterization, with_noise)
         cumulative = self._cumulative(scheduler)
         self.register_buffer("inverse_alphas", (1 / cumulative).sqrt().float(), persistent=False)
         self.register_buffer("ratios", (1 / cumulative - 1).sqrt().float(), persistent=False)
@@ -144,22 +151,26 @@ class DiffusionSettings:
         parameterization: what the U-Net predicts: "x0" (LEAF), "v" or "eps" (SDSeg).
         image_latent_first: order of the U-Net's input; SDSeg's is [noisy mask latents, image latent].
         ldm_schedule: constants of the schedule as LDM and SDSeg round them, not as diffusers does.
+        with_noise: false is a control that tells what the noise brings: the network sees zeros in its place, when it
+            is trained as when it segments.
 
     Raises:
-        InputError: When one of the last two is neither true nor false.
+        InputError: When one of the last three is neither true nor false.
     """
 
     scheduler: DDIMScheduler
     parameterization: str = "x0"
     image_latent_first: bool = True
     ldm_schedule: bool = False
+    with_noise: bool = True
 
     def __post_init__(self) -> None:
-        check_bounds(vars(self), {"image_latent_first": Flag(), "ldm_schedule": Flag()})
+        check_bounds(vars(self), dict.fromkeys(("image_latent_first", "ldm_schedule", "with_noise"), Flag()))
 
     def schedule(self) -> NoiseSchedule:
         """The schedule as a module."""
-        return (LdmNoiseSchedule if self.ldm_schedule else NoiseSchedule)(self.scheduler, self.parameterization)
+        kind = LdmNoiseSchedule if self.ldm_schedule else NoiseSchedule
+        return kind(self.scheduler, self.parameterization, self.with_noise)
 
     def in_order(self, image_latent: torch.Tensor, mask_latent: torch.Tensor) -> torch.Tensor:
         """The U-Net's input [B, 4 + 4n, h, w]: image latent [B, 4, h, w] and noisy mask latents [B, 4n, h, w]."""

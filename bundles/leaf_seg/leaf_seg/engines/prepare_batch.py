@@ -56,7 +56,8 @@ class PrepareDenoisingBatch(PrepareBatch):
             batchdata: "image" [B, 3, H, W] in [0, 1] and "label" [B, 1, H, W].
 
         Returns:
-            The image; what the loss takes: "target" and "noisy" [B, 4n, h, w], "timesteps" [B], "label" [B, 1, H, W];
+            The image; what the loss takes: "target", "noisy" and "clean" [B, 4n, h, w], "timesteps" [B], "label"
+            [B, 1, H, W];
             the network's further arguments (noisy, timesteps); no keyword arguments.
         """
         image, label = _image_and_label(batchdata, device=device, non_blocking=non_blocking, **kwargs)
@@ -69,7 +70,7 @@ class PrepareDenoisingBatch(PrepareBatch):
         noise = own_share(torch.randn_like(of_all))
         noisy = self.schedule.add_noise(clean, noise, timesteps)
         target = self.schedule.target(clean, noise, timesteps)
-        targets = {"target": target, "noisy": noisy, "timesteps": timesteps, "label": label}
+        targets = {"target": target, "noisy": noisy, "clean": clean, "timesteps": timesteps, "label": label}
         return image, targets, (noisy, timesteps), {}
 
 

@@ -14,7 +14,10 @@ from leaf_seg.runtime.precision import autocast
 
 
 class DenoisingLoss:
-    """L1 between the U-Net's output and its target (LEAF Eq. 4).
+    """L1 between the U-Net's output and its target (LEAF Eq. 4; SDSeg's noise loss).
+
+    With ``latent_loss_weight`` lambda > 0 that of the clean latent's estimate is added, lambda |z^0 - z0| (SDSeg's
+    direct latent estimation, Lin et al., MICCAI 2024).
 
     Differs from the paper: with ``image_loss_weight`` > 0 the estimate of the clean latent is decoded and compared with
     the label map, as end-to-end fine-tuning of one-step diffusion models does (Martin Garcia et al., arXiv 2409.11355).
@@ -23,7 +26,8 @@ class DenoisingLoss:
         schedule: of the network that is trained.
         mask_decoder: the network's; for the image-space loss.
         codec: between label maps and mask images; for the image-space loss.
-        image_loss_weight: weight of the image-space loss; 0 is the paper's.
+        image_loss_weight: weight of the image-space loss; 0 is the papers'.
+        latent_loss_weight: lambda; 0 is LEAF's, 1 SDSeg's.
         precision: "fp32", "bf16" or "fp16" of the decoder in the image-space loss.
 
     Raises:
@@ -36,6 +40,7 @@ class DenoisingLoss:
         mask_decoder: LatentPart,
         codec: Codec,
         image_loss_weight: float = 0.0,
+        latent_loss_weight: float = 0.0,
         precision: str = "fp32",
     ) -> None:
         if mask_decoder.trainable and not image_loss_weight:
@@ -44,6 +49,7 @@ class DenoisingLoss:
         self.mask_decoder = mask_decoder
         self.codec = codec
         self.image_loss_weight = image_loss_weight
+        self.latent_loss_weight = latent_loss_weight
         self.precision = precision
 
     def __call__(self, output: torch.Tensor, targets: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -51,11 +57,15 @@ class DenoisingLoss:
 
         Args:
             output: the U-Net's, [B, 4n, h, w].
-            targets: "target" and "noisy" [B, 4n, h, w], "timesteps" [B], "label" [B, 1, H, W].
+            targets: "target", "noisy" and "clean" [B, 4n, h, w], "timesteps" [B], "label" [B, 1, H, W].
         """
-        loss = F.l1_loss(output.float(), targets["target"])
+        loss = F.l1_loss(output.to(torch.promote_types(output.dtype, torch.float32)), targets["target"])
+        if not (self.image_loss_weight or self.latent_loss_weight):
+            return loss
+        latent = self.schedule.clean_latent(output, targets["noisy"], targets["timesteps"])
+        if self.latent_loss_weight:
+            loss = loss + self.latent_loss_weight * F.l1_loss(latent, targets["clean"])
         if self.image_loss_weight:
-            latent = self.schedule.clean_latent(output, targets["noisy"], targets["timesteps"])
             with autocast(latent.device, self.precision):
                 images = self.mask_decoder(latent)
             loss = loss + self.image_loss_weight * mask_loss(images.float(), targets["label"], self.codec)

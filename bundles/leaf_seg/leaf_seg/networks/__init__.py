@@ -14,6 +14,8 @@ from leaf_seg.networks.mask_codec import Codec, MaskCodec
 from leaf_seg.networks.mask_encoder import MaskEncoder
 from leaf_seg.networks.registry import NETWORKS, SavedNetwork
 from leaf_seg.networks.segresnet import SegResNetSegmenter
+from leaf_seg.networks.swin_unet import SwinUNetSegmenter
+from leaf_seg.networks.transunet import TransUNetSegmenter
 from leaf_seg.networks.unet import build_conditional_unet, build_unet
 
 if not TYPE_CHECKING:
@@ -34,6 +36,8 @@ __all__ = [
     "MaskEncoder",
     "SavedNetwork",
     "SegResNetSegmenter",
+    "SwinUNetSegmenter",
+    "TransUNetSegmenter",
     "build_conditional_unet",
     "build_unet",
     "initial_autoencoder",

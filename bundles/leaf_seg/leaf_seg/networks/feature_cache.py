@@ -166,6 +166,8 @@ def _identity(network: nn.Module, precision: str) -> str:
     if config is None or any(parameter.requires_grad for parameter in network.parameters()):
         reason = "has no config, which would say what it computes" if config is None else "is trained"
         raise InputError(f"feature_cache_gb is given, but {name} {reason}. Set feature_cache_gb to null.")
+    if config.get("sampled"):
+        raise InputError(f"feature_cache_gb is given, but {name} draws at random. Set feature_cache_gb to null.")
     state = network.state_dict()
     device = next((tensor.device for tensor in state.values()), torch.device("cpu"))
     digest = hashlib.sha256()

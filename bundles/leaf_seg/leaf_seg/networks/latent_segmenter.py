@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,11 @@ from leaf_seg.diffusion.schedule import DiffusionSettings
 from leaf_seg.networks.latents import LatentPart
 from leaf_seg.networks.limits import MAX_NOISE, PART_BOUNDS
 from leaf_seg.networks.mask_codec import Codec
-from leaf_seg.networks.parts import CODECS, IMAGE_ENCODERS, MASK_DECODERS, SAMPLERS, UNETS
+from leaf_seg.networks.parts import CODECS, IMAGE_ENCODERS, MASK_DECODERS, SAMPLERS, build_denoiser
 from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.networks.unet import unet_description
 from leaf_seg.runtime.bounds import check_bounds
-from leaf_seg.runtime.described import CLASS_KEY, as_mapping, build, describe, described_class
+from leaf_seg.runtime.described import build, describe
 from leaf_seg.runtime.errors import InputError
 
 
@@ -122,7 +122,7 @@ class LatentSegmenter(SavedNetwork):
         """
         parts = {
             "image_encoder": build(config["image_encoder"], IMAGE_ENCODERS),
-            "unet": _build_unet(config["unet"]),
+            "unet": build_denoiser(config["unet"]),
             "mask_decoder": build(config["mask_decoder"], MASK_DECODERS),
             "codec": build(config["codec"], CODECS),
             "diffusion": DiffusionSettings.from_config(config["diffusion"]),
@@ -130,16 +130,26 @@ class LatentSegmenter(SavedNetwork):
         }
         return cls(**(config | parts))
 
-    def noise_seeds(self, number: int) -> range:
-        """Seeds noise_seed, noise_seed + 1, ... of so many hypotheses."""
+    def noise_seeds(self, number: int) -> Sequence[int]:
+        """Seeds noise_seed, noise_seed + 1, ... of so many hypotheses.
+
+        Raises:
+            InputError: When the network draws no noise.
+        """
+        if not self.diffusion.with_noise:
+            return super().noise_seeds(number)
         return range(self.noise_seed, self.noise_seed + number)
 
     def initial_noise(self, seed: int) -> torch.Tensor:
-        """Initial noise z_T of one hypothesis, [1, 4n, h, w], drawn on the CPU so that every device has the same."""
+        """Initial noise z_T of one hypothesis, [1, 4n, h, w], drawn on the CPU so that every device has the same.
+
+        It is all zeros where the network draws no noise.
+        """
         generator = torch.Generator("cpu").manual_seed(seed)
         size = [side // self.image_encoder.factor for side in self.image_size]
         shape = (1, self.mask_decoder.channels * self.codec.num_images, *size)
-        return torch.randn(shape, generator=generator, device="cpu")
+        noise = torch.randn(shape, generator=generator, device="cpu")
+        return noise if self.diffusion.with_noise else torch.zeros_like(noise)
 
     def forward(
         self,
@@ -198,9 +208,3 @@ class LatentSegmenter(SavedNetwork):
         """Class probabilities [B, K, H, W] from an image latent and initial noise [B, 4n, h, w]."""
         clean = self.sampler(partial(self.predict_clean, image_latent), noise, self.schedule)
         return self.codec.decode(self.mask_decoder(clean))
-
-
-def _build_unet(description: Mapping[str, Any]) -> UNet2DModel:
-    """The U-Net; it takes its description whole, which may name no class."""
-    name = described_class({CLASS_KEY: UNet2DModel.__name__, **as_mapping(description)}, UNETS)
-    return UNETS[name](description)

@@ -7,12 +7,14 @@ from typing import Any, Self
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from leaf_seg.networks.autoencoder import Autoencoder, autoencoder_config, autoencoder_from_config, downsampling_factor
 from leaf_seg.networks.limits import PART_BOUNDS
 from leaf_seg.runtime.bounds import check_bounds
+from leaf_seg.runtime.errors import InputError
 
 
 class LatentPart(nn.Module):
@@ -99,16 +101,30 @@ class LatentEncoder(AutoencoderHalf):
         scaled: multiply by the autoencoder's scaling factor, which gives about unit variance.
         dropout: of the ResNet blocks; AutoencoderKL takes no such argument (the paper's image encoder: 0.2).
         trainable: train it.
+        new_projection: start the last 1 x 1 convolution anew, as SDSeg's image encoder does; of a KL autoencoder.
+
+    Attributes:
+        has_posterior: whether the autoencoder gives a distribution of latents.
+
+    Raises:
+        InputError: As of the base class, and for a new projection of an autoencoder that ends in none.
     """
 
     def __init__(
-        self, autoencoder: Autoencoder, scaled: bool = True, dropout: float = 0.0, trainable: bool = True
+        self,
+        autoencoder: Autoencoder,
+        scaled: bool = True,
+        dropout: float = 0.0,
+        trainable: bool = True,
+        new_projection: bool = False,
     ) -> None:
         super().__init__(autoencoder, trainable, scaled=scaled, dropout=dropout)
         self.encoder = self._own(autoencoder.encoder)
         self.quant_conv = self._own(getattr(autoencoder, "quant_conv", None))
+        if new_projection:
+            _start_anew(self.quant_conv, autoencoder)
         self._freeze_unless_trainable()
-        self._has_posterior = isinstance(autoencoder, AutoencoderKL)
+        self.has_posterior = isinstance(autoencoder, AutoencoderKL)
         self._scale = autoencoder.config["scaling_factor"] if scaled else None
         for block in self.modules():
             if isinstance(block, ResnetBlock2D):
@@ -116,13 +132,40 @@ class LatentEncoder(AutoencoderHalf):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Latent [B, C, H / f, W / f] of an image [B, 3, H, W] in [-1, 1]."""
+        encoded = self._encoded(image)
+        return self._scaled(encoded.chunk(2, dim=1)[0] if self.has_posterior else encoded)  # the mode is the mean
+
+    def posterior(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation of a KL autoencoder's latents, each [B, C, H / f, W / f].
+
+        Raises:
+            InputError: When the autoencoder has no posterior.
+        """
+        if not self.has_posterior:
+            raise InputError(
+                "Latents cannot be drawn from a posterior, which this autoencoder does not have; expected an "
+                "AutoencoderKL: set autoencoder_dir to one."
+            )
+        posterior = DiagonalGaussianDistribution(self._encoded(image))
+        return self._scaled(posterior.mean), self._scaled(posterior.std)
+
+    def _encoded(self, image: torch.Tensor) -> torch.Tensor:
+        """The latent; of a KL autoencoder mean and logarithm of the variance, [B, 2C, h, w]."""
         latent = self.encoder(self._in_layout(image))
-        if self.quant_conv is not None:
-            latent = self.quant_conv(latent)
-        if self._has_posterior:
-            latent = latent.chunk(2, dim=1)[0]  # mean and logvar: the mode is the mean
+        return latent if self.quant_conv is None else self.quant_conv(latent)
+
+    def _scaled(self, latent: torch.Tensor) -> torch.Tensor:
         latent = latent if self._scale is None else latent * self._scale
         return latent.contiguous()  # with channels last the U-Net would slow down
+
+
+def _start_anew(projection: Any, autoencoder: Autoencoder) -> None:
+    if projection is None:
+        raise InputError(
+            f"new_projection is true, and a {type(autoencoder).__name__} ends in no projection; expected an "
+            "AutoencoderKL: set autoencoder_dir to one."
+        )
+    projection.reset_parameters()
 
 
 class LatentDecoder(AutoencoderHalf):

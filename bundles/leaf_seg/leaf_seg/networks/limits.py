@@ -87,6 +87,11 @@ BASELINE_BOUNDS: Bounds = {
     "filters": _WIDTHS,
     "init_filters": Bound(1, 8192),
     "blocks_down": Bound(1, 64, lengths=_LEVELS),
+    "hidden_size": _CHANNELS,
+    "num_layers": Bound(0, 64),
+    "num_heads": Bound(1, 8192),
+    "feature_size": _CHANNELS,
+    "depths": Bound(1, 64, lengths=_LEVELS),
 }
 
 

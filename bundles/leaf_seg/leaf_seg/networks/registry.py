@@ -7,8 +7,18 @@ from leaf_seg.networks.dynunet import DynUNetSegmenter
 from leaf_seg.networks.latent_segmenter import LatentSegmenter
 from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.networks.segresnet import SegResNetSegmenter
+from leaf_seg.networks.swin_unet import SwinUNetSegmenter
+from leaf_seg.networks.transunet import TransUNetSegmenter
 
 # One network more is one class more here.
 NETWORKS: dict[str, type[SavedNetwork]] = {
-    cls.__name__: cls for cls in (LatentSegmenter, BasicUNetSegmenter, DynUNetSegmenter, SegResNetSegmenter)
+    cls.__name__: cls
+    for cls in (
+        LatentSegmenter,
+        BasicUNetSegmenter,
+        DynUNetSegmenter,
+        SegResNetSegmenter,
+        SwinUNetSegmenter,
+        TransUNetSegmenter,
+    )
 }

@@ -76,6 +76,6 @@ class SavedNetwork(nn.Module, ABC):
 
 def _no_hypotheses(network: SavedNetwork, number: int) -> InputError:
     return InputError(
-        f"A {type(network).__name__} is no diffusion model: it has one answer to an image, and no {number} hypotheses "
-        "or noise seeds to draw. Set num_samples and num_noise_seeds to 1, and leave out uncertainty."
+        f"This {type(network).__name__} draws no noise: it has one answer to an image, and no {number} hypotheses or "
+        "noise seeds to draw. Set num_samples and num_noise_seeds to 1, and leave out uncertainty."
     )

@@ -15,7 +15,10 @@ Arguments = Mapping[str, Any]  # annotations by the names of the arguments
 
 # Arguments that are dictionaries of arguments themselves: of which classes, and what else may stand there.
 _HANDED_ON: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
-    ("leaf_seg.weights.initial_segmenter", "unet_config"): (("diffusers.UNet2DModel",), ("num_attention_heads",)),
+    ("leaf_seg.weights.initial_segmenter", "unet_config"): (
+        ("diffusers.UNet2DModel",),
+        ("num_attention_heads", "_class_name"),
+    ),
     ("leaf_seg.networks.initial_autoencoder", "config"): (
         ("diffusers.AutoencoderKL", "diffusers.AutoencoderTiny"),
         ("_class_name",),

@@ -107,6 +107,7 @@ SETTINGS: Bounds = {
     "teacher": Place("a folder, a file or a name on the Hugging Face hub"),
     "terminal_probability": _PROBABILITY,
     "image_loss_weight": _WEIGHT,
+    "latent_loss_weight": _WEIGHT,
     "train_decoder": Switch(),
     "squared_error_weight": _WEIGHT,
     "kl_weight": _WEIGHT,

@@ -8,6 +8,7 @@ from leaf_seg.weights.initial import (
     own_autoencoder,
     trained_with,
 )
+from leaf_seg.weights.mask_scale import scaled_to_masks
 from leaf_seg.weights.mlflow_source import model_folder
 from leaf_seg.weights.model_folder import check_dataset, load_network, load_settings, model_is_whole, save_model
 from leaf_seg.weights.without_data import check_data_given, datalist_or_none
@@ -26,5 +27,6 @@ __all__ = [
     "model_is_whole",
     "own_autoencoder",
     "save_model",
+    "scaled_to_masks",
     "trained_with",
 ]

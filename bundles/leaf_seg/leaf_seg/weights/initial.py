@@ -13,15 +13,17 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DModel
 
 from leaf_seg.diffusion import DiffusionSettings, Sampler
-from leaf_seg.networks import LatentSegmenter, build_conditional_unet, build_unet
+from leaf_seg.networks import LatentSegmenter, build_conditional_unet
 from leaf_seg.networks.latents import LatentPart
 from leaf_seg.networks.mask_codec import Codec
+from leaf_seg.networks.parts import build_denoiser
+from leaf_seg.networks.unet import unet_description
 from leaf_seg.runtime.described import CLASS_KEY, as_mapping
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.overrides import check_not_overridden, overridden_keys
 from leaf_seg.weights.model_config import read_configuration
 from leaf_seg.weights.model_folder import AUTOENCODER_NAME, load_network, training_record
-from leaf_seg.weights.unet_channels import change_mask_latents, make_conditional
+from leaf_seg.weights.unet_channels import change_mask_latents, make_conditional, start_image_channels_at_zero
 from leaf_seg.weights.unet_folder import load_unet
 from leaf_seg.weights.version_0_1 import updated
 
@@ -111,6 +113,7 @@ def initial_segmenter(
     image_size: Sequence[int],
     noise_seed: int = 0,
     sampler: Sampler | None = None,
+    image_channels: str = "repeated",
     unet_dir: str | os.PathLike[str] | None = None,
     init_dir: str | os.PathLike[str] | None = None,
     loaded_from: str | os.PathLike[str] | None = None,
@@ -131,6 +134,8 @@ def initial_segmenter(
         image_size: (H, W) that the network works at.
         noise_seed: of the initial noise.
         sampler: one step unless given.
+        image_channels: how the U-Net's first weights for the image latent begin: "repeated" like those of the mask
+            latents (LEAF), or at "zero" (SDSeg); a saved model has its own.
         unet_dir: folder of an unconditional U-Net to start from, as ``python -m leaf_seg convert`` writes it.
         init_dir: folder of a model to train on, trained here or converted.
         loaded_from: folder of a model that is taken as it is, whatever else is given: without a data set.
@@ -144,6 +149,10 @@ def initial_segmenter(
     if init_dir is None:
         _check_scheduler(diffusion)
         unet = _new_unet(unet_config, mask_decoder.channels, codec.num_images, unet_dir)
+        if image_channels == "zero":
+            start_image_channels_at_zero(unet, mask_decoder.channels, diffusion.image_latent_first)
+        elif image_channels != "repeated":
+            raise InputError(f"image_channels is {image_channels!r}; expected 'repeated' or 'zero'.")
     else:
         model = _model_of(init_dir, mask_decoder)
         unet = _unet_for(model, codec.num_images, unet_config.get("dropout", 0.0))
@@ -212,18 +221,32 @@ def _without_clipping(diffusion: DiffusionSettings) -> DiffusionSettings:
 
 def _new_unet(
     config: Mapping[str, Any], latent_channels: int, num_mask_latents: int, unet_dir: str | os.PathLike[str] | None
-) -> UNet2DModel:
-    """A U-Net with random weights, or with those of an unconditional one."""
+) -> Any:
+    """A U-Net with random weights, or with those of an unconditional one; or another network in its place."""
+    if config.get(CLASS_KEY, UNet2DModel.__name__) != UNet2DModel.__name__:
+        if unet_dir is not None:
+            raise InputError(f"unet_dir is {unet_dir}, and unet_config describes a {config[CLASS_KEY]}; leave one out.")
+        mask_channels = latent_channels * num_mask_latents
+        channels = {"in_channels": latent_channels + mask_channels, "out_channels": mask_channels}
+        return build_denoiser({**config, **channels})
     if unet_dir is None:
         return build_conditional_unet(config, latent_channels, num_mask_latents)
     one_latent = {**config, "in_channels": latent_channels, "out_channels": latent_channels}
     return make_conditional(load_unet(one_latent, unet_dir), num_mask_latents)
 
 
-def _unet_for(model: LatentSegmenter, num_mask_latents: int, dropout: float) -> UNet2DModel:
+def _unet_for(model: LatentSegmenter, num_mask_latents: int, dropout: float) -> Any:
     """The model's U-Net for another number of mask latents."""
-    unet = build_unet({**model.unet.config, "dropout": dropout})
+    unet = build_denoiser({**unet_description(model.unet), "dropout": dropout})
     unet.load_state_dict(model.unet.state_dict())
+    if not isinstance(unet, UNet2DModel):
+        found = unet.config["out_channels"] // model.mask_decoder.channels
+        if found != num_mask_latents:
+            raise InputError(
+                f"The {type(unet).__name__} of the model in init_dir gives {found} mask latents, and the classes need "
+                f"{num_mask_latents}; expected a data set of as many classes as the model's."
+            )
+        return unet
     change_mask_latents(unet, model.mask_decoder.channels, num_mask_latents, model.diffusion.image_latent_first)
     return unet
 

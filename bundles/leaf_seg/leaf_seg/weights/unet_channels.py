@@ -22,6 +22,21 @@ def make_conditional(unet: UNet2DModel, num_mask_latents: int = 1) -> UNet2DMode
     return unet
 
 
+def start_image_channels_at_zero(unet: UNet2DModel, latent_channels: int, image_first: bool) -> None:
+    """Let a conditional U-Net, as :func:`make_conditional` makes it, begin without the image latent, in place (SDSeg).
+
+    Args:
+        unet: input of 4 + 4n channels.
+        latent_channels: channels of one latent (4).
+        image_first: whether the image latent comes first in the input.
+    """
+    weight = unet.conv_in.weight.detach()
+    latents = weight.shape[1] // latent_channels  # 1 + n, by which the weights were divided
+    mask = weight[:, latent_channels:] if image_first else weight[:, :-latent_channels]
+    parts = [torch.zeros_like(weight[:, :latent_channels]), mask * (latents / (latents - 1))]
+    replace_conv_in(unet, torch.cat(parts if image_first else parts[::-1], dim=1))
+
+
 def change_mask_latents(unet: UNet2DModel, latent_channels: int, num_mask_latents: int, image_first: bool) -> None:
     """Change a conditional U-Net in place to another number of mask latents.
 
