@@ -13,7 +13,7 @@ import itk
 import nibabel as nib
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from tests.image_io.test_places import AFFINE, ORDERS, by_itk, by_nibabel, by_pydicom, in_frames
 
@@ -33,6 +33,8 @@ class Kind:
     save_label: Save
     is_volume: bool = False
     is_folder: bool = False
+    has_place: bool = True
+    options: tuple[str, ...] = ()  # of training; the model keeps them
 
 
 def _as_pillow(**options: Any) -> Save:
@@ -44,6 +46,22 @@ def _zipped(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
     by_pydicom(folder, voxels, affine)
     shutil.make_archive(str(folder), "zip", folder)
     shutil.rmtree(folder)
+
+
+def _with_channels(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
+    """The image is the second of two channels."""
+    nib.save(nib.Nifti1Image(np.stack([voxels * 0 + 500, voxels], axis=-1), affine), path)
+
+
+def _one_hot(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
+    nib.save(nib.Nifti1Image(np.stack([voxels == 0, voxels == 1], axis=-1).astype(np.uint8), affine), path)
+
+
+def _pages(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
+    """Slices of a volume without a place."""
+    slices = np.moveaxis(voxels.astype(np.uint16), 2, 0)
+    first, *others = (Image.fromarray(np.ascontiguousarray(page.T)) for page in slices)
+    first.save(path, save_all=True, append_images=others)
 
 
 def _picture(suffix: str, label_suffix: str | None = None, **options: Any) -> Kind:
@@ -72,6 +90,13 @@ KINDS = {
     "MetaImage in two files": _volume(".mhd", by_itk),
     "FreeSurfer": _volume(".mgz", by_nibabel(nib.freesurfer.MGHImage)),
     "DICOM series": _volume("", by_pydicom, ".nii.gz", is_folder=True),
+    "NIfTI with channels": Kind(
+        ".nii.gz", ".nii.gz", _with_channels, by_nibabel(nib.Nifti1Image), True, options=("--channels", "1")
+    ),
+    "NIfTI with one-hot labels": Kind(
+        ".nii.gz", ".nii.gz", by_nibabel(nib.Nifti1Image), _one_hot, True, options=("--label_encoding", "one_hot")
+    ),
+    "TIFF of pages": _volume(".tif", _pages, has_place=False, options=("--tiff_stack", "true")),
     "DICOM in frames": _volume(".dcm", in_frames, ".nii.gz"),
     "DICOM archive": _volume(".zip", _zipped, ".nii.gz"),
 }
@@ -207,9 +232,11 @@ def _with_list(root: Path, kind: Kind, layout: Callable[..., Any], cases: list[t
 
 
 def places(path: Path) -> Iterator[np.ndarray]:
-    """Where class 1 lies in a result: in RAS+ mm by nibabel and by ITK, whichever read it; of a picture, its pixels."""
+    """Where class 1 lies in a result: in RAS+ mm by nibabel and by ITK, whichever read it; else in voxels."""
     if path.suffix in (".png", ".tif"):
-        yield np.argwhere(np.asarray(Image.open(path)) == 1).mean(0)
+        with Image.open(path) as picture:
+            pages = [np.asarray(page) == 1 for page in ImageSequence.Iterator(picture)]
+        yield np.argwhere(pages[0] if len(pages) == 1 else np.stack(pages).T).mean(0)
         return
     if path.name.endswith((".nii", ".nii.gz", ".mgz")):
         image: Any = nib.load(path)

@@ -37,7 +37,7 @@ def bundle(monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["train.json"], "train"),
         *[(["train.json", f"baselines/{name}.json"], "train") for name in BASELINES],
-        (["train.json", "methods/ddim.json"], "train"),
+        *[(["train.json", f"methods/{name}.json"], "train") for name in ("ddim", "gms", "no_noise", "sdseg")],
         (["train.json", "evaluate.json"], "train"),
         (["inference.json"], "infer"),
     ],

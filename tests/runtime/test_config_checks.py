@@ -16,6 +16,7 @@ from leaf_seg.runtime.errors import InputError
 PROGRAM = str(Path(monai.bundle.__file__).with_name("__main__.py"))
 CONFIGS = Path(inspect.getfile(check_config)).parents[2] / "configs"
 BASELINES = sorted(file.stem for file in (CONFIGS / "baselines").glob("*.json"))
+METHODS = sorted(file.stem for file in (CONFIGS / "methods").glob("*.json"))
 TRAIN = str(CONFIGS / "train.json")
 
 
@@ -46,6 +47,7 @@ def test_other_processes_are_left_alone() -> None:
         ("evaluating", ["train", "evaluate"]),
         ("evaluating", ["train", "methods/ddim", "profiles/hippocampus", "evaluate"]),
         *(("evaluating", ["train", f"baselines/{name}", "evaluate"]) for name in BASELINES),
+        *(("training", ["train", f"methods/{name}"]) for name in METHODS),
         ("evaluating", ["train_autoencoder", "evaluate_autoencoder"]),
         ("inference", ["inference"]),
         ("inference", ["inference", "profiles/monailabel_inference"]),

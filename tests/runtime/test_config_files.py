@@ -15,6 +15,7 @@ from leaf_seg.runtime.errors import InputError
 
 CONFIGS = Path(inspect.getfile(check_files)).parents[2] / "configs"
 BASELINES = sorted(file.stem for file in (CONFIGS / "baselines").glob("*.json"))
+METHODS = sorted(file.stem for file in (CONFIGS / "methods").glob("*.json"))
 TRAIN, INFER, EVALUATE = "train.json", "inference.json", "evaluate.json"
 AUTOENCODER, EVALUATE_AUTOENCODER = "train_autoencoder.json", "evaluate_autoencoder.json"
 DDIM, PAPER, UNET, LIGHT = (
@@ -47,6 +48,7 @@ def overlay(folder: Path, content: dict[str, Any]) -> str:
         [INFER, "profiles/monailabel_inference.json"],
         *([TRAIN, f"{name}.json"] for name in ("evaluate", "profiles/hippocampus", "profiles/monailabel_train")),
         *([TRAIN, f"baselines/{name}.json", EVALUATE] for name in BASELINES),
+        *([TRAIN, f"methods/{name}.json", EVALUATE] for name in METHODS),
         [TRAIN, PAPER, "profiles/ldm_kl8.json"],
         [TRAIN, DDIM, "profiles/hippocampus.json", EVALUATE],
     ],
