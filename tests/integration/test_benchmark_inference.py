@@ -23,6 +23,7 @@ def candidates() -> list[benchmark.Candidate]:
         return benchmark._candidates(torch.device("cpu"), "bf16", options)
 
 
+@pytest.mark.slow
 def test_the_table(run_python: Run) -> None:
     result = run_python("scripts/benchmark_inference.py", *SMALL, "--batch_size", 1, 2)
     assert result.stdout.count("batch 1;") == result.stdout.count("batch 2;") == 1

@@ -39,6 +39,7 @@ def process() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("process")
 def test_leaf_seg_trains_what_is_published(job: Job) -> None:
     """Alike in what is learnt and, but for the teacher at another size, in arithmetic."""

@@ -21,6 +21,7 @@ TRAIN = ["--config_file", "bundles/leaf_seg/configs/train.json", "--num_classes"
 NETWORK = ["--unet_config#block_out_channels", "[32,32,32]", "--unet_config#layers_per_block", "1"]
 PEAK = 0.0004
 Train = Callable[..., "Times"]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
@@ -120,8 +121,10 @@ def test_a_stopped_training_keeps_its_plan(train: Train, tmp_path: Path) -> None
     assert "The 0.7 minutes are used; raise max_cpu_minutes to train on." in third.log
 
 
-def test_both_limits_are_refused(train: Train, tmp_path: Path) -> None:
-    times = train("--max_minutes", 1, "--max_cpu_minutes", 1, "--output_dir", tmp_path / "run")
-    assert times.code == 1
-    assert "leaf_seg: max_minutes is 1 and max_cpu_minutes is 1; expected one of them: leave one out." in times.log
+def test_both_limits_are_refused(bundle_run: Run, pictures: Path, tmp_path: Path) -> None:
+    limits = ["--max_minutes", 1, "--max_cpu_minutes", 1]
+    given = ["--dataset_dir", pictures, "--output_dir", tmp_path / "run"]
+    result = bundle_run("training", *TRAIN, *limits, *given, check=False)
+    assert result.returncode == 1
+    assert result.stderr.rstrip().endswith("max_cpu_minutes is 1; expected one of them: leave one out.")
     assert not (tmp_path / "run").exists()

@@ -173,6 +173,7 @@ def test_a_teacher_that_is_nowhere_is_an_error(
     assert not (tmp_path / "model" / "model.pt").exists()
 
 
+@pytest.mark.slow
 def test_autoencoder_stage(bundle_run: Run, pictures: Path, tmp_path: Path) -> None:
     small = ["--image_size", "[32,32]", "--num_phantoms", 8, "--num_workers", 0, "--max_epochs", 1, "--num_slices", 1]
     config = ["--config_file", f"{CONFIGS}/train_autoencoder.json"]
@@ -184,9 +185,9 @@ def test_autoencoder_stage(bundle_run: Run, pictures: Path, tmp_path: Path) -> N
     assert (tmp_path / "diffusion_pytorch_model.safetensors").stat().st_size < 12e6
 
 
-def test_mistyped_key_is_reported_with_the_nearest(bundle_process: Run, pictures: Path) -> None:
+def test_mistyped_key_is_reported_with_the_nearest(bundle_run: Run, pictures: Path) -> None:
     arguments = ["--config_file", f"{CONFIGS}/train.json", "--dataset_dir", pictures, "--alignment_wieght", 0.75]
-    result = bundle_process("training", *arguments, check=False)
+    result = bundle_run("training", *arguments, check=False)
     assert result.returncode != 0
     assert "did you mean 'alignment_weight'?" in result.stderr.splitlines()[-1]
 
@@ -215,13 +216,13 @@ def test_bad_input_ends_with_one_clear_message(
 
 
 def test_unfit_validation_case_stops_before_training(
-    bundle_process: Run, pictures: Path, small: list[str], tmp_path: Path
+    bundle_run: Run, pictures: Path, small: list[str], tmp_path: Path
 ) -> None:
     shutil.copytree(pictures, tmp_path / "data")
     name = _picture_names(pictures, "validation")[0]
     Image.fromarray(np.full((40, 48), 7, np.uint8)).save(tmp_path / "data" / "labels" / f"{name}.png")
     data = ["--dataset_dir", tmp_path / "data", "--num_classes", 3, "--output_dir", tmp_path / "model"]
-    result = bundle_process("training", "--config_file", f"{CONFIGS}/train.json", *data, *small, check=False)
+    result = bundle_run("training", "--config_file", f"{CONFIGS}/train.json", *data, *small, check=False)
     last = result.stderr.rstrip().splitlines()[-1]
     assert last.startswith("leaf_seg: ")
     assert f"{name}.png" in last

@@ -204,7 +204,9 @@ def _voxels(stored: Any, channels: Sequence[int]) -> np.ndarray:
             for start in range(0, shape[2], depth):
                 slices = (slice(None), slice(None), slice(start, start + depth))
                 slab = stored[slices if len(stored.shape) == 3 else (*slices, channel)]
-                by_channel[slices][..., places] = slab[..., None]
+                for place in places:
+                    by_channel[slices][..., place] = slab
+                del slab  # before the next one is read
     return voxels
 
 
