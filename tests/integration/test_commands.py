@@ -58,11 +58,11 @@ def test_training_in_a_process_of_its_own_leaves_the_same_model(
 
 
 def test_evaluate_reports_every_test_case_at_native_size(
-    bundle_process: Run, pictures: Path, picture_model: Path, tmp_path: Path
+    bundle_run: Run, pictures: Path, picture_model: Path, tmp_path: Path
 ) -> None:
     report = tmp_path / "report"
     given = ["--dataset_dir", pictures, "--model_dir", picture_model, "--report_dir", report]
-    bundle_process("evaluating", *EVALUATE, *given)
+    bundle_run("evaluating", *EVALUATE, *given)
     names = _picture_names(pictures, "testing")
     rows = list(csv.DictReader((report / "metrics_cases.csv").open()))
     assert [(row["case"], row["class"]) for row in rows] == [(n, c) for n in names for c in ("class_1", "class_2")]
@@ -108,11 +108,11 @@ def test_tolerance_as_a_share_of_the_diagonal(
 
 
 def test_inference_keeps_the_geometry_of_volumes(
-    bundle_process: Run, volumes: Path, volume_model: Path, tmp_path: Path
+    bundle_run: Run, volumes: Path, volume_model: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "output"
     arguments = ["--dataset_dir", volumes / "images", "--model_dir", volume_model, "--output_dir", output]
-    bundle_process("inference", *INFER, *arguments, "--num_samples", 2, "--uncertainty", "true", "--precision", "fp32")
+    bundle_run("inference", *INFER, *arguments, "--num_samples", 2, "--uncertainty", "true", "--precision", "fp32")
     segmenter = leaf_seg.load(volume_model, device="cpu")
     for file in sorted((volumes / "images").iterdir()):
         source: Any = nib.load(file)
