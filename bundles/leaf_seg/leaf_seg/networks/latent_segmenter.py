@@ -83,6 +83,12 @@ class LatentSegmenter(SavedNetwork):
                 f"image_size {self.image_size} does not fit: the autoencoder divides it by {factor} and the U-Net by "
                 f"{2 ** (levels - 1)} more; choose multiples of their product."
             )
+        if self.mask_decoder.factor != factor:
+            raise InputError(
+                f"The autoencoder of images divides them by {factor}, that of label maps by "
+                f"{self.mask_decoder.factor}; expected the same. Take two that were trained with as many levels "
+                "(block_out_channels)."
+            )
         mask_channels = self.mask_decoder.channels * self.codec.num_images
         noise = mask_channels * math.prod(side // factor for side in self.image_size)
         if noise > MAX_NOISE:

@@ -141,18 +141,14 @@ def initial_segmenter(
         loaded_from: folder of a model that is taken as it is, whatever else is given: without a data set.
 
     Raises:
-        InputError: When weights or kinds of parts do not fit, the scheduler clips, or a decoder that was trained is to
-            be frozen.
+        InputError: When weights or parts do not fit, the scheduler clips, or a trained decoder is to be frozen.
     """
     if loaded_from is not None:
         return _loaded(loaded_from)
     if init_dir is None:
         _check_scheduler(diffusion)
         unet = _new_unet(unet_config, image_encoder.channels, mask_decoder.channels, codec.num_images, unet_dir)
-        if image_channels == "zero":
-            start_image_channels_at_zero(unet, image_encoder.channels, diffusion.image_latent_first)
-        elif image_channels != "repeated":
-            raise InputError(f"image_channels is {image_channels!r}; expected 'repeated' or 'zero'.")
+        _begin_image_channels(unet, image_channels, image_encoder.channels, diffusion.image_latent_first)
     else:
         model = _model_of(init_dir, mask_decoder)
         unet = _unet_for(model, codec.num_images, unet_config.get("dropout", 0.0))
@@ -237,11 +233,18 @@ def _new_unet(
         return build_conditional_unet(config, latent_channels, num_mask_latents, image_channels)
     if image_channels != latent_channels:
         raise InputError(
-            f"unet_dir is {unet_dir}, and image latents have {image_channels} channels, mask latents {latent_channels}; "
-            "expected as many. Leave unet_dir out."
+            f"unet_dir is {unet_dir}, and image latents have {image_channels} channels, mask latents "
+            f"{latent_channels}; expected as many. Leave unet_dir out."
         )
     one_latent = {**config, "in_channels": latent_channels, "out_channels": latent_channels}
     return make_conditional(load_unet(one_latent, unet_dir), num_mask_latents)
+
+
+def _begin_image_channels(unet: Any, how: str, channels: int, image_first: bool) -> None:
+    if how == "zero":
+        start_image_channels_at_zero(unet, channels, image_first)
+    elif how != "repeated":
+        raise InputError(f"image_channels is {how!r}; expected 'repeated' or 'zero'.")
 
 
 def _unet_for(model: LatentSegmenter, num_mask_latents: int, dropout: float) -> Any:

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from leaf_seg.networks import MaskEncoder, OneHotCodec
+from leaf_seg.networks.reconstruction import MaskRoundTrip
+from leaf_seg.runtime.errors import InputError
+
+
+def test_there_and_back() -> None:
+    label = torch.randint(0, 4, (2, 1, 8, 8))
+    codec = OneHotCodec(4)
+    images = codec.encode(label)
+    assert images.shape == (2, 4, 8, 8)
+    assert torch.equal(images.sum(dim=1), torch.full((2, 8, 8), -2.0))  # one of four is 1
+    assert torch.equal(images.argmax(dim=1, keepdim=True), label)
+    torch.testing.assert_close(codec.decode(images.half()), images.softmax(dim=1))
+    assert codec.decode(images.half()).dtype == torch.float32
+    assert OneHotCodec.from_config(codec.config).config == codec.config
+
+
+@pytest.mark.parametrize("use", [MaskEncoder, MaskRoundTrip])
+def test_an_autoencoder_of_other_classes_is_refused(use: Any, make_autoencoder: Callable[..., Any]) -> None:
+    use(make_autoencoder("vq"), OneHotCodec(3))
+    with pytest.raises(InputError, match=r"takes 3 channels and gives 3; expected 4, of a OneHotCodec for 4 classes"):
+        use(make_autoencoder("vq"), OneHotCodec(4))
