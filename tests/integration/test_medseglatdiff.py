@@ -40,7 +40,7 @@ def autoencoders(
     folders = {name: tmp_path_factory.mktemp(name) for name in ("vq_autoencoder", "mask_autoencoder")}
     options = [*data, *small_run, *SMALL, "--num_slices", 1, "--image_size", "[16,16]"]
     for name, folder in folders.items():
-        more = ["--num_phantoms", 4] if name == "vq_autoencoder" else []
+        more = ["--num_phantoms", 4] if name == "vq_autoencoder" else ["--precision", "bf16"]
         config = files("train_autoencoder", f"profiles/{name}")
         bundle_run("training", *config, *options, *more, "--output_dir", folder)
     return folders
@@ -67,6 +67,15 @@ def test_autoencoders(autoencoders: dict[str, Path]) -> None:
     assert [image.config[key] for key in ("in_channels", "latent_channels", "num_vq_embeddings")] == [3, 3, 512]
     assert [mask.config[key] for key in ("in_channels", "out_channels", "latent_channels")] == [3, 3, 1]
     assert mask.config["scaling_factor"] not in (0.18215, 1.0)  # measured
+
+
+def test_ceiling_of_the_label_maps(
+    bundle_run: Run, data: list[object], autoencoders: dict[str, Path], tmp_path: Path
+) -> None:
+    config = files("train_autoencoder", "profiles/mask_autoencoder", "evaluate_autoencoder")
+    folders = ["--output_dir", autoencoders["mask_autoencoder"], "--report_dir", tmp_path]
+    bundle_run("evaluating", *config, *data, *folders, "--image_size", "[16,16]", "--num_slices", 1)
+    assert json.loads((tmp_path / "metrics_summary.json").read_text())["split"] == "testing"
 
 
 def test_the_model_knows_its_method(model: Path, autoencoders: dict[str, Path]) -> None:
@@ -105,3 +114,11 @@ def test_without_the_autoencoders_it_says_which(bundle_run: Run, method: list[ob
     options = ["--mask_autoencoder_dir", tmp_path / "nowhere", "--output_dir", tmp_path / "run"]
     result = bundle_run("training", *method, *options, check=False)
     assert "set --mask_autoencoder_dir" in result.stderr.splitlines()[-1]
+
+
+def test_another_autoencoder_of_label_maps_than_the_model_s(
+    bundle_run: Run, method: list[object], model: Path, autoencoders: dict[str, Path], tmp_path: Path
+) -> None:
+    options = ["--init_dir", model, "--mask_autoencoder_dir", autoencoders["vq_autoencoder"], "--output_dir", tmp_path]
+    result = bundle_run("training", *method, *options, check=False)
+    assert "decodes masks by another autoencoder" in result.stderr.splitlines()[-1]

@@ -16,8 +16,7 @@ KINDS = ("cross_entropy", "squared_error")
 class MaskReconstructionLoss(nn.Module):
     """Class-weighted cross-entropy of the decoded logits, plus the codebook's loss (MedSegLatDiff, arXiv 2512.01292).
 
-    Small structures are few of a label map's pixels: without weights, and more so by the squared error, leaving them
-    out costs next to nothing.
+    Small structures are few of a label map's pixels, so that without weights their errors count little.
 
     Args:
         num_classes: number of classes K, background included.
