@@ -87,8 +87,8 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_autoencoder() -> Callable[..., Autoencoder]:
-    """Factory of a tiny autoencoder with random weights, f = 4: ``make_autoencoder(kind="kl" | "tiny", seed=0)``."""
-    from diffusers import AutoencoderKL, AutoencoderTiny
+    """Factory of a tiny autoencoder with random weights, f = 4: ``make_autoencoder(kind="kl", seed=0)``; tiny, vq."""
+    from diffusers import AutoencoderKL, AutoencoderTiny, VQModel
 
     def make(kind: str = "kl", seed: int = 0) -> Autoencoder:
         torch.manual_seed(seed)
@@ -100,13 +100,15 @@ def make_autoencoder() -> Callable[..., Autoencoder]:
                 num_decoder_blocks=(1, 1, 1),
                 scaling_factor=0.8,
             )
-        return AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            block_out_channels=(8, 8, 16),
-            norm_num_groups=4,
-            scaling_factor=0.7,
-        )
+        blocks: dict[str, Any] = {
+            "down_block_types": ("DownEncoderBlock2D",) * 3,
+            "up_block_types": ("UpDecoderBlock2D",) * 3,
+            "block_out_channels": (8, 8, 16),
+            "norm_num_groups": 4,
+        }
+        if kind == "vq":
+            return VQModel(**blocks, latent_channels=4, num_vq_embeddings=16, scaling_factor=0.9)
+        return AutoencoderKL(**blocks, scaling_factor=0.7)
 
     return make
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from leaf_seg.data import AutoencoderImages, PhantomSlices
-from leaf_seg.networks import MaskCodec
+from leaf_seg.networks import MaskCodec, OneHotCodec
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -58,3 +58,12 @@ def test_more_classes_than_one_mask_image_holds() -> None:
     masks = torch.stack([images[4]["image"], images[5]["image"]])  # of slice 1
     label = MaskCodec(6).decode(masks).argmax(dim=1)
     assert torch.equal(label, PhantomSlices(3, (32, 32), num_classes=4)[1]["label"].long())
+
+
+def test_masks_only() -> None:
+    slices = PhantomSlices(3, (32, 32), num_classes=4)
+    images = AutoencoderImages(slices, OneHotCodec(4), masks_only=True)
+    assert len(images) == 3
+    for index in range(3):
+        assert torch.equal(images[index]["image"].argmax(dim=0), slices[index]["label"][0].long())
+    assert len(AutoencoderImages(slices, MaskCodec(6), masks_only=True)) == 6

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from leaf_seg.losses.denoising import mask_loss
-from leaf_seg.networks import LatentSegmenter, MaskCodec
+from leaf_seg.networks import LatentSegmenter, MaskCodec, OneHotCodec
 from leaf_seg.runtime.errors import InputError
 from tests.conftest import denoising_loss
 
@@ -111,3 +111,15 @@ def test_a_pixel_that_is_wrong_beyond_doubt_has_a_gradient() -> None:
     mask_loss(images, label, codec).backward()
     assert images.grad is not None
     assert (images.grad * codec.encode(label) < 0).all()  # descent goes towards the truth
+
+
+def test_squared_error(make_segmenter: Make) -> None:
+    network = make_segmenter()
+    output, target = torch.randn(2, 4, 4, 4), torch.randn(2, 4, 4, 4)
+    loss = denoising_loss(network, norm="l2")(output, {"target": target})
+    torch.testing.assert_close(loss, (output - target).square().mean())
+    with pytest.raises(InputError, match="norm is 'l3'; expected one of l1, l2"):
+        denoising_loss(network, norm="l3")
+    network.codec = OneHotCodec(3)
+    with pytest.raises(InputError, match=r"image_loss_weight is 1\.0; expected 0 with a OneHotCodec"):
+        denoising_loss(network, image_loss_weight=1.0)

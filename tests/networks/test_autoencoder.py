@@ -20,7 +20,7 @@ from leaf_seg.runtime.errors import InputError
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
-@pytest.fixture(params=["kl", "tiny"])
+@pytest.fixture(params=["kl", "tiny", "vq"])
 def autoencoder(request: pytest.FixtureRequest, make_autoencoder: Callable[..., Autoencoder]) -> Autoencoder:
     return make_autoencoder(request.param).eval()
 

@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from diffusers import VQModel
 
 from leaf_seg.networks import LatentDecoder, LatentEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
 
 
-@pytest.fixture(params=["kl", "tiny"])
+@pytest.fixture(params=["kl", "tiny", "vq"])
 def autoencoder(request: pytest.FixtureRequest, make_autoencoder: Callable[..., Autoencoder]) -> Autoencoder:
     return make_autoencoder(request.param).eval()
 
@@ -17,6 +18,8 @@ def autoencoder(request: pytest.FixtureRequest, make_autoencoder: Callable[..., 
 def mode(autoencoder: Autoencoder, image: torch.Tensor) -> torch.Tensor:
     """The unscaled latent, by diffusers' own methods."""
     encoded = autoencoder.encode(image)
+    if isinstance(autoencoder, VQModel):
+        return autoencoder.quantize(encoded.latents)[0]
     return encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
 
 
@@ -49,7 +52,7 @@ def test_copies_that_do_their_half(autoencoder: Autoencoder) -> None:
         torch.nn.init.zeros_(parameter)
     assert torch.equal(encode(image), latent)
     assert torch.equal(decode(latent), decoded)
-    assert {name.split(".")[0] for name in encode.state_dict()} <= {"encoder", "quant_conv"}
+    assert {name.split(".")[0] for name in encode.state_dict()} <= {"encoder", "quant_conv", "codebook"}
     assert {name.split(".")[0] for name in decode.state_dict()} <= {"decoder", "post_quant_conv"}
 
 

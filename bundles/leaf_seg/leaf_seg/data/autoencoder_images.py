@@ -18,7 +18,7 @@ class ImageCodec(Protocol):
     num_images: int
 
     def encode(self, label: torch.Tensor) -> torch.Tensor:
-        """Images [B * n, 3, H, W] in [-1, 1] of label maps [B, 1, H, W]."""
+        """Images [B * n, c, H, W] in [-1, 1] of label maps [B, 1, H, W]."""
 
 
 class PhantomSlices(Dataset):
@@ -61,20 +61,23 @@ class AutoencoderImages(Dataset):
 
     Args:
         slices: items with "image" [3, H, W] in [0, 1] and "label" [1, H, W].
-        codec: makes n images [n, 3, H, W] of a label map [1, 1, H, W].
+        codec: makes n images [n, c, H, W] of a label map [1, 1, H, W].
+        masks_only: leave the image out.
     """
 
-    def __init__(self, slices: Dataset, codec: ImageCodec) -> None:
+    def __init__(self, slices: Dataset, codec: ImageCodec, masks_only: bool = False) -> None:
         self.slices = slices
         self.codec = codec
+        self.first = 1 if masks_only else 0
 
     def __len__(self) -> int:
-        return (1 + self.codec.num_images) * len(self.slices)  # type: ignore[arg-type]
+        return (1 - self.first + self.codec.num_images) * len(self.slices)  # type: ignore[arg-type]
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
-        """Key "image", [3, H, W] in [-1, 1]; the items of a slice follow each other."""
-        index, which = divmod(item, 1 + self.codec.num_images)
+        """Key "image", [c, H, W] in [-1, 1]; the items of a slice follow each other."""
+        index, which = divmod(item, 1 - self.first + self.codec.num_images)
         sample = self.slices[index]
+        which += self.first
         if which:
             label = convert_to_tensor(sample["label"], track_meta=False)[None]
             return {"image": self.codec.encode(label)[which - 1].contiguous()}

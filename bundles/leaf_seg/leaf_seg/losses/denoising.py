@@ -8,13 +8,16 @@ import torch.nn.functional as F
 from leaf_seg.diffusion import NoiseSchedule
 from leaf_seg.networks.latents import LatentPart
 from leaf_seg.networks.mask_codec import Codec
+from leaf_seg.networks.one_hot_codec import OneHotCodec
 from leaf_seg.runtime.distributed import summed
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import autocast
 
+_NORMS = {"l1": F.l1_loss, "l2": F.mse_loss}
+
 
 class DenoisingLoss:
-    """L1 between the U-Net's output and its target (LEAF Eq. 4; SDSeg's noise loss).
+    """L1 between the U-Net's output and its target (LEAF Eq. 4; SDSeg's noise loss), or their squared error.
 
     With ``latent_loss_weight`` lambda > 0 that of the clean latent's estimate is added, lambda |z^0 - z0| (SDSeg's
     direct latent estimation, Lin et al., MICCAI 2024).
@@ -29,9 +32,11 @@ class DenoisingLoss:
         image_loss_weight: weight of the image-space loss; 0 is the papers'.
         latent_loss_weight: lambda; 0 is LEAF's, 1 SDSeg's.
         precision: "fp32", "bf16" or "fp16" of the decoder in the image-space loss.
+        norm: of differences between latents: "l1", or "l2" for the squared error (Ho et al.; MedSegLatDiff).
 
     Raises:
-        InputError: When the decoder is to be trained without an image-space loss.
+        InputError: When the decoder is to be trained without an image-space loss, a codec that decodes logits has one,
+            or the norm is unknown.
     """
 
     def __init__(
@@ -42,15 +47,21 @@ class DenoisingLoss:
         image_loss_weight: float = 0.0,
         latent_loss_weight: float = 0.0,
         precision: str = "fp32",
+        norm: str = "l1",
     ) -> None:
         if mask_decoder.trainable and not image_loss_weight:
             raise InputError("train_decoder needs the image-space loss: set image_loss_weight above 0.")
+        if image_loss_weight and isinstance(codec, OneHotCodec):  # whose mask images are no logits
+            raise InputError(f"image_loss_weight is {image_loss_weight}; expected 0 with a OneHotCodec.")
+        if norm not in _NORMS:
+            raise InputError(f"norm is {norm!r}; expected one of {', '.join(_NORMS)}.")
         self.schedule = schedule
         self.mask_decoder = mask_decoder
         self.codec = codec
         self.image_loss_weight = image_loss_weight
         self.latent_loss_weight = latent_loss_weight
         self.precision = precision
+        self.distance = _NORMS[norm]
 
     def __call__(self, output: torch.Tensor, targets: dict[str, torch.Tensor]) -> torch.Tensor:
         """Scalar loss.
@@ -59,12 +70,12 @@ class DenoisingLoss:
             output: the U-Net's, [B, 4n, h, w].
             targets: "target", "noisy" and "clean" [B, 4n, h, w], "timesteps" [B], "label" [B, 1, H, W].
         """
-        loss = F.l1_loss(output.to(torch.promote_types(output.dtype, torch.float32)), targets["target"])
+        loss = self.distance(output.to(torch.promote_types(output.dtype, torch.float32)), targets["target"])
         if not (self.image_loss_weight or self.latent_loss_weight):
             return loss
         latent = self.schedule.clean_latent(output, targets["noisy"], targets["timesteps"])
         if self.latent_loss_weight:
-            loss = loss + self.latent_loss_weight * F.l1_loss(latent, targets["clean"])
+            loss = loss + self.latent_loss_weight * self.distance(latent, targets["clean"])
         if self.image_loss_weight:
             with autocast(latent.device, self.precision):
                 images = self.mask_decoder(latent)

@@ -9,6 +9,8 @@ from torch import nn
 class ReconstructionLoss(nn.Module):
     """L1 and squared error between image and reconstruction, plus a small Kullback-Leibler term.
 
+    Where there is a codebook, its loss is added.
+
     L1 alone lets rare structures of mask images vanish: where a pixel is more often outside than inside, the best
     constant answer is "outside", and its gradient does not say otherwise. The squared error asks for the mean.
 
@@ -27,10 +29,12 @@ class ReconstructionLoss(nn.Module):
         """Scalar loss.
 
         Args:
-            pred: "reconstruction" [B, 3, H, W], "mean" and "logvar" [B, 4, h, w] of the posterior.
+            pred: "reconstruction" [B, 3, H, W], "mean" and "logvar" [B, 4, h, w] of the posterior;
+                of a VQModel "codebook_loss", a scalar.
             image: [B, 3, H, W] in [-1, 1].
         """
         mean, logvar = pred["mean"].float(), pred["logvar"].float()
         divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
         error = pred["reconstruction"].float() - image
-        return error.abs().mean() + self.squared_error_weight * error.square().mean() + self.kl_weight * divergence
+        loss = error.abs().mean() + self.squared_error_weight * error.square().mean() + self.kl_weight * divergence
+        return loss + pred.get("codebook_loss", 0)

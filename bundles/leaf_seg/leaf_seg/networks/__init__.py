@@ -12,6 +12,7 @@ from leaf_seg.networks.latent_segmenter import LatentSegmenter
 from leaf_seg.networks.latents import LatentDecoder, LatentEncoder, LatentPart
 from leaf_seg.networks.mask_codec import Codec, MaskCodec
 from leaf_seg.networks.mask_encoder import MaskEncoder
+from leaf_seg.networks.one_hot_codec import OneHotCodec
 from leaf_seg.networks.registry import NETWORKS, SavedNetwork
 from leaf_seg.networks.segresnet import SegResNetSegmenter
 from leaf_seg.networks.swin_unet import SwinUNetSegmenter
@@ -34,6 +35,7 @@ __all__ = [
     "LatentSegmenter",
     "MaskCodec",
     "MaskEncoder",
+    "OneHotCodec",
     "SavedNetwork",
     "SegResNetSegmenter",
     "SwinUNetSegmenter",

@@ -1,4 +1,4 @@
-"""The autoencoder of diffusers: building and loading it."""
+"""The autoencoders of diffusers: building and loading one."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers import AutoencoderKL, AutoencoderTiny, VQModel
 from safetensors import safe_open
 
 from leaf_seg.networks.limits import AUTOENCODER_BOUNDS, check_parameters
+from leaf_seg.networks.vector_quantization import quantize
 from leaf_seg.runtime.bounds import check_bounds
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.json_file import read_json_object
 from leaf_seg.runtime.tensors import check_finite
 from leaf_seg.runtime.text import one_line
 
-Autoencoder: TypeAlias = "AutoencoderKL | AutoencoderTiny"
+Autoencoder: TypeAlias = "AutoencoderKL | AutoencoderTiny | VQModel"
 DIFFUSERS_WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"  # diffusers'
 _FLOATS = ("F16", "BF16", "F32", "F64")  # safetensors' names
-AUTOENCODERS: dict[str, type[Autoencoder]] = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+AUTOENCODERS: dict[str, type[Autoencoder]] = {
+    "AutoencoderKL": AutoencoderKL,
+    "AutoencoderTiny": AutoencoderTiny,
+    "VQModel": VQModel,
+}
 
 
 def autoencoder_from_config(config: dict[str, Any]) -> Autoencoder:
@@ -59,11 +64,12 @@ def _check_autoencoder(config: dict[str, Any], source: str = "") -> None:
         check_parameters(f"{source}An autoencoder", config.get(key, ()), layers)
 
 
-def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
+def load_autoencoder(folder: str | os.PathLike[str], setting: str = "autoencoder_dir") -> Autoencoder:
     """Load an autoencoder that diffusers' ``save_pretrained`` wrote, safetensors only, in evaluation mode.
 
     Args:
         folder: holds ``config.json`` and ``diffusion_pytorch_model.safetensors``.
+        setting: key of the folder, for messages.
 
     Raises:
         InputError: When a file is missing, cannot be read, or does not fit the configuration; when a number there makes
@@ -75,7 +81,7 @@ def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
             raise InputError(
                 f"No {name} in the autoencoder folder {path.resolve()}; expected a folder saved by diffusers' "
                 "save_pretrained or by python -m leaf_seg convert. Run from the repository root with --bundle_root "
-                "bundles/leaf_seg, or set --autoencoder_dir."
+                f"bundles/leaf_seg, or set --{setting}."
             )
     config = read_json_object(path / "config.json")
     cls = _autoencoder_class(config, str(path / "config.json"))
@@ -120,7 +126,10 @@ def initial_autoencoder(config: dict[str, Any], init_dir: str | os.PathLike[str]
         InputError: When a number in the configuration makes no sense, or the folder cannot be loaded.
     """
     if init_dir is None:
-        return autoencoder_from_config({"_class_name": AutoencoderKL.__name__, **config})
+        autoencoder = autoencoder_from_config({"_class_name": AutoencoderKL.__name__, **config})
+        if isinstance(autoencoder, VQModel):  # diffusers' codes begin so close together that few would ever be used
+            autoencoder.quantize.embedding.reset_parameters()
+        return autoencoder
     trained = load_autoencoder(init_dir)
     autoencoder = autoencoder_from_config(autoencoder_config(trained))  # whose config names no folder of this machine
     autoencoder.load_state_dict(trained.state_dict())
@@ -128,12 +137,31 @@ def initial_autoencoder(config: dict[str, Any], init_dir: str | os.PathLike[str]
 
 
 def encode_mode(autoencoder: Autoencoder, image: torch.Tensor) -> torch.Tensor:
-    """Latent [B, C, H / f, W / f] of an image [B, 3, H, W] in [-1, 1], not scaled; of a posterior its mode."""
+    """Latent [B, C, H / f, W / f] of an image [B, 3, H, W] in [-1, 1], not scaled.
+
+    Of a posterior its mode; of a VQModel the nearest codes.
+    """
     encoded = autoencoder.encode(image)
-    return encoded.latent_dist.mode() if isinstance(autoencoder, AutoencoderKL) else encoded.latents
+    if isinstance(autoencoder, AutoencoderKL):
+        return encoded.latent_dist.mode()
+    if isinstance(autoencoder, VQModel):
+        return quantize(encoded.latents, autoencoder.quantize.embedding.weight)
+    return encoded.latents
+
+
+def decode_latent(autoencoder: Autoencoder, latent: torch.Tensor) -> torch.Tensor:
+    """Image [B, 3, H, W] of a latent as :func:`encode_mode` gives it; a VQModel does not quantise it again."""
+    if isinstance(autoencoder, VQModel):
+        return autoencoder.decode(latent, force_not_quantize=True).sample
+    return autoencoder.decode(latent).sample
 
 
 def downsampling_factor(autoencoder: Autoencoder) -> int:
     """Image pixels per latent pixel along one side, f."""
     is_tiny = isinstance(autoencoder, AutoencoderTiny)
     return 2 ** (len(autoencoder.config["encoder_block_out_channels" if is_tiny else "block_out_channels"]) - 1)
+
+
+def latent_channels(autoencoder: Autoencoder) -> int:
+    """Channels C of a latent."""
+    return int(autoencoder.config.get("vq_embed_dim") or autoencoder.config["latent_channels"])

@@ -23,6 +23,8 @@ from leaf_seg.runtime.bounds import check_bounds
 from leaf_seg.runtime.described import build, describe
 from leaf_seg.runtime.errors import InputError
 
+IMAGE_CHANNELS = 3
+
 
 class LatentSegmenter(SavedNetwork):
     """Segmentation by diffusion in a latent space; with its defaults LEAF (Huang et al., MICCAI 2025).
@@ -82,6 +84,18 @@ class LatentSegmenter(SavedNetwork):
             raise InputError(
                 f"image_size {self.image_size} does not fit: the autoencoder divides it by {factor} and the U-Net by "
                 f"{2 ** (levels - 1)} more; choose multiples of their product."
+            )
+        channels = self.image_encoder.config.get("autoencoder", {}).get("in_channels", IMAGE_CHANNELS)
+        if channels != IMAGE_CHANNELS:
+            raise InputError(
+                f"The autoencoder of images takes {channels} channels; expected {IMAGE_CHANNELS}. Is it that of label "
+                "maps?"
+            )
+        if self.mask_decoder.factor != factor:
+            raise InputError(
+                f"The autoencoder of images divides them by {factor}, that of label maps by "
+                f"{self.mask_decoder.factor}; expected the same. Take two that were trained with as many levels "
+                "(block_out_channels)."
             )
         mask_channels = self.mask_decoder.channels * self.codec.num_images
         noise = mask_channels * math.prod(side // factor for side in self.image_size)

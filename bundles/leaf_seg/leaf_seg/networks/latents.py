@@ -6,13 +6,20 @@ import copy
 from typing import Any, Self
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers import AutoencoderKL, AutoencoderTiny, VQModel
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
-from leaf_seg.networks.autoencoder import Autoencoder, autoencoder_config, autoencoder_from_config, downsampling_factor
+from leaf_seg.networks.autoencoder import (
+    Autoencoder,
+    autoencoder_config,
+    autoencoder_from_config,
+    downsampling_factor,
+    latent_channels,
+)
 from leaf_seg.networks.limits import PART_BOUNDS
+from leaf_seg.networks.vector_quantization import quantize
 from leaf_seg.runtime.bounds import check_bounds
 from leaf_seg.runtime.errors import InputError
 
@@ -56,7 +63,7 @@ class AutoencoderHalf(LatentPart):
         super().__init__()
         check_bounds({"trainable": trainable, **options}, PART_BOUNDS, f"{type(self).__name__}: ")
         self.config = {"autoencoder": autoencoder_config(autoencoder), "trainable": trainable, **options}
-        self.channels = int(autoencoder.config["latent_channels"])
+        self.channels = latent_channels(autoencoder)
         self.factor = downsampling_factor(autoencoder)
         self.trainable = trainable
         self._is_plain = isinstance(autoencoder, AutoencoderTiny)
@@ -96,6 +103,8 @@ class AutoencoderHalf(LatentPart):
 class LatentEncoder(AutoencoderHalf):
     """Image to latent; of a KL autoencoder the posterior's mode, as in the published LEAF code.
 
+    Of a VQModel the nearest codes, in fp32. The codebook itself is not trained: that is the autoencoder's training.
+
     Args:
         autoencoder: whose encoding half it is.
         scaled: multiply by the autoencoder's scaling factor, which gives about unit variance.
@@ -110,6 +119,8 @@ class LatentEncoder(AutoencoderHalf):
         InputError: As of the base class, and for a new projection of an autoencoder that ends in none.
     """
 
+    codebook: torch.Tensor | None
+
     def __init__(
         self,
         autoencoder: Autoencoder,
@@ -123,6 +134,7 @@ class LatentEncoder(AutoencoderHalf):
         self.quant_conv = self._own(getattr(autoencoder, "quant_conv", None))
         if new_projection:
             _start_anew(self.quant_conv, autoencoder)
+        self.register_buffer("codebook", _codebook(autoencoder))
         self._freeze_unless_trainable()
         self.has_posterior = isinstance(autoencoder, AutoencoderKL)
         self._scale = autoencoder.config["scaling_factor"] if scaled else None
@@ -152,11 +164,17 @@ class LatentEncoder(AutoencoderHalf):
     def _encoded(self, image: torch.Tensor) -> torch.Tensor:
         """The latent; of a KL autoencoder mean and logarithm of the variance, [B, 2C, h, w]."""
         latent = self.encoder(self._in_layout(image))
-        return latent if self.quant_conv is None else self.quant_conv(latent)
+        latent = latent if self.quant_conv is None else self.quant_conv(latent)
+        return latent if self.codebook is None else quantize(latent, self.codebook)
 
     def _scaled(self, latent: torch.Tensor) -> torch.Tensor:
         latent = latent if self._scale is None else latent * self._scale
         return latent.contiguous()  # with channels last the U-Net would slow down
+
+
+def _codebook(autoencoder: Autoencoder) -> torch.Tensor | None:
+    """A VQModel's, [N, C]."""
+    return autoencoder.quantize.embedding.weight.detach().clone() if isinstance(autoencoder, VQModel) else None
 
 
 def _start_anew(projection: Any, autoencoder: Autoencoder) -> None:
@@ -169,7 +187,7 @@ def _start_anew(projection: Any, autoencoder: Autoencoder) -> None:
 
 
 class LatentDecoder(AutoencoderHalf):
-    """Latents, n of them side by side, to n images each.
+    """Latents, n of them side by side, to n images each. A VQModel's are decoded as they are, not quantised again.
 
     Args:
         autoencoder: whose decoding half it is.

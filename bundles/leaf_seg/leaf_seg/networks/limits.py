@@ -69,6 +69,10 @@ AUTOENCODER_BOUNDS: Bounds = {
     "use_quant_conv": Flag(),
     "use_post_quant_conv": Flag(),
     "mid_block_add_attention": Flag(),
+    # of VQModel
+    "num_vq_embeddings": Bound(1, 65536),
+    "vq_embed_dim": Bound(1, 256, optional=True),
+    "lookup_from_codebook": Flag(),
     # of AutoencoderTiny
     "encoder_block_out_channels": _WIDTHS,
     "decoder_block_out_channels": _WIDTHS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
 import torch
@@ -10,21 +11,48 @@ import torch
 from leaf_seg.networks.limits import PART_BOUNDS
 from leaf_seg.runtime.bounds import check_bounds
 from leaf_seg.runtime.described import Described
+from leaf_seg.runtime.errors import InputError
 
 CHANNELS_PER_IMAGE = 3
 
 
 class Codec(Described, Protocol):
-    """Turns label maps of K classes into n images each, for an autoencoder, and decoded ones into probabilities."""
+    """Turns label maps of K classes into n images each, for an autoencoder, and decoded ones into probabilities.
+
+    Attributes:
+        num_classes: K.
+        num_images: n.
+        channels: of an image, c.
+    """
 
     num_classes: int
     num_images: int
+    channels: int
 
     def encode(self, label: torch.Tensor) -> torch.Tensor:
-        """Images [B * n, 3, H, W] in [-1, 1] of label maps [B, 1, H, W]; those of one label map follow each other."""
+        """Images [B * n, c, H, W] in [-1, 1] of label maps [B, 1, H, W]; those of one label map follow each other."""
 
     def decode(self, images: torch.Tensor) -> torch.Tensor:
-        """Class probabilities [B, K, H, W] of images [B * n, 3, H, W]."""
+        """Class probabilities [B, K, H, W] of images [B * n, c, H, W]."""
+
+
+def check_channels(codec: Codec, config: Mapping[str, Any]) -> None:
+    """Refuse an autoencoder that takes or gives images of other channels than the codec's.
+
+    Args:
+        codec: makes images of label maps.
+        config: the autoencoder's.
+
+    Raises:
+        InputError: Says both.
+    """
+    found = config["in_channels"], config["out_channels"]
+    if found != (codec.channels, codec.channels):
+        raise InputError(
+            f"The autoencoder of label maps takes {found[0]} channels and gives {found[1]}; expected {codec.channels}, "
+            f"of a {type(codec).__name__} for {codec.num_classes} classes. Give the folder of one that was trained on "
+            "label maps of as many classes."
+        )
 
 
 class MaskCodec:
@@ -40,6 +68,8 @@ class MaskCodec:
     Raises:
         InputError: When ``num_classes`` is another number.
     """
+
+    channels = CHANNELS_PER_IMAGE
 
     def __init__(self, num_classes: int) -> None:
         check_bounds({"num_classes": num_classes}, PART_BOUNDS)  # the background counts, too

@@ -9,7 +9,7 @@ from torch import nn
 
 from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.networks.latents import LatentEncoder
-from leaf_seg.networks.mask_codec import Codec
+from leaf_seg.networks.mask_codec import Codec, check_channels
 from leaf_seg.runtime.described import describe
 from leaf_seg.runtime.distributed import num_processes, own_share
 
@@ -21,10 +21,14 @@ class MaskEncoder(nn.Module):
         autoencoder: its encoder is frozen.
         codec: makes images of label maps.
         sampled: draw the latents from the posterior of a KL autoencoder (SDSeg) instead of taking its mode (LEAF).
+
+    Raises:
+        InputError: When the autoencoder takes images of other channels than the codec makes.
     """
 
     def __init__(self, autoencoder: Autoencoder, codec: Codec, sampled: bool = False) -> None:
         super().__init__()
+        check_channels(codec, autoencoder.config)
         self.codec = codec
         self.encoder = LatentEncoder(autoencoder, trainable=False)
         self.sampled = sampled

@@ -50,18 +50,23 @@ def unet_description(unet: UNet2DModel) -> dict[str, Any]:
 
 
 def build_conditional_unet(
-    config: Mapping[str, Any], latent_channels: int = 4, num_mask_latents: int = 1
+    config: Mapping[str, Any],
+    latent_channels: int = 4,
+    num_mask_latents: int = 1,
+    image_channels: int | None = None,
 ) -> UNet2DModel:
     """Build the U-Net of LEAF with random weights: input [image latent, noisy mask latents], output the mask latents.
 
     Args:
         config: as for :func:`build_unet`, without ``in_channels`` and ``out_channels``.
-        latent_channels: channels of one latent (4).
+        latent_channels: channels of one mask latent (4).
         num_mask_latents: mask latents side by side, n; the input has 4 + 4n channels, the output 4n.
+        image_channels: of the image latent; as many as a mask latent's unless given.
     """
+    image_channels = latent_channels if image_channels is None else image_channels
     out_channels = latent_channels * num_mask_latents
     unet = build_unet({**config, "in_channels": latent_channels, "out_channels": out_channels})
-    widen_conv_in(unet, latent_channels + out_channels)
+    widen_conv_in(unet, image_channels + out_channels)
     return unet
 
 
@@ -69,15 +74,10 @@ def widen_conv_in(unet: UNet2DModel, in_channels: int) -> None:
     """Widen ``conv_in`` in place by repeating its weight, scaled so that the activations keep their size.
 
     For 4 -> 8 channels the weight is repeated twice and halved, as in Marigold and the published LEAF code.
-
-    Raises:
-        ValueError: When ``in_channels`` is not a multiple of the present number.
     """
     old = unet.conv_in
-    repeats, rest = divmod(in_channels, old.in_channels)
-    if rest:
-        raise ValueError(f"Cannot widen conv_in from {old.in_channels} to {in_channels} channels: not a multiple.")
-    replace_conv_in(unet, old.weight.detach().repeat(1, repeats, 1, 1) / repeats)
+    channels = torch.arange(in_channels) % old.in_channels
+    replace_conv_in(unet, old.weight.detach()[:, channels] / (in_channels / old.in_channels))
 
 
 def replace_conv_in(unet: UNet2DModel, weight: torch.Tensor) -> None:

@@ -20,7 +20,7 @@ _HANDED_ON: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("num_attention_heads", "_class_name"),
     ),
     ("leaf_seg.networks.initial_autoencoder", "config"): (
-        ("diffusers.AutoencoderKL", "diffusers.AutoencoderTiny"),
+        ("diffusers.AutoencoderKL", "diffusers.AutoencoderTiny", "diffusers.VQModel"),
         ("_class_name",),
     ),
 }

@@ -32,7 +32,8 @@ TILE_OVERLAP = Bound(0, 0.9, whole=False, optional=True)
 
 SETTINGS: Bounds = {
     # folders and files
-    **dict.fromkeys(("bundle_root", "output_dir", "report_dir", "model_dir", "autoencoder_dir"), _FOLDER),
+    **dict.fromkeys(("bundle_root", "output_dir", "report_dir", "model_dir"), _FOLDER),
+    **dict.fromkeys(("autoencoder_dir", "mask_autoencoder_dir"), _FOLDER),
     **dict.fromkeys(("dataset_dir", "init_dir", "unet_dir", "cache_dir"), _FOLDER_OR_NULL),
     **dict.fromkeys(("datalist_file", "split_file", "group_file"), Place("a file's path", optional=True)),
     "auto": Switch(),
@@ -111,6 +112,8 @@ SETTINGS: Bounds = {
     "train_decoder": Switch(),
     "squared_error_weight": _WEIGHT,
     "kl_weight": _WEIGHT,
+    "mask_loss": Choice(("cross_entropy", "squared_error")),
+    "class_weights": Bound(0, 1e6, whole=False, above=True, lengths=(2, 256)),
     # segmenting and evaluating
     "num_samples": _SAMPLES,
     "num_noise_seeds": Bound(1, 10_000),

@@ -141,18 +141,14 @@ def initial_segmenter(
         loaded_from: folder of a model that is taken as it is, whatever else is given: without a data set.
 
     Raises:
-        InputError: When weights or kinds of parts do not fit, the scheduler clips, or a decoder that was trained is to
-            be frozen.
+        InputError: When weights or parts do not fit, the scheduler clips, or a trained decoder is to be frozen.
     """
     if loaded_from is not None:
         return _loaded(loaded_from)
     if init_dir is None:
         _check_scheduler(diffusion)
-        unet = _new_unet(unet_config, mask_decoder.channels, codec.num_images, unet_dir)
-        if image_channels == "zero":
-            start_image_channels_at_zero(unet, mask_decoder.channels, diffusion.image_latent_first)
-        elif image_channels != "repeated":
-            raise InputError(f"image_channels is {image_channels!r}; expected 'repeated' or 'zero'.")
+        unet = _new_unet(unet_config, image_encoder.channels, mask_decoder.channels, codec.num_images, unet_dir)
+        _begin_image_channels(unet, image_channels, image_encoder.channels, diffusion.image_latent_first)
     else:
         model = _model_of(init_dir, mask_decoder)
         unet = _unet_for(model, codec.num_images, unet_config.get("dropout", 0.0))
@@ -196,7 +192,7 @@ def _trained_on(trained: LatentPart, given: LatentPart) -> LatentPart:
             f"The image encoder of the model in init_dir is a {type(trained).__name__}, that of the config a "
             f"{type(given).__name__}; expected the same kind. Use the overlay that the model was trained with."
         )
-    own = {key: value for key, value in trained.config.items() if key == "scaled"}
+    own = {key: value for key, value in trained.config.items() if key in ("scaled", "autoencoder")}
     with torch.device("meta"):  # draws no random weights
         encoder = type(given).from_config(given.config | own)
     encoder.load_state_dict(trained.state_dict(), assign=True)
@@ -220,19 +216,35 @@ def _without_clipping(diffusion: DiffusionSettings) -> DiffusionSettings:
 
 
 def _new_unet(
-    config: Mapping[str, Any], latent_channels: int, num_mask_latents: int, unet_dir: str | os.PathLike[str] | None
+    config: Mapping[str, Any],
+    image_channels: int,
+    latent_channels: int,
+    num_mask_latents: int,
+    unet_dir: str | os.PathLike[str] | None,
 ) -> Any:
     """A U-Net with random weights, or with those of an unconditional one; or another network in its place."""
     if config.get(CLASS_KEY, UNet2DModel.__name__) != UNet2DModel.__name__:
         if unet_dir is not None:
             raise InputError(f"unet_dir is {unet_dir}, and unet_config describes a {config[CLASS_KEY]}; leave one out.")
         mask_channels = latent_channels * num_mask_latents
-        channels = {"in_channels": latent_channels + mask_channels, "out_channels": mask_channels}
+        channels = {"in_channels": image_channels + mask_channels, "out_channels": mask_channels}
         return build_denoiser({**config, **channels})
     if unet_dir is None:
-        return build_conditional_unet(config, latent_channels, num_mask_latents)
+        return build_conditional_unet(config, latent_channels, num_mask_latents, image_channels)
+    if image_channels != latent_channels:
+        raise InputError(
+            f"unet_dir is {unet_dir}, and image latents have {image_channels} channels, mask latents "
+            f"{latent_channels}; expected as many. Leave unet_dir out."
+        )
     one_latent = {**config, "in_channels": latent_channels, "out_channels": latent_channels}
     return make_conditional(load_unet(one_latent, unet_dir), num_mask_latents)
+
+
+def _begin_image_channels(unet: Any, how: str, channels: int, image_first: bool) -> None:
+    if how == "zero":
+        start_image_channels_at_zero(unet, channels, image_first)
+    elif how != "repeated":
+        raise InputError(f"image_channels is {how!r}; expected 'repeated' or 'zero'.")
 
 
 def _unet_for(model: LatentSegmenter, num_mask_latents: int, dropout: float) -> Any:
@@ -261,5 +273,6 @@ def _check_same_autoencoder(model: LatentSegmenter, mask_decoder: LatentPart) ->
     if not same or scales[0] != scales[1]:
         raise InputError(
             "The model of init_dir decodes masks by another autoencoder than that of autoencoder_dir; expected the "
-            "same. Set --autoencoder_dir to the one that the model was trained with."
+            "same. Set --autoencoder_dir, or --mask_autoencoder_dir where there is one, to the one that the model was "
+            "trained with."
         )

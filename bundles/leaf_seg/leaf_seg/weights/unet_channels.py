@@ -22,18 +22,18 @@ def make_conditional(unet: UNet2DModel, num_mask_latents: int = 1) -> UNet2DMode
     return unet
 
 
-def start_image_channels_at_zero(unet: UNet2DModel, latent_channels: int, image_first: bool) -> None:
+def start_image_channels_at_zero(unet: UNet2DModel, image_channels: int, image_first: bool) -> None:
     """Let a conditional U-Net, as :func:`make_conditional` makes it, begin without the image latent, in place (SDSeg).
 
     Args:
         unet: input of 4 + 4n channels.
-        latent_channels: channels of one latent (4).
+        image_channels: of the image latent (4).
         image_first: whether the image latent comes first in the input.
     """
     weight = unet.conv_in.weight.detach()
-    latents = weight.shape[1] // latent_channels  # 1 + n, by which the weights were divided
-    mask = weight[:, latent_channels:] if image_first else weight[:, :-latent_channels]
-    parts = [torch.zeros_like(weight[:, :latent_channels]), mask * (latents / (latents - 1))]
+    channels = weight.shape[1]  # by whose growth the weights were divided
+    mask = weight[:, image_channels:] if image_first else weight[:, :-image_channels]
+    parts = [torch.zeros_like(weight[:, :image_channels]), mask * (channels / (channels - image_channels))]
     replace_conv_in(unet, torch.cat(parts if image_first else parts[::-1], dim=1))
 
 
@@ -45,7 +45,7 @@ def change_mask_latents(unet: UNet2DModel, latent_channels: int, num_mask_latent
 
     Args:
         unet: input of 4 + 4m channels, output 4m.
-        latent_channels: channels of one latent (4).
+        latent_channels: channels of one mask latent (4).
         num_mask_latents: n, wanted.
         image_first: whether the image latent comes first in the input.
     """
@@ -55,10 +55,11 @@ def change_mask_latents(unet: UNet2DModel, latent_channels: int, num_mask_latent
     chosen = torch.arange(num_mask_latents) % present
     channels = (chosen[:, None] * latent_channels + torch.arange(latent_channels)).flatten()
     weight = unet.conv_in.weight.detach()
+    width = present * latent_channels
     if image_first:
-        image, mask = weight[:, :latent_channels], weight[:, latent_channels:]
+        image, mask = weight[:, :-width], weight[:, -width:]
     else:
-        mask, image = weight[:, :-latent_channels], weight[:, -latent_channels:]
+        mask, image = weight[:, :width], weight[:, width:]
     mask = mask[:, channels] * (present / num_mask_latents)
     replace_conv_in(unet, torch.cat([image, mask] if image_first else [mask, image], dim=1))
     _replace_conv_out(unet, unet.conv_out.weight[channels], unet.conv_out.bias[channels])

@@ -1,0 +1,49 @@
+"""Label maps as one image with a channel for each class, and back from logits."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+
+from leaf_seg.networks.limits import PART_BOUNDS
+from leaf_seg.runtime.bounds import check_bounds
+
+
+class OneHotCodec:
+    """Turns label maps into one image of K channels, and what is decoded, logits of the classes, into probabilities.
+
+    For an autoencoder of K channels that was trained by the cross-entropy of its logits.
+
+    Args:
+        num_classes: number of classes K, background included; 2 to 256.
+
+    Raises:
+        InputError: When ``num_classes`` is another number.
+    """
+
+    num_images = 1
+
+    def __init__(self, num_classes: int) -> None:
+        check_bounds({"num_classes": num_classes}, PART_BOUNDS)
+        self.num_classes = num_classes
+        self.channels = num_classes
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {"num_classes": self.num_classes}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Make the codec from :attr:`config`."""
+        return cls(**config)
+
+    def encode(self, label: torch.Tensor) -> torch.Tensor:
+        """Images [B, K, H, W], 1 in the channel of the class and -1 elsewhere, of label maps [B, 1, H, W]."""
+        classes = torch.arange(self.num_classes, device=label.device).view(1, -1, 1, 1)
+        return (label == classes).float() * 2 - 1
+
+    def decode(self, images: torch.Tensor) -> torch.Tensor:
+        """Class probabilities [B, K, H, W] in fp32 or better of logits [B, K, H, W]."""
+        return images.to(torch.promote_types(images.dtype, torch.float32)).softmax(dim=1)
