@@ -29,6 +29,7 @@ MIRROR_AXES = Choice((0, 1, 2), several=True, alone=False)
 NUM_SLICES = Choice((1, 3))
 CHANNELS = Bound(0, 65535, lengths=(1, 3), alone=True, optional=True)
 TILE_OVERLAP = Bound(0, 0.9, whole=False, optional=True)
+RATER_TARGET = Choice(("drawn", "mean"), optional=True)
 
 SETTINGS: Bounds = {
     # folders and files
@@ -60,6 +61,7 @@ SETTINGS: Bounds = {
     "spacing": SPACING,
     "tile_overlap": TILE_OVERLAP,
     "mirror_axes": replace(MIRROR_AXES, optional=True),
+    "rater_target": RATER_TARGET,
     "empty_slice_rate": _PROBABILITY,
     "flip_probability": Bound(0, 1, whole=False, lengths=(2, 3)),
     "num_phantoms": Bound(1, 10_000_000),

@@ -18,7 +18,7 @@ from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.check_spacing import CheckSpacing
 from leaf_seg.transforms.label_values import LabelValues
 from leaf_seg.transforms.load_case import LoadCase
-from leaf_seg.transforms.load_raters import LoadRaters
+from leaf_seg.transforms.load_raters import RATERS, LoadRaters
 from leaf_seg.transforms.mask_value import MaskValue
 from leaf_seg.transforms.native_hypotheses import HYPOTHESES, NativeHypotheses
 from leaf_seg.transforms.native_label import NativeLabel
@@ -55,7 +55,7 @@ class Preprocessing(Compose):
         """A case prepared, and plain values from which :meth:`recall` says what was said of it."""
         with heard_remarks() as remarks, self.mask_value.heard() as values:
             prepared = self(case)
-        labels = {printable(file) for file in _label_files(case)}
+        labels = {printable(file) for file in [*_label_files(case), *case.get(RATERS, ())]}
         said = [[kind, "label" if printable(file) in labels else "image", what] for kind, file, what in remarks]
         return prepared, {"mask_values": values, "remarks": said}
 
@@ -90,15 +90,16 @@ def preprocessing(
         from_files: load images by their paths; False where they are MetaTensors already.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take; None is no limit.
         mask_value: shared with the other preprocessing of the same data set.
-        raters: load the labels of several raters, too, in the grid of their file; with "native" labels only.
+        raters: load the labels of several raters, where a case has them: with "native" labels beside the label, with
+            "prepared" ones in its place, [R, *spatial].
 
     Raises:
-        InputError: When ``labels`` or the limit is something else, or raters are asked for without native labels.
+        InputError: When ``labels`` or the limit is something else, or raters are asked for without labels.
     """
     if labels not in (None, "native", "prepared"):
         raise InputError(f"labels is {labels!r}; expected native, prepared or null.")
-    if raters and labels != "native":
-        raise InputError(f"raters is true and labels is {labels!r}; expected native labels where raters are loaded.")
+    if raters and not labels:
+        raise InputError("raters is true and labels is null; expected native or prepared labels with them.")
     mask_value = mask_value or MaskValue()
     keys = ["image", "label"] if labels else ["image"]
     turned = keys if labels == "prepared" else ["image"]
@@ -108,7 +109,8 @@ def preprocessing(
         steps.append(LabelValues("label", settings, mask_value))
         steps.append(CheckPair(keys, num_classes=settings.num_classes, class_names=settings.class_names))
     if raters:
-        steps.append(LoadRaters(settings, mask_value, memory_limit_gb))
+        place = "label" if labels == "prepared" else RATERS
+        steps.append(LoadRaters(settings, mask_value, memory_limit_gb, place))
     steps += [ScaleImage("image", window=settings.window), Orientationd(turned, axcodes="RAS", labels=None)]
     if settings.spacing is not None:
         steps.append(CheckSpacing(turned, settings.spacing, memory_limit_gb))
