@@ -172,7 +172,7 @@ def test_cases_without_raters(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     assert with_targets([rated, plain], "drawn") == [rated, plain]
     assert "1 of 2 training cases have no raters and are trained on their label: the first is" in caplog.text
     assert plain["label"] in caplog.text
-    with pytest.raises(InputError, match="rater_target is mean, and none of the 1 training cases has labels of several"):
+    with pytest.raises(InputError, match="rater_target is mean, and none of the 1 training cases has labels"):
         with_targets([plain], "mean")
     with pytest.raises(InputError, match="rater_target is 'most'; expected one of drawn, mean; or null"):
         rater_target("most", 3)

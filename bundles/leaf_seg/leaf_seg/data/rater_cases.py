@@ -33,8 +33,8 @@ def with_targets(cases: Sequence[Case], rater_target: str | None) -> list[Case]:
     without = [case for case in cases if "raters" not in case]
     if len(without) == len(cases):
         raise InputError(
-            f"rater_target is {rater_target}, and none of the {len(cases)} training cases has labels of several raters; "
-            "expected folders such as labels_r1 beside labels, or raters in the list. Leave rater_target out."
+            f"rater_target is {rater_target}, and none of the {len(cases)} training cases has labels of several "
+            "raters; expected folders such as labels_r1 beside labels, or raters in the list. Leave rater_target out."
         )
     if without:
         logger.warning(

@@ -29,6 +29,7 @@ MIRROR_AXES = Choice((0, 1, 2), several=True, alone=False)
 NUM_SLICES = Choice((1, 3))
 CHANNELS = Bound(0, 65535, lengths=(1, 3), alone=True, optional=True)
 TILE_OVERLAP = Bound(0, 0.9, whole=False, optional=True)
+TEMPERATURE = Bound(0.05, 20, whole=False)  # of a model's probabilities
 RATER_TARGET = Choice(("drawn", "mean"), optional=True)
 
 SETTINGS: Bounds = {

@@ -23,11 +23,12 @@ from leaf_seg.transforms.mask_value import MaskValue
 from leaf_seg.transforms.native_hypotheses import HYPOTHESES, NativeHypotheses
 from leaf_seg.transforms.native_label import NativeLabel
 from leaf_seg.transforms.scale_image import ScaleImage
+from leaf_seg.transforms.temperature import Temper
 
 MAPS = ("pred", "variance", "entropy")  # what an evaluator gives for an image, in the grid of the prepared image
 
 # Settings of a model that change nothing of what is prepared, or that those who cut slices add themselves.
-_OF_OTHERS = ("class_names", "image_size", "axis", "num_slices", "mirror_axes", "tile_overlap")
+_OF_OTHERS = ("class_names", "image_size", "axis", "num_slices", "mirror_axes", "tile_overlap", "temperature")
 
 
 class Preprocessing(Compose):
@@ -125,7 +126,7 @@ def undone(preprocessing: Compose, keys: Sequence[str] = MAPS) -> Invertd:
     return Invertd(keys, preprocessing, orig_keys="image", nearest_interp=False, allow_missing_keys=True)
 
 
-def postprocessing(preprocessing: Compose, probabilities: bool | str = True) -> Compose:
+def postprocessing(preprocessing: Compose, probabilities: bool | str = True, temperature: float = 1.0) -> Compose:
     """From what an evaluator gives to maps in the grid of the file: "pred" becomes class indices, "probabilities" new.
 
     So do "hypotheses", where they were kept.
@@ -134,13 +135,15 @@ def postprocessing(preprocessing: Compose, probabilities: bool | str = True) -> 
         preprocessing: that the image went through.
         probabilities: whether "probabilities" are wanted; without them there is less to hold, and "pred" may be labels
             already, as of a :class:`~leaf_seg.inference.SegmentationInferer` without probabilities.
+        temperature: of the probabilities, as of :func:`~leaf_seg.transforms.temperature.tempered_maps`; no label
+            changes with it.
     """
     hypotheses = NativeHypotheses(undone(preprocessing, [HYPOTHESES]))
     if not parse_bool(probabilities, "probabilities"):
         others = [name for name in MAPS if name != "pred"]
         return Compose([undone(preprocessing, others), NativeLabel(undone(preprocessing, ["pred"])), hypotheses])
     labelled = [CopyItemsd("pred", names="probabilities"), AsDiscreted("pred", argmax=True)]
-    return Compose([undone(preprocessing), *labelled, hypotheses])
+    return Compose([undone(preprocessing), *labelled, Temper("probabilities", temperature), hypotheses])
 
 
 def _label_files(case: Mapping[str, Any]) -> list[Any]:
