@@ -18,6 +18,7 @@ import leaf_seg
 from leaf_seg.__main__ import main
 from leaf_seg.data import Datalist, ModelSettings, load_datalist, make_phantoms
 from leaf_seg.inference import SegmentationInferer
+from leaf_seg.inference.answers import Answers
 from leaf_seg.inference.calibrate import CalibrateOptions, calibrate
 from leaf_seg.metrics import negative_log_likelihood
 from leaf_seg.networks import LatentSegmenter, SegResNetSegmenter
@@ -118,6 +119,8 @@ def test_entropy_and_maps_of_an_evaluation(make_segmenter: Make, spacing: tuple[
         inferer = SegmentationInferer((16, 16), num_samples=2, uncertainty=True, temperature=temperature)
         with torch.no_grad():
             answers = inferer(data["image"][None], network)
+        assert isinstance(answers, Answers)
+        assert answers.entropy is not None
         entropy = torch.special.entr(tempered(torch.as_tensor(answers.pred[0]), temperature)).sum(dim=0)
         torch.testing.assert_close(torch.as_tensor(answers.entropy[0, 0]), entropy)
         item = {**data, "pred": answers.pred[0]}

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from monai.utils import convert_to_tensor
 
 from leaf_seg.transforms.most_probable import Tally, most_probable
 
@@ -71,8 +73,15 @@ class Temper(MapTransform):
         self.temperature = temperature
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
-        """Temper those of ``data``."""
-        return {**data, **{key: tempered(data[key], self.temperature) for key in self.key_iterator(dict(data))}}
+        """Temper those of ``data``, which keep their metadata."""
+        result = dict(data)
+        if self.temperature == 1:
+            return result
+        for key in self.key_iterator(result):
+            values = tempered(convert_to_tensor(data[key], track_meta=False), self.temperature)
+            is_meta = isinstance(data[key], MetaTensor)
+            result[key] = MetaTensor(values).copy_meta_from(data[key]) if is_meta else values
+        return result
 
 
 def _power(values: torch.Tensor, greatest: torch.Tensor, temperature: float) -> torch.Tensor:
