@@ -17,9 +17,11 @@ from PIL import Image
 import leaf_seg
 from leaf_seg.__main__ import main
 from leaf_seg.data import Datalist, ModelSettings, load_datalist, make_phantoms
+from leaf_seg.export import export_model
 from leaf_seg.inference import SegmentationInferer
 from leaf_seg.inference.answers import Answers
 from leaf_seg.inference.calibrate import CalibrateOptions, calibrate
+from leaf_seg.inference.pyfunc_model import PyfuncModel
 from leaf_seg.metrics import negative_log_likelihood
 from leaf_seg.networks import LatentSegmenter, SegResNetSegmenter
 from leaf_seg.runtime.errors import InputError
@@ -132,6 +134,28 @@ def test_entropy_and_maps_of_an_evaluation(make_segmenter: Make, spacing: tuple[
         torch.as_tensor(soft["probabilities"]), tempered(torch.as_tensor(plain["probabilities"]), 2.5)
     )
     assert not torch.equal(plain["probabilities"], soft["probabilities"])
+
+
+def test_exported_files_and_mlflow_have_it(
+    datalist: Datalist, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "leaf_seg")
+    network = SegResNetSegmenter(num_classes=3, image_size=(32, 32), init_filters=8, blocks_down=(1, 1)).eval()
+    settings = replace(SETTINGS, image_size=(32, 32))
+    save_model(network, replace(settings, temperature=2.5), tmp_path / "soft")
+    raw = leaf_seg.load(save_model(network, settings, tmp_path / "raw"), device="cpu")
+    image = datalist.validation[0]["image"]
+    expected = tempered(torch.from_numpy(raw(image).probabilities), 2.5).numpy()
+    for whole in (False, True):
+        exported = leaf_seg.load(export_model(tmp_path / "soft", "torchscript", whole))
+        np.testing.assert_allclose(exported(image).probabilities, expected, atol=1e-4)
+    assert "The model's temperature, 2.5, is in the file's settings and not in its probabilities p" in caplog.text
+    slices = np.random.default_rng(0).random((2, 3, 32, 32), np.float32)
+    (plain, soft) = (
+        PyfuncModel(leaf_seg.load(tmp_path / name, device="cpu")).predict(slices) for name in ("raw", "soft")
+    )
+    for one, other in zip(plain, soft, strict=True):
+        np.testing.assert_allclose(other, tempered(torch.from_numpy(one), 2.5).numpy(), atol=1e-5)
 
 
 def test_the_command(
