@@ -110,7 +110,7 @@ def test_the_network_keeps_its_noise_when_a_pass_fails(make_segmenter: Make, tmp
 
 def test_a_network_without_noise_is_an_error(tmp_path: Path) -> None:
     network = BasicUNetSegmenter(3, (32, 32), features=(4, 4, 4, 4, 4, 4))
-    with pytest.raises(InputError, match=r"BasicUNetSegmenter is no diffusion model: .* 10 hypotheses or noise seeds"):
+    with pytest.raises(InputError, match=r"BasicUNetSegmenter draws no noise: .* 10 hypotheses or noise seeds"):
         make_handler(network, 10, tmp_path)
 
 

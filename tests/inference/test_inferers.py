@@ -286,7 +286,7 @@ def test_hypotheses_of_a_network_that_draws_none(options: dict[str, Any]) -> Non
     network = BasicUNetSegmenter(3, (32, 32), features=(4, 4, 4, 4, 4, 4)).eval()
     picture = torch.rand(1, 3, 40, 36)
     assert segment(network, picture, image_size=(32, 32)).shape == (1, 3, 40, 36)
-    with pytest.raises(InputError, match=r"A BasicUNetSegmenter is no diffusion model: .* Set num_samples"):
+    with pytest.raises(InputError, match=r"This BasicUNetSegmenter draws no noise: .* Set num_samples"):
         segment(network, picture, image_size=(32, 32), **options)
 
 

@@ -84,7 +84,7 @@ def test_evaluate_infer_and_load_need_no_overlay(
 def test_several_hypotheses_are_an_error(
     bundle_run: Run, run_python: Run, pictures: Path, unet_model: Path, tmp_path: Path
 ) -> None:
-    message = "A BasicUNetSegmenter is no diffusion model: it has one answer to an image, and no 3 hypotheses"
+    message = "This BasicUNetSegmenter draws no noise: it has one answer to an image, and no 3 hypotheses"
     picture = pictures / "images" / "phantom_0000.png"
     arguments = ["--dataset_dir", picture, "--model_dir", unet_model, "--output_dir", tmp_path / "out"]
     assert message in _last_line(bundle_run("inference", *INFER, *arguments, "--num_samples", 3, check=False))

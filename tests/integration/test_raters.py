@@ -1,4 +1,4 @@
-"""Evaluation of a data set that several raters have labelled."""
+"""Training and evaluation on a data set that several raters have labelled."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from PIL import Image
 from leaf_seg.metrics import ambiguity
 from leaf_seg.networks import LatentSegmenter
 from leaf_seg.weights import load_network, load_settings, save_model
+from leaf_seg.weights.model_folder import training_record
 
 CONFIGS = "bundles/leaf_seg/configs"
+TRAIN = ["--num_classes", 3, "--num_overlays", 0, "--config_file"]
 EVALUATE = ["--config_file", f"['{CONFIGS}/train.json','{CONFIGS}/evaluate.json']", "--save_overlays", "false"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -82,3 +84,45 @@ def test_a_rater_of_another_size_is_named(bundle_run: Run, rated: Path, picture_
     assert last.startswith("leaf_seg: Image ")
     assert "labels_r2" in last
     assert "expected the same size" in last
+
+
+def test_training_draws_a_rater_and_goes_on_as_if_it_had_not_stopped(
+    bundle_run: Run, rated: Path, small: list[str], tmp_path: Path
+) -> None:
+    def train(name: str, *arguments: object) -> dict[str, torch.Tensor]:
+        length = ["--dataset_dir", rated, "--output_dir", tmp_path / name, "--schedule_epochs", 2, "--warmup_steps", 1]
+        words = [*TRAIN, f"{CONFIGS}/train.json", *small, *length]
+        bundle_run("training", *words, "--max_epochs", 2, "--val_interval", 2, *arguments)
+        checkpoint = torch.load(tmp_path / name / "checkpoints" / "last.pt", weights_only=False)
+        found: dict[str, torch.Tensor] = checkpoint["parts"]["network"]
+        return found
+
+    whole = train("whole", "--rater_target", "drawn")
+    train("parts", "--rater_target", "drawn", "--max_epochs", 1)
+    parts = train("parts", "--rater_target", "drawn", "--resume", "true")
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    label = train("label")
+    assert not all(torch.equal(whole[key], label[key]) for key in whole)
+    assert training_record(tmp_path / "whole")["rater_target"] == "drawn"
+    assert training_record(tmp_path / "label")["rater_target"] is None
+
+
+@pytest.mark.parametrize("overlay", [[], ["baselines/unet"]], ids=["leaf", "unet"])
+def test_training_on_the_mean_of_raters(
+    bundle_run: Run, rated: Path, small: list[str], small_run: list[str], overlay: list[str], tmp_path: Path
+) -> None:
+    files = [f"{CONFIGS}/{name}.json" for name in ["train", *overlay]]
+    given = ["--dataset_dir", rated, "--output_dir", tmp_path / "model", "--rater_target", "mean"]
+    bundle_run("training", *TRAIN, str(files), *(small_run if overlay else small), *given)
+    assert training_record(tmp_path / "model")["rater_target"] == "mean"
+
+
+def test_training_on_raters_that_are_not_there(
+    bundle_run: Run, pictures: Path, small: list[str], tmp_path: Path
+) -> None:
+    given = ["--dataset_dir", pictures, "--output_dir", tmp_path / "model", "--rater_target", "drawn"]
+    result = bundle_run("training", *TRAIN, f"{CONFIGS}/train.json", *small, *given, check=False)
+    assert result.returncode != 0
+    last = result.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("leaf_seg: rater_target is drawn, and none of the ")
+    assert not (tmp_path / "model").exists()

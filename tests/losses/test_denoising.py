@@ -105,6 +105,17 @@ def test_mask_loss_by_hand() -> None:
     torch.testing.assert_close(mask_loss(images, label, MaskCodec(3)), torch.tensor(1 - dice + squared_error))
 
 
+def test_mask_loss_of_shares_by_hand() -> None:
+    images = torch.tensor([0.5, -1.0]).view(1, 1, 1, 2).expand(1, 3, 1, 2)  # 0.75, 0
+    shares = torch.tensor([[0.5, 0.75], [0.5, 0.25]]).view(1, 2, 1, 2)  # channels 0, -0.5
+    dice = (2 * 0.75 * 0.5 + 1) / (0.75 + 0.5 + 0.25 + 1)
+    expected = torch.tensor(1 - dice + (0.5**2 + 0.5**2) / 2)
+    torch.testing.assert_close(mask_loss(images, shares, MaskCodec(2)), expected)
+    one_hot = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).view(1, 2, 1, 2)
+    label = torch.tensor([[[[1, 0]]]])
+    assert mask_loss(images, one_hot, MaskCodec(2)) == mask_loss(images, label, MaskCodec(2))
+
+
 def test_a_pixel_that_is_wrong_beyond_doubt_has_a_gradient() -> None:
     label, codec = torch.randint(0, 3, (1, 1, 8, 8)), MaskCodec(3)
     images = (-2 * codec.encode(label)).requires_grad_()

@@ -64,6 +64,18 @@ def test_images_of_one_label_map_follow_each_other() -> None:
     assert torch.equal(codec.decode(images)[1:2], codec.decode(images[2:4]))
 
 
+@pytest.mark.parametrize("num_classes", [2, 3, 6])
+def test_shares_of_raters_lie_between_the_label_maps(num_classes: int) -> None:
+    codec = MaskCodec(num_classes)
+    labels = [every_label(num_classes) for _ in range(4)]
+    shares = torch.stack([(label == torch.arange(num_classes).view(1, -1, 1, 1)).float() for label in labels])
+    images = codec.encode(shares.mean(dim=0))  # of [B, K, H, W]
+    torch.testing.assert_close(images, torch.stack([codec.encode(label) for label in labels]).mean(dim=0))
+    assert torch.equal(codec.encode(shares[0]), codec.encode(labels[0]))
+    if num_classes == 2:
+        torch.testing.assert_close(codec.decode(images), shares.mean(dim=0))
+
+
 @pytest.mark.parametrize("num_classes", range(2, 9))
 def test_probabilities_sum_to_one_whatever_is_decoded(num_classes: int) -> None:
     codec = MaskCodec(num_classes)

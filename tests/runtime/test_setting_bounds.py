@@ -43,6 +43,7 @@ UNFIT: dict[str, list[Any]] = {
     "image_loss_weight": [-1],
     "alignment_weight": [-1],
     "empty_slice_rate": [-0.1, 1.1],
+    "rater_target": ["majority", ["drawn"], True],
     "flip_probability": [0.5, [0.5], [0.5, 2], [0.5, True]],
     "num_workers": [-1, 1.5],
     "num_overlays": [-1],

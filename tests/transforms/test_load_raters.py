@@ -67,8 +67,8 @@ def test_unfit_raters_are_refused(case: dict[str, object], tmp_path: Path) -> No
         assert isinstance(caught.value.__cause__, InputError)
         assert message in str(caught.value.__cause__)
         assert Path(path).name in str(caught.value.__cause__)
-    with pytest.raises(InputError, match="expected native labels"):
-        preprocessing(SETTINGS, labels="prepared", raters=True)
+    with pytest.raises(InputError, match="expected native or prepared labels"):
+        preprocessing(SETTINGS, raters=True)
 
 
 @pytest.mark.parametrize("probabilities", [True, False])

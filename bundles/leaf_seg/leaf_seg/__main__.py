@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from leaf_seg.calibrate_command import add_calibrate
 from leaf_seg.dataset_check.command_line import add_check
 from leaf_seg.runtime.bundle import bundle_folder
 from leaf_seg.runtime.errors import InputError
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_check(commands)
     add_segment(commands)
+    add_calibrate(commands)
     _add_info(commands)
     _add_export(commands)
     _add_mlflow(commands)

@@ -40,7 +40,8 @@ def case_identity(case: Case, preparation: str) -> str:
     """SHA-256 over the files of a case and what is made of them.
 
     Args:
-        case: with the paths "image" and "label", which may be a list of one for each class.
+        case: with the paths "image" and "label", which may be a list of one for each class; perhaps with "raters", of
+            which what is made counts, too.
         preparation: of :func:`preparation_identity`.
 
     Raises:
@@ -48,7 +49,8 @@ def case_identity(case: Case, preparation: str) -> str:
     """
     label = case["label"]
     labels = [_content(file) for file in label] if isinstance(label, (list, tuple)) else _content(label)
-    text = json.dumps([preparation, _content(case["image"]), labels])
+    raters = [_content(file) for file in case.get("raters", ())]
+    text = json.dumps([preparation, _content(case["image"]), labels, raters])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

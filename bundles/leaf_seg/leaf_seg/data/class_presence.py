@@ -71,6 +71,6 @@ class ClassPresence:
 
 
 def classes_in(label: torch.Tensor) -> list[int]:
-    """The class numbers that a label map [1, *spatial] holds, in ascending order."""
+    """The class numbers that label maps [C, *spatial] hold, in ascending order."""
     found: list[int] = torch.bincount(label.flatten().to(torch.uint8)).nonzero().flatten().tolist()  # unique would sort
     return found

@@ -10,7 +10,7 @@ from leaf_seg.data.label_coding import INDEX, Colour, check_label_colors, check_
 from leaf_seg.data.slicing import check_mirror_axes, slice_directions
 from leaf_seg.image_io.reading_options import ReadingOptions
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.setting_bounds import CLASSES, IMAGE_SIZE, NUM_SLICES, SPACING, TILE_OVERLAP, WINDOW
+from leaf_seg.runtime.setting_bounds import CLASSES, IMAGE_SIZE, NUM_SLICES, SPACING, TEMPERATURE, TILE_OVERLAP, WINDOW
 from leaf_seg.runtime.text import one_line
 
 
@@ -35,6 +35,7 @@ class ModelSettings:
         channels: numbers, from 0, of the channels of image files that the network sees, one (grey) or three (as those
             of a colour picture); None: the only one of a volume, and what a picture has.
         tiff_stack: whether the pages of a TIFF are the slices of a volume.
+        temperature: of the class probabilities, as ``python -m leaf_seg calibrate`` has fitted it; 1 leaves them.
 
     Raises:
         InputError: For values that are nothing of the kind; names the key.
@@ -52,6 +53,7 @@ class ModelSettings:
     label_colors: tuple[Colour, ...] | None = None
     channels: tuple[int, ...] | None = None
     tiff_stack: bool = False
+    temperature: float = 1.0
 
     def __init__(
         self,
@@ -67,7 +69,9 @@ class ModelSettings:
         label_colors: Any = None,
         channels: int | Sequence[int] | None = None,
         tiff_stack: bool | str = False,
+        temperature: float = 1.0,
     ) -> None:
+        TEMPERATURE.check(temperature, "temperature")
         IMAGE_SIZE.check(image_size, "image_size")
         NUM_SLICES.check(num_slices, "num_slices")
         SPACING.check(spacing, "spacing")
@@ -88,6 +92,7 @@ class ModelSettings:
             "label_colors": check_label_colors(label_colors),
             "channels": reading.channels,
             "tiff_stack": reading.tiff_stack,
+            "temperature": temperature,
         }
         _check_labels(values["class_names"], values["label_encoding"], values["label_colors"])
         for name, value in values.items():
@@ -104,12 +109,14 @@ class ModelSettings:
         return ReadingOptions(self.channels, self.tiff_stack)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; how files are read and labels are coded only where it is not as usual."""
+        """Plain values for JSON; how files are read, labels coded, and a temperature only where not as usual."""
         values = asdict(self)
         if self.channels is None:
             del values["channels"]
         if not self.tiff_stack:
             del values["tiff_stack"]
+        if self.temperature == 1:
+            del values["temperature"]
         if self.label_encoding == INDEX:
             del values["label_encoding"]
         if self.label_colors is None:

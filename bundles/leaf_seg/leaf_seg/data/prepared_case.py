@@ -37,7 +37,7 @@ class CutStack:
     Attributes:
         facts: what is known of it.
         image: float16 [S, C, H, W].
-        label: uint8 [S, 1, H, W].
+        label: uint8 [S, R, H, W]; R > 1 where there are several raters.
     """
 
     facts: StackFacts

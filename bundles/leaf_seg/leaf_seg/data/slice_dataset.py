@@ -20,6 +20,7 @@ from leaf_seg.data.case_places import CasePlaces, KeepablePreprocessing, KeptPla
 from leaf_seg.data.case_store import CaseStore
 from leaf_seg.data.class_presence import ClassPresence
 from leaf_seg.data.prepared_case import CutStack, PreparedCase, StackFacts, as_bytes, as_halves, slice_file
+from leaf_seg.data.rater_target import RaterTarget
 from leaf_seg.data.slicing import resize_image, resize_label, slice_axis, slice_channels, slice_directions, to_slices
 from leaf_seg.data.splits import Case
 from leaf_seg.data.structure_widths import StructureWidths, measured_widths
@@ -48,7 +49,8 @@ class SliceDataset(Dataset):
 
     Args:
         data: cases, dictionaries with the paths "image" and "label".
-        preprocessing: from a case to "image" [C, *spatial] in [0, 1] and "label" [1, *spatial], volumes in RAS.
+        preprocessing: from a case to "image" [C, *spatial] in [0, 1] and "label" [1, *spatial], volumes in RAS; the
+            label [R, *spatial] of several raters, for a ``rater_target``.
         image_size: (H, W) of the slices.
         axis: slicing direction of volumes: "sagittal", "coronal" or "axial"; or several: volumes are cut along each.
         num_slices: 1, or 3 for neighbouring slices as channels (2.5D).
@@ -61,6 +63,7 @@ class SliceDataset(Dataset):
         class_names: background first; those that no case has are warned of.
         store: where slices are kept and found again, in place of ``cache_dir``; not those of a preprocessing of your
             own, of which it is not known what decides its results.
+        rater_target: makes of what R raters marked in a slice what it is trained on; None: labels are of one.
 
     Raises:
         InputError: When there is no case, a case is unfit, or no label has any structure.
@@ -77,6 +80,7 @@ class SliceDataset(Dataset):
         cache_dir: str | None = None,
         class_names: Sequence[str] | None = None,
         store: CaseStore | None = None,
+        rater_target: RaterTarget | None = None,
     ) -> None:
         if not data:
             raise InputError("The training split has no cases; expected at least one. Check dataset_dir and its split.")
@@ -85,6 +89,7 @@ class SliceDataset(Dataset):
         self.axes = slice_directions(axis)
         self.num_slices = num_slices
         self.augmentation = augmentation
+        self.rater_target = rater_target
         self.stacks: list[str | None] = []  # slicing direction of each stack of slices; None is a picture
         self.index: list[tuple[int, ...]] = []  # (stack, slice), and what a subclass adds
         self.is_empty: list[bool] = []  # no foreground in the slice
@@ -143,7 +148,7 @@ class SliceDataset(Dataset):
     def _cut(self, case: dict[str, Any], is_kept: bool) -> Iterator[CutStack]:
         """The stacks of a preprocessed case; where they are kept, structures are measured for every later sample."""
         image = convert_to_tensor(case["image"], track_meta=False).float()  # [C, *spatial]
-        label = convert_to_tensor(case["label"], track_meta=False)  # [1, *spatial]
+        label = convert_to_tensor(case["label"], track_meta=False)  # [1, *spatial], or [R, *spatial] of raters
         is_volume = image.ndim == 4
         for number, axis in enumerate(self.axes if is_volume else self.axes[:1], start=len(self.stacks)):
             slices = to_slices(image, axis)
@@ -152,13 +157,13 @@ class SliceDataset(Dataset):
             yield self._stack(slices, to_slices(label, axis), axis if is_volume else None, is_measured)
 
     def _stack(self, image: torch.Tensor, label: torch.Tensor, axis: str | None, is_measured: bool) -> CutStack:
-        """A stack of slices, [S, C, H, W] and [S, 1, H, W], as it is to be read."""
+        """A stack of slices, [S, C, H, W] and [S, R, H, W], as it is to be read; empty where no rater marked any."""
         labels = as_bytes(resize_label(label, self.image_size))
         facts = StackFacts(
             axis,
             index=[(number,) for number in range(len(label))],
             is_empty=(~(label > 0).flatten(1).any(dim=1)).tolist(),
-            widths=measured_widths(label, labels) if is_measured else [],
+            widths=measured_widths(label[:, :1], labels) if is_measured else [],  # of the first rater
         )
         return CutStack(facts, as_halves(resize_image(image, self.image_size)), labels)
 
@@ -167,6 +172,8 @@ class SliceDataset(Dataset):
 
     def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
         """Slice ``item``, or slice and augmentation seed: "image" [3, H, W] float32 in [0, 1], "label" [1, H, W] uint8.
+
+        Of several raters the label is what ``rater_target`` makes of theirs.
 
         With a seed the augmentation depends on nothing else: not on the other slices of the batch, nor on which worker
         does it, nor on what was done before.
@@ -189,9 +196,10 @@ class SliceDataset(Dataset):
         rows, columns = self._window(item, images.shape[2:], seed)
         nearby = torch.from_numpy(np.array(images[first : index + 2, :, rows, columns])).float()
         axis = self.stacks[number]
+        label = torch.from_numpy(np.array(labels[index, :, rows, columns]))  # [1, H, W], or [R, H, W] of raters
         return {
             "image": slice_channels(nearby, [index - first], self.num_slices)[0].contiguous(),
-            "label": torch.from_numpy(np.array(labels[index, :, rows, columns])),
+            "label": label if self.rater_target is None else self.rater_target(label, seed),
         } | ({} if axis is None else {"slice_axis": slice_axis(axis)})
 
     def _window(self, item: int, size: Sequence[int], seed: int | None) -> tuple[slice, slice]:

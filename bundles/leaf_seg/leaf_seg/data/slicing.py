@@ -108,7 +108,7 @@ def resize_image(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 
 def resize_label(label: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Resize label maps [N, 1, H, W] by the nearest pixel centre; the dtype stays."""
+    """Resize label maps [N, C, H, W] by the nearest pixel centre; the dtype stays."""
     if tuple(label.shape[2:]) == tuple(size):
         return label
     return F.interpolate(label.float(), size=tuple(size), mode="nearest-exact").to(label.dtype)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from leaf_seg.data.case_store import CaseStore
 from leaf_seg.data.prepared_case import CutStack, StackFacts, as_bytes, as_halves
+from leaf_seg.data.rater_target import RaterTarget
 from leaf_seg.data.slice_dataset import BatchAugmentation, SliceDataset
 from leaf_seg.data.splits import Case
 from leaf_seg.data.structure_widths import measured_widths
@@ -35,7 +36,7 @@ class TileDataset(SliceDataset):
             tiles = label[:, :, row : row + height, column : column + width]
             index += [(number, row, column) for number in range(len(label))]
             is_empty += (~(tiles > 0).flatten(1).any(dim=1)).tolist()
-            samples.append(tiles[len(tiles) // 2 :][:1])
+            samples.append(tiles[len(tiles) // 2 :][:1, :1])
         sample = torch.cat(samples)
         widths = measured_widths(sample, sample.numpy()) if is_measured else []
         return CutStack(StackFacts(axis, index, is_empty, widths), as_halves(image), as_bytes(label))
@@ -75,6 +76,7 @@ def training_slices(
     class_names: Sequence[str] | None = None,
     tile_overlap: float | None = None,
     store: CaseStore | None = None,
+    rater_target: RaterTarget | None = None,
 ) -> SliceDataset:
     """Slices resized to the network's size, or tiles of that size; arguments as of :class:`SliceDataset`.
 
@@ -85,7 +87,8 @@ def training_slices(
         InputError: As :class:`SliceDataset`.
     """
     kind = SliceDataset if tile_overlap is None else TileDataset
-    return kind(data, preprocessing, image_size, axis, num_slices, augmentation, cache_dir, class_names, store)
+    options = (axis, num_slices, augmentation, cache_dir, class_names, store, rater_target)
+    return kind(data, preprocessing, image_size, *options)
 
 
 def _padded(stack: torch.Tensor, tile: Sequence[int]) -> torch.Tensor:

@@ -53,11 +53,11 @@ class PrepareDenoisingBatch(PrepareBatch):
         """Prepare one batch.
 
         Args:
-            batchdata: "image" [B, 3, H, W] in [0, 1] and "label" [B, 1, H, W].
+            batchdata: "image" [B, 3, H, W] in [0, 1] and "label" [B, 1, H, W], or [B, K, H, W] as the mean of raters.
 
         Returns:
             The image; what the loss takes: "target", "noisy" and "clean" [B, 4n, h, w], "timesteps" [B], "label"
-            [B, 1, H, W];
+            as it came;
             the network's further arguments (noisy, timesteps); no keyword arguments.
         """
         image, label = _image_and_label(batchdata, device=device, non_blocking=non_blocking, **kwargs)
@@ -87,7 +87,7 @@ class PrepareSegmentationBatch(PrepareBatch):
         """Prepare one batch.
 
         Args:
-            batchdata: "image" [B, 3, H, W] in [0, 1] and "label" [B, 1, H, W].
+            batchdata: "image" [B, 3, H, W] in [0, 1] and "label" [B, 1, H, W], or [B, K, H, W] as the mean of raters.
 
         Returns:
             The image; the label map; no further arguments of the network; the keyword argument that asks for logits.

@@ -63,6 +63,13 @@ def export_model(
         if not found.holds:
             raise _refused(file, str(found))
     logger.info("Exported to %s, which agrees with the model on random images: %s.", file, found)
+    if settings.temperature != 1:
+        logger.info(
+            "The model's temperature, %g, is in the file's settings and not in its probabilities p: leaf_seg applies "
+            "it, and others make p ** (1 / %g) of them, divided by the sum over the classes.",
+            settings.temperature,
+            settings.temperature,
+        )
     if not found.unsure:
         logger.warning("The model is sure of all that it was asked; compare file and model on images of your own.")
     return file

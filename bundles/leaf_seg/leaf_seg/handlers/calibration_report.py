@@ -30,12 +30,20 @@ class CalibrationReport:
         output_dir: folder of ``metrics_summary.json``.
         class_names: K names, background first.
         seed: seed of the bootstrap.
+        temperature: of the probabilities, as the model has it; reported with them.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], class_names: Sequence[str], seed: int = 0) -> None:
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        class_names: Sequence[str],
+        seed: int = 0,
+        temperature: float = 1.0,
+    ) -> None:
         self.folder = Path(output_dir)
         self.class_names = list(class_names)
         self.seed = seed
+        self.temperature = temperature
         self._bins: list[np.ndarray] = []
         self._brier: list[list[float]] = []
         self._nll: list[float] = []
@@ -62,7 +70,7 @@ class CalibrationReport:
 
     def _write(self) -> None:
         calibration = summarize_calibration(self._bins, self._brier, self._nll, self.class_names, self.seed)
-        add_to_summary(self.folder, {"calibration": calibration})
+        add_to_summary(self.folder, {"calibration": calibration | {"temperature": self.temperature}})
         with decoration(f"The figure {RELIABILITY_NAME}"):
             save_reliability(calibration, self.folder / RELIABILITY_NAME)
         for name, result in calibration["classes"].items():

@@ -27,6 +27,7 @@ from leaf_seg.runtime.distributed import bare
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import autocast
 from leaf_seg.transforms.most_probable import most_probable
+from leaf_seg.transforms.temperature import tempered_label, tempered_maps
 
 
 class SegmentationInferer(Inferer):
@@ -51,6 +52,8 @@ class SegmentationInferer(Inferer):
         mirror_axes: spatial axes along which the image is mirrored, segmented once more and mirrored back; the result
             is the mean with the answer to the image as it is. Of volumes 0 is left-right, 1 front-back, 2 up-down.
         expected_dice: return :class:`Answers` instead of probabilities or labels alone.
+        temperature: of entropy and expected Dice (:func:`~leaf_seg.transforms.temperature.tempered_maps`); the
+            probabilities are tempered in the grid of the file, where no label changes with it.
         keep_hypotheses: return :class:`Answers` with every hypothesis, where there are several: as many maps as there
             are classes for each.
 
@@ -73,6 +76,7 @@ class SegmentationInferer(Inferer):
         probabilities: bool = True,
         expected_dice: bool = False,
         keep_hypotheses: bool = False,
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
         if num_samples < 1 or batch_size < 1:
@@ -91,6 +95,7 @@ class SegmentationInferer(Inferer):
         self.precision = precision
         self.mirror_axes = check_mirror_axes(mirror_axes)
         self.noise_seed = noise_seed
+        self.temperature = temperature
         self.num_kept = num_samples if keep_hypotheses and num_samples > 1 else 0
         self.probabilities = probabilities or uncertainty or self.num_kept > 0
         self.expected_dice = expected_dice or uncertainty or self.num_kept > 0
@@ -134,7 +139,7 @@ class SegmentationInferer(Inferer):
         found, variance, hypotheses = self._taken_apart(maps)
         probabilities, entropy, kept = _like(found, inputs), None, None
         if variance is not None:
-            variance, entropy = _like(variance, inputs), _like(_entropy(found), inputs)
+            variance, entropy = _like(variance, inputs), _like(_entropy(found, self.temperature), inputs)
         if hypotheses is not None:
             kept = _like(hypotheses, inputs)
         return Answers(probabilities, expected_dice, variance, entropy, kept)
@@ -177,7 +182,7 @@ class SegmentationInferer(Inferer):
         expected = ExpectedDice()
         if self.probabilities and not self.expected_dice:
             return total, expected
-        label = most_probable(total[: self._num_classes(len(total))], expected)[None]
+        label = tempered_label(total[: self._num_classes(len(total))], self.temperature, expected)[None]
         return total if self.probabilities else label, expected
 
     def _labels(self, image: torch.Tensor, axis: str, network: Callable[..., Any]) -> tuple[torch.Tensor, ExpectedDice]:
@@ -186,7 +191,10 @@ class SegmentationInferer(Inferer):
         slices, expected = to_slices(label, axis), ExpectedDice()  # [S, 1, H, W]
         for place, hypotheses in self._along(to_slices(image, axis), network):
             maps = (_mean(self._resized(hypotheses, k, slices.shape[2:])) for k in range(hypotheses.shape[2]))
-            slices[place] = most_probable(maps, expected)
+            if self.temperature == 1:
+                slices[place] = most_probable(maps, expected)
+            else:
+                slices[place] = tempered_label(torch.stack(list(maps)), self.temperature, expected)
         return label, expected
 
     def _along(self, slices: torch.Tensor, network: Callable[..., Any]) -> Iterator[tuple[slice, torch.Tensor]]:
@@ -251,12 +259,12 @@ def _mean(found: torch.Tensor) -> torch.Tensor:
     return found.mean(dim=0) if len(found) > 1 else found[0]
 
 
-def _entropy(probabilities: torch.Tensor) -> torch.Tensor:
+def _entropy(probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
     """In nats, [B, 1, *spatial] from [B, K, *spatial]; class by class, since each of its maps is a copy."""
-    entropy = torch.special.entr(probabilities[:, :1])
-    for channel in range(1, probabilities.shape[1]):
-        entropy += torch.special.entr(probabilities[:, channel : channel + 1])
-    return entropy
+    entropy = torch.zeros_like(probabilities[:, 0])
+    for values in tempered_maps(probabilities.movedim(1, 0), temperature):
+        entropy += torch.special.entr(values)
+    return entropy[:, None]
 
 
 def _as_it_was(values: torch.Tensor, mirrored: int | None) -> torch.Tensor:

@@ -49,4 +49,5 @@ def inferer_for(
         probabilities=parse_bool(probabilities, "probabilities") or settings.spacing is not None,
         expected_dice=expected_dice,
         keep_hypotheses=keep_hypotheses,
+        temperature=settings.temperature,
     )

@@ -13,6 +13,7 @@ from leaf_seg.inference.segmenter import Segmenter, load
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import AUTO, autocast, check_precision
 from leaf_seg.runtime.text import one_line
+from leaf_seg.transforms.temperature import tempered
 
 _PREFIX = "inference_"  # MLflow adds the options to the run's parameters, where training has some of the same name
 OPTIONS: dict[str, Any] = {f"{_PREFIX}device": "auto", f"{_PREFIX}precision": "fp32", f"{_PREFIX}batch_size": 16}
@@ -75,7 +76,8 @@ class PyfuncModel:
             )
         with torch.no_grad(), autocast(self.segmenter.device, self.precision):
             parts = torch.from_numpy(np.ascontiguousarray(slices, np.float32)).split(self.segmenter.batch_size)
-            return torch.cat([network(part.to(self.segmenter.device)).float().cpu() for part in parts]).numpy()
+            found = torch.cat([network(part.to(self.segmenter.device)).float().cpu() for part in parts])
+        return tempered(found.movedim(1, 0), self.segmenter.settings.temperature).movedim(0, 1).numpy()
 
 
 def _images(model_input: Any) -> Sequence[Any]:

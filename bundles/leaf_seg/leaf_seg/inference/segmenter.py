@@ -27,6 +27,7 @@ from leaf_seg.runtime.errors import InputError, input_error_in
 from leaf_seg.transforms.most_probable import most_probable
 from leaf_seg.transforms.native_label import NativeLabel
 from leaf_seg.transforms.preprocessing import preprocessing, undone
+from leaf_seg.transforms.temperature import tempered
 from leaf_seg.weights import load_network, load_settings
 from leaf_seg.weights.mlflow_source import opened_model
 
@@ -185,7 +186,7 @@ class Segmenter:
             label=(most_probable(main) if probabilities else main[0]).numpy(),
             class_names=self.settings.class_names,
             expected_dice=dict(zip(self.settings.class_names[1:], expected_dice, strict=True)),
-            _probabilities=main.numpy() if probabilities else None,
+            _probabilities=tempered(main, self.settings.temperature).numpy() if probabilities else None,
             **{name: array[0].numpy() for name, array in native.items()},
         )
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from leaf_seg.diffusion import NoiseSchedule
 from leaf_seg.networks.latents import LatentPart
-from leaf_seg.networks.mask_codec import Codec
+from leaf_seg.networks.mask_codec import Codec, class_shares
 from leaf_seg.networks.one_hot_codec import OneHotCodec
 from leaf_seg.runtime.distributed import summed
 from leaf_seg.runtime.errors import InputError
@@ -68,7 +68,8 @@ class DenoisingLoss:
 
         Args:
             output: the U-Net's, [B, 4n, h, w].
-            targets: "target", "noisy" and "clean" [B, 4n, h, w], "timesteps" [B], "label" [B, 1, H, W].
+            targets: "target", "noisy" and "clean" [B, 4n, h, w], "timesteps" [B], "label" [B, 1, H, W]
+                integers or [B, K, H, W] shares.
         """
         loss = self.distance(output.to(torch.promote_types(output.dtype, torch.float32)), targets["target"])
         if not (self.image_loss_weight or self.latent_loss_weight):
@@ -93,11 +94,11 @@ def mask_loss(images: torch.Tensor, label: torch.Tensor, codec: Codec) -> torch.
 
     Args:
         images: decoded mask images, [B * n, 3, H, W].
-        label: [B, 1, H, W] integers.
+        label: [B, 1, H, W] integers, or the share of each class [B, K, H, W].
         codec: turns one into the other.
     """
     probabilities = codec.decode(images)  # [B, K, H, W]
-    truth = torch.zeros_like(probabilities).scatter_(1, label.long(), 1)
+    truth = class_shares(label, codec.num_classes)
     overlap = (probabilities * truth).sum(dim=(0, 2, 3))[1:]  # [K - 1]
     total = (probabilities + truth).sum(dim=(0, 2, 3))[1:]
     overlap, total = summed(torch.stack([overlap, total]))

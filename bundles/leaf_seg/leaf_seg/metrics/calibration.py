@@ -12,10 +12,10 @@ from monai.utils import convert_to_numpy
 from scipy.stats import bootstrap
 
 from leaf_seg.metrics.summary import Interval, as_json, bootstrap_interval
+from leaf_seg.transforms.temperature import LEAST_PROBABILITY
 
 NUM_BINS = 15
 COUNT, CONFIDENCE, CORRECT = range(3)  # last index of what reliability_bins returns
-LEAST_PROBABILITY = 1e-6  # in the likelihood, which one voxel with 0 would make infinite
 
 
 def reliability_bins(
@@ -83,7 +83,7 @@ def average_calibration_error(bins: np.ndarray) -> float:
 def negative_log_likelihood(probabilities: torch.Tensor | np.ndarray, label: torch.Tensor | np.ndarray) -> float:
     """Mean over the voxels of - ln(probability of the true class), in nats, lower is better.
 
-    Probabilities below :data:`LEAST_PROBABILITY` count as that.
+    Probabilities below ``LEAST_PROBABILITY`` count as that: one voxel with 0 would make it infinite.
 
     Args:
         probabilities: class probabilities [K, *spatial].

@@ -30,7 +30,7 @@ class Codec(Described, Protocol):
     channels: int
 
     def encode(self, label: torch.Tensor) -> torch.Tensor:
-        """Images [B * n, c, H, W] in [-1, 1] of label maps [B, 1, H, W]; those of one label map follow each other."""
+        """Images [B * n, c, H, W] in [-1, 1] of labels, as of :func:`class_shares`; those of one follow each other."""
 
     def decode(self, images: torch.Tensor) -> torch.Tensor:
         """Class probabilities [B, K, H, W] of images [B * n, c, H, W]."""
@@ -53,6 +53,18 @@ def check_channels(codec: Codec, config: Mapping[str, Any]) -> None:
             f"of a {type(codec).__name__} for {codec.num_classes} classes. Give the folder of one that was trained on "
             "label maps of as many classes."
         )
+
+
+def class_shares(label: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Share of each class in every pixel, [B, K, H, W] float.
+
+    Args:
+        label: [B, 1, H, W] integers in 0 .. K - 1; or such shares, as the mean of several raters.
+        num_classes: K.
+    """
+    if label.shape[1] == num_classes:
+        return label
+    return (label == torch.arange(num_classes, device=label.device).view(1, -1, 1, 1)).float()
 
 
 class MaskCodec:
@@ -90,13 +102,14 @@ class MaskCodec:
         """Make mask images of label maps.
 
         Args:
-            label: [B, 1, H, W] integers in 0 .. K - 1.
+            label: [B, 1, H, W] integers in 0 .. K - 1; or the share p of each class, [B, K, H, W] float, whose channel
+                is 2 p - 1. With K = 2 :meth:`decode` gives the shares back; with more the background's is that of
+                classes which are marked independently of each other.
 
         Returns:
             [B * n, 3, H, W] in [-1, 1], n = ``num_images``; the images of one label map follow each other.
         """
-        foreground = torch.arange(1, self.num_classes, device=label.device).view(1, -1, 1, 1)
-        channels = (label == foreground).float() * 2 - 1  # [B, K - 1, H, W]
+        channels = class_shares(label, self.num_classes)[:, 1:] * 2 - 1  # [B, K - 1, H, W]
         if self.num_classes == 2:
             return channels.expand(-1, CHANNELS_PER_IMAGE, -1, -1)
         unused = self.num_images * CHANNELS_PER_IMAGE - channels.shape[1]

@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 
 from leaf_seg.networks.limits import PART_BOUNDS
+from leaf_seg.networks.mask_codec import class_shares
 from leaf_seg.runtime.bounds import check_bounds
 
 
@@ -40,9 +41,8 @@ class OneHotCodec:
         return cls(**config)
 
     def encode(self, label: torch.Tensor) -> torch.Tensor:
-        """Images [B, K, H, W], 1 in the channel of the class and -1 elsewhere, of label maps [B, 1, H, W]."""
-        classes = torch.arange(self.num_classes, device=label.device).view(1, -1, 1, 1)
-        return (label == classes).float() * 2 - 1
+        """Images [B, K, H, W], 1 in the channel of the class and -1 elsewhere, of labels as of :func:`class_shares`."""
+        return class_shares(label, self.num_classes) * 2 - 1
 
     def decode(self, images: torch.Tensor) -> torch.Tensor:
         """Class probabilities [B, K, H, W] in fp32 or better of logits [B, K, H, W]."""

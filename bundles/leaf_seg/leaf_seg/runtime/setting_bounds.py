@@ -29,6 +29,8 @@ MIRROR_AXES = Choice((0, 1, 2), several=True, alone=False)
 NUM_SLICES = Choice((1, 3))
 CHANNELS = Bound(0, 65535, lengths=(1, 3), alone=True, optional=True)
 TILE_OVERLAP = Bound(0, 0.9, whole=False, optional=True)
+TEMPERATURE = Bound(0.05, 20, whole=False)  # of a model's probabilities
+RATER_TARGET = Choice(("drawn", "mean"), optional=True)
 
 SETTINGS: Bounds = {
     # folders and files
@@ -61,6 +63,7 @@ SETTINGS: Bounds = {
     "spacing": SPACING,
     "tile_overlap": TILE_OVERLAP,
     "mirror_axes": replace(MIRROR_AXES, optional=True),
+    "rater_target": RATER_TARGET,
     "empty_slice_rate": _PROBABILITY,
     "flip_probability": Bound(0, 1, whole=False, lengths=(2, 3)),
     "num_phantoms": Bound(1, 10_000_000),

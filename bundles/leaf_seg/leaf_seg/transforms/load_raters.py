@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from leaf_seg.data.model_settings import ModelSettings
@@ -21,12 +22,14 @@ RATERS = "raters"
 class LoadRaters(Transform):
     """Load what each rater marked, read, coded and checked as the label is; a case without raters stays as it is.
 
-    The paths under "raters" become class numbers, uint8 [R, *spatial], in the grid of the image.
+    The paths under "raters" become class numbers, uint8 [R, *spatial], in the grid of the image; they take the place of
+    the label where they are trained on.
 
     Args:
         settings: classes and their coding.
         mask_value: of the data set; without one this transform has its own.
         memory_limit_gb: gigabytes that reading one file may take; None is no limit.
+        key: "raters", or "label" to put them in its place, as a MetaTensor.
 
     Raises:
         InputError: For a rater's label that a case's own label could not be.
@@ -37,7 +40,9 @@ class LoadRaters(Transform):
         settings: ModelSettings,
         mask_value: MaskValue | None = None,
         memory_limit_gb: float | None = DEFAULT_MEMORY_LIMIT_GB,
+        key: str = RATERS,
     ) -> None:
+        self.key = key
         self.steps = (
             LoadCase(["label"], memory_limit_gb=memory_limit_gb),
             LabelValues("label", settings, mask_value),
@@ -48,7 +53,11 @@ class LoadRaters(Transform):
         """Load the raters of ``data``, whose "image" is as in its file."""
         if RATERS not in data:
             return dict(data)
-        return {**data, RATERS: torch.cat([self._label(data["image"], path) for path in data[RATERS]])}
+        raters = torch.cat([self._label(data["image"], path) for path in data[RATERS]])
+        if self.key == RATERS:
+            return {**data, RATERS: raters}
+        others = {key: value for key, value in data.items() if key != RATERS}
+        return {**others, self.key: MetaTensor(raters).copy_meta_from(data[self.key])}
 
     def _label(self, image: torch.Tensor, path: Any) -> torch.Tensor:
         """Class numbers of one rater, uint8 [1, *spatial]."""

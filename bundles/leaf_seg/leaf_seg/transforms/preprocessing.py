@@ -18,16 +18,17 @@ from leaf_seg.transforms.check_pair import CheckPair
 from leaf_seg.transforms.check_spacing import CheckSpacing
 from leaf_seg.transforms.label_values import LabelValues
 from leaf_seg.transforms.load_case import LoadCase
-from leaf_seg.transforms.load_raters import LoadRaters
+from leaf_seg.transforms.load_raters import RATERS, LoadRaters
 from leaf_seg.transforms.mask_value import MaskValue
 from leaf_seg.transforms.native_hypotheses import HYPOTHESES, NativeHypotheses
 from leaf_seg.transforms.native_label import NativeLabel
 from leaf_seg.transforms.scale_image import ScaleImage
+from leaf_seg.transforms.temperature import Temper
 
 MAPS = ("pred", "variance", "entropy")  # what an evaluator gives for an image, in the grid of the prepared image
 
 # Settings of a model that change nothing of what is prepared, or that those who cut slices add themselves.
-_OF_OTHERS = ("class_names", "image_size", "axis", "num_slices", "mirror_axes", "tile_overlap")
+_OF_OTHERS = ("class_names", "image_size", "axis", "num_slices", "mirror_axes", "tile_overlap", "temperature")
 
 
 class Preprocessing(Compose):
@@ -55,7 +56,7 @@ class Preprocessing(Compose):
         """A case prepared, and plain values from which :meth:`recall` says what was said of it."""
         with heard_remarks() as remarks, self.mask_value.heard() as values:
             prepared = self(case)
-        labels = {printable(file) for file in _label_files(case)}
+        labels = {printable(file) for file in [*_label_files(case), *case.get(RATERS, ())]}
         said = [[kind, "label" if printable(file) in labels else "image", what] for kind, file, what in remarks]
         return prepared, {"mask_values": values, "remarks": said}
 
@@ -90,15 +91,16 @@ def preprocessing(
         from_files: load images by their paths; False where they are MetaTensors already.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take; None is no limit.
         mask_value: shared with the other preprocessing of the same data set.
-        raters: load the labels of several raters, too, in the grid of their file; with "native" labels only.
+        raters: load the labels of several raters, where a case has them: with "native" labels beside the label, with
+            "prepared" ones in its place, [R, *spatial].
 
     Raises:
-        InputError: When ``labels`` or the limit is something else, or raters are asked for without native labels.
+        InputError: When ``labels`` or the limit is something else, or raters are asked for without labels.
     """
     if labels not in (None, "native", "prepared"):
         raise InputError(f"labels is {labels!r}; expected native, prepared or null.")
-    if raters and labels != "native":
-        raise InputError(f"raters is true and labels is {labels!r}; expected native labels where raters are loaded.")
+    if raters and not labels:
+        raise InputError("raters is true and labels is null; expected native or prepared labels with them.")
     mask_value = mask_value or MaskValue()
     keys = ["image", "label"] if labels else ["image"]
     turned = keys if labels == "prepared" else ["image"]
@@ -108,7 +110,8 @@ def preprocessing(
         steps.append(LabelValues("label", settings, mask_value))
         steps.append(CheckPair(keys, num_classes=settings.num_classes, class_names=settings.class_names))
     if raters:
-        steps.append(LoadRaters(settings, mask_value, memory_limit_gb))
+        place = "label" if labels == "prepared" else RATERS
+        steps.append(LoadRaters(settings, mask_value, memory_limit_gb, place))
     steps += [ScaleImage("image", window=settings.window), Orientationd(turned, axcodes="RAS", labels=None)]
     if settings.spacing is not None:
         steps.append(CheckSpacing(turned, settings.spacing, memory_limit_gb))
@@ -123,7 +126,7 @@ def undone(preprocessing: Compose, keys: Sequence[str] = MAPS) -> Invertd:
     return Invertd(keys, preprocessing, orig_keys="image", nearest_interp=False, allow_missing_keys=True)
 
 
-def postprocessing(preprocessing: Compose, probabilities: bool | str = True) -> Compose:
+def postprocessing(preprocessing: Compose, probabilities: bool | str = True, temperature: float = 1.0) -> Compose:
     """From what an evaluator gives to maps in the grid of the file: "pred" becomes class indices, "probabilities" new.
 
     So do "hypotheses", where they were kept.
@@ -132,13 +135,15 @@ def postprocessing(preprocessing: Compose, probabilities: bool | str = True) -> 
         preprocessing: that the image went through.
         probabilities: whether "probabilities" are wanted; without them there is less to hold, and "pred" may be labels
             already, as of a :class:`~leaf_seg.inference.SegmentationInferer` without probabilities.
+        temperature: of the probabilities, as of :func:`~leaf_seg.transforms.temperature.tempered_maps`; no label
+            changes with it.
     """
     hypotheses = NativeHypotheses(undone(preprocessing, [HYPOTHESES]))
     if not parse_bool(probabilities, "probabilities"):
         others = [name for name in MAPS if name != "pred"]
         return Compose([undone(preprocessing, others), NativeLabel(undone(preprocessing, ["pred"])), hypotheses])
     labelled = [CopyItemsd("pred", names="probabilities"), AsDiscreted("pred", argmax=True)]
-    return Compose([undone(preprocessing), *labelled, hypotheses])
+    return Compose([undone(preprocessing), *labelled, Temper("probabilities", temperature), hypotheses])
 
 
 def _label_files(case: Mapping[str, Any]) -> list[Any]:

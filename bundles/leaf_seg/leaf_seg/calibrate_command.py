@@ -1,0 +1,78 @@
+"""The command ``python -m leaf_seg calibrate``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
+from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.setting_bounds import SETTINGS, TEMPERATURE
+from leaf_seg.runtime.text import aligned
+
+if TYPE_CHECKING:
+    from leaf_seg.inference.calibrate import Calibration
+
+_DATA = ("split_file", "fold", "modality", "datalist_file", "group_regex", "group_file")
+
+
+def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to those of ``python -m leaf_seg``."""
+    calibrate = commands.add_parser(
+        "calibrate",
+        help="fit the temperature of a model's probabilities on the validation split",
+        description="Fit one temperature on the validation split, so that probabilities are as sure as they are right, "
+        "and keep it in the model's folder. No label changes with it. Keys of the data are those of training.",
+    )
+    calibrate.add_argument("model", help="folder with config.json and weights, in which the temperature is kept")
+    calibrate.add_argument("dataset", help="folder or datalist .json file, as --dataset_dir of training")
+    calibrate.add_argument("--split_file", metavar="FILE", help="split in the place of the data set's own")
+    calibrate.add_argument("--datalist_file", metavar="FILE", help="where a training has kept the split that it made")
+    calibrate.add_argument("--fold", type=int, help="that validates, where the data set has folds (without: 0)")
+    calibrate.add_argument("--modality", metavar="NAME", help="image to take, where a case has several")
+    calibrate.add_argument("--group_regex", metavar="REGEX", help="its first group names the patient in a file's name")
+    calibrate.add_argument("--group_file", metavar="FILE", help="CSV with the columns image and group, in place of it")
+    calibrate.add_argument("--seed", type=int, default=0, help="of a split that is made (without: 0)")
+    calibrate.add_argument("--num_samples", type=int, default=1, help="hypotheses, as they are to be used (without: 1)")
+    calibrate.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu")
+    calibrate.add_argument("--precision", default="fp32", help="fp32, bf16, fp16, or auto: the fastest that pays")
+    calibrate.add_argument("--batch_size", type=int, default=16, help="slices at a time")
+    calibrate.add_argument(
+        "--memory_limit_gb", type=float, default=DEFAULT_MEMORY_LIMIT_GB, help="that reading one file may take"
+    )
+    calibrate.set_defaults(command=_calibrate)
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    how = ("num_samples", "precision", "batch_size", "memory_limit_gb")
+    for key in (*_DATA, "seed", *how):
+        if getattr(options, key) is not None:
+            SETTINGS[key].check(getattr(options, key), f"--{key}")
+
+    from leaf_seg.data import load_datalist
+    from leaf_seg.inference.calibrate import CalibrateOptions, calibrate
+    from leaf_seg.weights.mlflow_source import is_mlflow_model
+
+    if is_mlflow_model(options.model):
+        raise InputError(
+            f"The model is {options.model}; expected a folder, in which the temperature is kept: that of the training."
+        )
+    datalist = load_datalist(options.dataset, seed=options.seed, **{key: getattr(options, key) for key in _DATA})
+    chosen = CalibrateOptions(device=options.device, **{key: getattr(options, key) for key in how})
+    found = calibrate(options.model, datalist, chosen)
+    print(_as_text(found, options.model))  # noqa: T201
+
+
+def _as_text(found: Calibration, model: str) -> str:
+    """What was fitted, as lines for the terminal."""
+    before, after = found.before, found.after
+    rows = [("", "without", f"T = {found.temperature:g}"), ("NLL", f"{before.nll:.5f}", f"{after.nll:.5f}")]
+    rows += [(f"ECE, {name}", _shown(value), _shown(after.ece[name])) for name, value in before.ece.items()]
+    first = f"Temperature {found.temperature:g}, fitted on {found.num_cases} validation cases; kept in {model}."
+    is_at_end = not 1.01 * TEMPERATURE.low < found.temperature < TEMPERATURE.high / 1.01
+    end = "That is as far as is tried: these cases say little of how sure the model should be."
+    return "\n".join([first, aligned(rows), *([end] if is_at_end else [])])
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
