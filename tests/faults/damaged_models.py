@@ -82,7 +82,7 @@ def settings() -> list[Damage]:
         *(_setting(_UNET, value, "expected a part") for value in (None, [1], "UNet2DModel", 5)),
         _setting(("network", "image_encoder"), [1], "expected a part"),
         _setting((*_UNET, "_class_name"), "Sequential", "'Sequential' is not known"),
-        _setting((*_ENCODER, "_class_name"), "VQModel", "'VQModel'"),
+        _setting((*_ENCODER, "_class_name"), "AutoencoderDC", "'AutoencoderDC'"),
         _setting((*_UNET, "down_block_types"), ["$__import__('os')", "DownBlock2D"], "no model that this version"),
         _setting(("network", "strange\n\x1b[31m"), 1, "no model that this version"),
         _setting(("network",), [], "expected the keys network and settings"),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _HEADER_BYTES = 352  # as far as the mark of NIfTI-1
 _HEADERS_BYTES = 540  # as long as a header of NIfTI-2, the longer one
 _FLOAT64_BYTES = 8
-_SLAB_VOXELS = 2**22  # read and scaled at a time
+_SLAB_VOXELS = 2**21  # read and scaled at a time
 
 
 class Nifti(ImageFormat):
