@@ -14,7 +14,7 @@ SCHEMA ?= $(wildcard ../shared/schema/meta_schema_20240725.json)
 IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow lint zoo-check format label-env label-server test-label clean
+.PHONY: help env demo test test-slow test-nightly lint zoo-check format label-env label-server test-label clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,10 +33,13 @@ demo: env ## Train, evaluate and segment on generated phantoms (at most 10 minut
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python scripts/demo.py
 
 test: env ## Run the tests that are not slow, in WORKERS (2) processes
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) --durations=20 -m "not slow"
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) --durations=20 -m "not slow and not nightly"
 
 test-slow: env ## Run the tests that take minutes
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) --durations=20 -m slow
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) --durations=20 -m "slow and not nightly"
+
+test-nightly: env ## Run the tests of published sizes and of scripts that measure, which CI leaves out
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) --durations=20 -m nightly
 
 lint: env ## Check style and types
 	$(BIN)/ruff check .

@@ -23,7 +23,7 @@ def candidates() -> list[benchmark.Candidate]:
         return benchmark._candidates(torch.device("cpu"), "bf16", options)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_table(run_python: Run) -> None:
     result = run_python("scripts/benchmark_inference.py", *SMALL, "--batch_size", 1, 2)
     assert result.stdout.count("batch 1;") == result.stdout.count("batch 2;") == 1
@@ -42,7 +42,7 @@ def test_the_table(run_python: Run) -> None:
         assert all(0 < float(cells[-1].rstrip("%")) < 10 for cells in rows[name])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_both_compositions_segment_alike(candidates: list[benchmark.Candidate]) -> None:
     assert [candidate.name for candidate in candidates] == NAMES
     image = torch.rand(2, 3, 128, 128)
@@ -55,7 +55,7 @@ def test_both_compositions_segment_alike(candidates: list[benchmark.Candidate]) 
     assert weights == {torch.bfloat16}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_published_sizes_have_the_published_arithmetic() -> None:
     """936.8 GFLOP for an image of 256 x 256; counted, not computed."""
     options = benchmark._parser().parse_args([])

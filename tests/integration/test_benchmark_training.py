@@ -39,7 +39,7 @@ def process() -> Iterator[None]:
         yield
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.usefixtures("process")
 def test_leaf_seg_trains_what_is_published(job: Job) -> None:
     """Alike in what is learnt and, but for the teacher at another size, in arithmetic."""
@@ -84,7 +84,7 @@ def test_the_published_step_learns() -> None:
     assert len(average) == len(list(training.unet.parameters()))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_published_sizes() -> None:
     """1 272.6 GFLOP for an image of 256 x 256; counted, not computed."""
     with torch.device("meta"):
@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_refused(job: Job) -> None:
     benchmark._check_memory(job, list(CANDIDATES))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_table(run_python: Run) -> None:
     names = ["unet", "published_bf16", "leaf_seg_no_cache"]
     result = run_python(*SCRIPT, "--warm_up", 1, "--candidates", *names)
@@ -131,7 +131,7 @@ def test_the_table(run_python: Run) -> None:
     assert rows[1][-1] == rows[2][-1] != rows[0][-1]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_errors_of_the_processes(run_python: Run, job: Job) -> None:
     result = run_python(*SCRIPT, "--candidates", "leaf_seg", "--set", "ema_decay", check=False)
     assert result.returncode == 2

@@ -11,7 +11,7 @@ from leaf_seg.data import make_phantoms
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_networks_and_what_is_done_is_not_done_again(run_python: Run, tmp_path: Path) -> None:
     make_phantoms(tmp_path / "cells", num_cases=20, num_classes=2, size=(64, 64))
     words = ["scripts/equal_time.py", tmp_path / "runs", "--data", f"{tmp_path / 'cells'}:2", "--minutes", 0.2]

@@ -106,7 +106,7 @@ def test_a_trained_model_is_trained_on_with_other_data(
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak memory of a process")
 def test_memory_of_converting_and_loading_at_full_size(python_process: Run, tmp_path: Path) -> None:
     source, folder = write_leaf_folder(tmp_path / "published", 192, 128), tmp_path / "leaf"

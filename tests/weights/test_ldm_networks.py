@@ -103,7 +103,7 @@ def test_autoencoder_computes_what_the_published_one_does(
         assert_record(autoencoder.decode(latent).sample, record["decode"], tolerance)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 def test_full_vision_encoder_of_sdseg(dtype: torch.dtype, tolerance: float, records: dict[str, Any]) -> None:
     encoder = ldm_encoder_shapes()

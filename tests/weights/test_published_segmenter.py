@@ -88,7 +88,7 @@ def test_leaf_segments_as_the_published_pipeline(
         assert (found["mask"] > 0.5).double().mean().item() == 0.455810546875
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_full_leaf_segments_as_the_published_pipeline(
     make_leaf_folder: Callable[..., Path], tmp_path: Path, records: dict[str, Any]
 ) -> None:
