@@ -82,15 +82,15 @@ def check_fell(output: Path) -> None:
 
 
 @pytest.mark.slow
-def test_half_a_minute(train: Train, tmp_path: Path) -> None:
+def test_a_minute(train: Train, tmp_path: Path) -> None:
     """Of wall time; that of CPU is below."""
-    times = train("--max_minutes", 0.5, "--output_dir", tmp_path / "run")
+    times = train("--max_minutes", 1, "--output_dir", tmp_path / "run")
     assert times.code == 0, times.log[-3000:]
     if times.cpu < 0.4 * times.wall:
         pytest.skip(f"others have the cores: {times.cpu:.1f} minutes of CPU in {times.wall:.1f}")
-    assert times.wall == pytest.approx(0.5, abs=0.15)  # a busy machine adds to it
+    assert times.wall == pytest.approx(1, abs=0.2)  # a busy machine adds to it
     check_fell(tmp_path / "run")
-    assert "steps in 0.5 minutes (max_minutes; " in times.log
+    assert "steps in 1 minutes (max_minutes; " in times.log
     assert "resuming" not in times.log
     assert 2 <= len(rows(tmp_path / "run" / "metrics.csv")) <= 5
 
@@ -98,7 +98,7 @@ def test_half_a_minute(train: Train, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_stopped_training_keeps_its_plan(train: Train, tmp_path: Path) -> None:
     output = tmp_path / "run"
-    options = ["--max_cpu_minutes", 0.7, "--checkpoint_minutes", 0, "--output_dir", output]
+    options = ["--max_cpu_minutes", 1.2, "--checkpoint_minutes", 0, "--output_dir", output]
     first = train(*options, until=output)
     assert first.code == -signal.SIGINT
     assert "Traceback" not in first.log.rpartition("Training stopped")[2]
@@ -110,7 +110,7 @@ def test_a_stopped_training_keeps_its_plan(train: Train, tmp_path: Path) -> None
 
     second = train(*options, "--resume", "true")
     assert second.code == 0, second.log[-3000:]
-    assert first.cpu + second.cpu == pytest.approx(0.7, abs=0.15)  # the end of the first process comes on top
+    assert first.cpu + second.cpu == pytest.approx(1.2, abs=0.25)  # the end of the first process comes on top
     rates = rate_of_steps(output)
     assert rates[:stopped] == before
     assert rates[stopped] < before[-1] < 1.4 * rates[stopped]  # its time for imports is lost to the plan
@@ -118,7 +118,7 @@ def test_a_stopped_training_keeps_its_plan(train: Train, tmp_path: Path) -> None
     third = train(*options, "--resume", "true")
     assert third.code == 0
     assert num_steps(output) == len(rates)
-    assert "The 0.7 minutes are used; raise max_cpu_minutes to train on." in third.log
+    assert "The 1.2 minutes are used; raise max_cpu_minutes to train on." in third.log
 
 
 def test_both_limits_are_refused(bundle_run: Run, pictures: Path, tmp_path: Path) -> None:
