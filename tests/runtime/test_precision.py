@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.precision import autocast
+from leaf_seg.runtime.precision import autocast, default_precision
 
 CPU = torch.device("cpu")
 
@@ -38,3 +38,20 @@ def test_fp16_needs_cuda() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(InputError, match="'half'; expected one of fp32, bf16, fp16"):
         autocast(CPU, "half")
+
+
+@pytest.mark.parametrize(
+    ("device", "machine", "capability", "expected"),
+    [
+        ("cpu", "x86_64", "AVX2", "fp32"),
+        ("cpu", "x86_64", "AVX512", "bf16"),
+        ("cpu", "arm64", "DEFAULT", "bf16"),
+        ("cuda", "x86_64", "AVX2", "bf16"),
+    ],
+)
+def test_what_is_computed_in_unless_told(
+    device: str, machine: str, capability: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    assert default_precision(device) == expected
