@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from transformers import Dinov2Config, Dinov2Model
 
 from tests.weights.conftest import write_leaf_folder
-from tests.weights.published_layouts import ldm_autoencoder_shapes, ldm_unet_shapes
+from tests.weights.published_layouts import ldm_autoencoder_shapes, ldm_unet_shapes, sdseg_constants, sdseg_shapes
 from tests.weights.published_rule import rule_state
 
 CONFIGS = "bundles/leaf_seg/configs"
@@ -90,6 +90,25 @@ def test_a_converted_model_is_trained_on_by_one_key(
     expected = load_file(tmp_path / "leaf" / "model.safetensors")
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
     assert json.loads((tmp_path / "model" / "config.json").read_text())["network"]["codec"]["num_classes"] == 3
+
+
+@pytest.mark.slow
+def test_a_converted_sdseg_is_trained_on_with_its_overlay(
+    bundle_run: Run, run_python: Run, small_run: list[str], pictures: Path, tmp_path: Path
+) -> None:
+    """Its scale, betas and weights are the model's own; two classes become the three of the pictures."""
+    torch.save({"state_dict": rule_state(sdseg_shapes(32, 32)) | sdseg_constants(0.2)}, tmp_path / "sdseg.ckpt")
+    model = tmp_path / "sdseg"
+    run_python("-m", "leaf_seg", "convert", tmp_path / "sdseg.ckpt", "--to", model, "--image-size", 128, 128)
+    files = ["--config_file", f"['{CONFIGS}/train.json','{CONFIGS}/methods/sdseg.json']"]
+    data = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path / "model", "--init_dir", model]
+    bundle_run("training", *files, *small_run, *data, "--image_size", "[128,128]", "--learning_rate", 0)
+    found = torch.load(tmp_path / "model" / "model.pt", weights_only=True)
+    expected = load_file(model / "model.safetensors")
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    network = json.loads((tmp_path / "model" / "config.json").read_text())["network"]
+    assert network["mask_decoder"]["autoencoder"]["scaling_factor"] == pytest.approx(0.2)
+    assert network["diffusion"]["scheduler"]["beta_schedule"] == "scaled_linear"
 
 
 def test_a_trained_model_is_trained_on_with_other_data(

@@ -99,6 +99,9 @@ def test_training_draws_a_rater_and_goes_on_as_if_it_had_not_stopped(
 
     whole = train("whole", "--rater_target", "drawn")
     train("parts", "--rater_target", "drawn", "--max_epochs", 1)
+    given = ["--dataset_dir", rated, "--output_dir", tmp_path / "parts", "--rater_target", "mean", "--resume", "true"]
+    result = bundle_run("training", *TRAIN, f"{CONFIGS}/train.json", *small, *given, check=False)
+    assert "rater_target was 'drawn' and is 'mean'" in result.stderr.splitlines()[-1]
     parts = train("parts", "--rater_target", "drawn", "--resume", "true")
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     label = train("label")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
+from leaf_seg.dataset_check.command_line import add_data_options
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.setting_bounds import SETTINGS, TEMPERATURE
 from leaf_seg.runtime.text import aligned
@@ -25,21 +25,12 @@ def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "and keep it in the model's folder. No label changes with it. Keys of the data are those of training.",
     )
     calibrate.add_argument("model", help="folder with config.json and weights, in which the temperature is kept")
-    calibrate.add_argument("dataset", help="folder or datalist .json file, as --dataset_dir of training")
-    calibrate.add_argument("--split_file", metavar="FILE", help="split in the place of the data set's own")
-    calibrate.add_argument("--datalist_file", metavar="FILE", help="where a training has kept the split that it made")
-    calibrate.add_argument("--fold", type=int, help="that validates, where the data set has folds (without: 0)")
-    calibrate.add_argument("--modality", metavar="NAME", help="image to take, where a case has several")
-    calibrate.add_argument("--group_regex", metavar="REGEX", help="its first group names the patient in a file's name")
-    calibrate.add_argument("--group_file", metavar="FILE", help="CSV with the columns image and group, in place of it")
+    add_data_options(calibrate)
     calibrate.add_argument("--seed", type=int, default=0, help="of a split that is made (without: 0)")
     calibrate.add_argument("--num_samples", type=int, default=1, help="hypotheses, as they are to be used (without: 1)")
     calibrate.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu")
     calibrate.add_argument("--precision", default="fp32", help="fp32, bf16, fp16, or auto: the fastest that pays")
     calibrate.add_argument("--batch_size", type=int, default=16, help="slices at a time")
-    calibrate.add_argument(
-        "--memory_limit_gb", type=float, default=DEFAULT_MEMORY_LIMIT_GB, help="that reading one file may take"
-    )
     calibrate.set_defaults(command=_calibrate)
 
 

@@ -38,25 +38,30 @@ def add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         description="Look at every case of a data set: pairs, sizes, label values, classes, duplicates, leakage "
         "between splits; and suggest settings. Keys are those of training. Ends with 1 where there are errors.",
     )
-    check.add_argument("dataset", help="folder or datalist .json file, as --dataset_dir of training")
     check.add_argument("--json", metavar="FILE", help="write the report as JSON, too")
     check.add_argument("--html", metavar="FILE", help="write the report as one page of HTML with figures, too")
-    check.add_argument("--split_file", metavar="FILE", help="split to check in the place of the data set's own")
-    check.add_argument("--datalist_file", metavar="FILE", help="where a training has kept the split that it made")
-    check.add_argument("--fold", type=int, help="that validates, where the data set has folds (without: 0)")
-    check.add_argument("--modality", metavar="NAME", help="image to check, where a case has several")
-    check.add_argument("--group_regex", metavar="REGEX", help="its first group names the patient in a file's name")
-    check.add_argument("--group_file", metavar="FILE", help="CSV with the columns image and group, in place of it")
+    add_data_options(check)
     check.add_argument("--num_classes", type=int, help="background included (without: as data set or labels say)")
     check.add_argument("--label_encoding", default="index", help="what label files hold: index, one_hot or probability")
     check.add_argument("--label_colors", type=json.loads, metavar="JSON", help="colours of the classes in label files")
     check.add_argument("--tiff_stack", default=False, metavar="BOOL", help="true: pages of TIFF are slices of a volume")
     for key, kind in _LISTS.items():
         check.add_argument(f"--{key}", nargs="+", metavar=kind.__name__.upper(), help=_HELP[key])
-    check.add_argument(
+    check.set_defaults(command=_check)
+
+
+def add_data_options(command: argparse.ArgumentParser) -> None:
+    """Add a data set and what chooses cases and splits of it, by the keys of training."""
+    command.add_argument("dataset", help="folder or datalist .json file, as --dataset_dir of training")
+    command.add_argument("--split_file", metavar="FILE", help="split in the place of the data set's own")
+    command.add_argument("--datalist_file", metavar="FILE", help="where a training has kept the split that it made")
+    command.add_argument("--fold", type=int, help="that validates, where the data set has folds (without: 0)")
+    command.add_argument("--modality", metavar="NAME", help="image to take, where a case has several")
+    command.add_argument("--group_regex", metavar="REGEX", help="its first group names the patient in a file's name")
+    command.add_argument("--group_file", metavar="FILE", help="CSV with the columns image and group, in place of it")
+    command.add_argument(
         "--memory_limit_gb", type=float, default=DEFAULT_MEMORY_LIMIT_GB, help="that reading one file may take"
     )
-    check.set_defaults(command=_check)
 
 
 def _check(options: argparse.Namespace) -> int:

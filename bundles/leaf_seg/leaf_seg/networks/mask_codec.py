@@ -67,7 +67,32 @@ def class_shares(label: torch.Tensor, num_classes: int) -> torch.Tensor:
     return (label == torch.arange(num_classes, device=label.device).view(1, -1, 1, 1)).float()
 
 
-class MaskCodec:
+class ClassCodec:
+    """What the codecs of K classes share.
+
+    Args:
+        num_classes: number of classes K, background included; 2 to 256.
+
+    Raises:
+        InputError: When ``num_classes`` is another number.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        check_bounds({"num_classes": num_classes}, PART_BOUNDS)  # the background counts, too
+        self.num_classes = num_classes
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {"num_classes": self.num_classes}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Make the codec from :attr:`config`."""
+        return cls(**config)
+
+
+class MaskCodec(ClassCodec):
     """Turns label maps into mask images in [-1, 1] and decoded mask images into class probabilities.
 
     Every foreground class has one channel (-1 outside, 1 inside); three channels make a mask image, so that K classes
@@ -84,19 +109,8 @@ class MaskCodec:
     channels = CHANNELS_PER_IMAGE
 
     def __init__(self, num_classes: int) -> None:
-        check_bounds({"num_classes": num_classes}, PART_BOUNDS)  # the background counts, too
-        self.num_classes = num_classes
+        super().__init__(num_classes)
         self.num_images = math.ceil((num_classes - 1) / CHANNELS_PER_IMAGE)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        return {"num_classes": self.num_classes}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make the codec from :attr:`config`."""
-        return cls(**config)
 
     def encode(self, label: torch.Tensor) -> torch.Tensor:
         """Make mask images of label maps.

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
-
 import torch
 
-from leaf_seg.networks.limits import PART_BOUNDS
-from leaf_seg.networks.mask_codec import class_shares
-from leaf_seg.runtime.bounds import check_bounds
+from leaf_seg.networks.mask_codec import ClassCodec, class_shares
 
 
-class OneHotCodec:
+class OneHotCodec(ClassCodec):
     """Turns label maps into one image of K channels, and what is decoded, logits of the classes, into probabilities.
 
     For an autoencoder of K channels that was trained by the cross-entropy of its logits.
@@ -26,19 +22,8 @@ class OneHotCodec:
     num_images = 1
 
     def __init__(self, num_classes: int) -> None:
-        check_bounds({"num_classes": num_classes}, PART_BOUNDS)
-        self.num_classes = num_classes
+        super().__init__(num_classes)
         self.channels = num_classes
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        return {"num_classes": self.num_classes}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make the codec from :attr:`config`."""
-        return cls(**config)
 
     def encode(self, label: torch.Tensor) -> torch.Tensor:
         """Images [B, K, H, W], 1 in the channel of the class and -1 elsewhere, of labels as of :func:`class_shares`."""
