@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_two_rows_are_compared_and_not_trained_again(
     run_python: Run, pictures: Path, small: list[str], tmp_path: Path
 ) -> None:
