@@ -11,6 +11,7 @@ import torch
 from monai.data import MetaTensor
 
 from leaf_seg.data import ModelSettings
+from leaf_seg.image_io.tiff_stack import TiffStack
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.transforms import postprocessing, preprocessing
 
@@ -51,6 +52,19 @@ def test_raters_are_read_as_labels_are(case: dict[str, object]) -> None:
     assert raters[:, 1, 2].tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]
     assert raters.sum() == 6
     assert prepared["image"].shape[1:] != raters.shape[1:]  # resampled; raters stay in the grid of the file
+
+
+def test_raters_are_read_by_the_model_s_keys(tmp_path: Path) -> None:
+    files = []
+    for name, slices in (("i", 3), ("label", 1), ("r1", 1), ("r2", 2)):
+        voxels = np.zeros((5, 4, 3), np.uint8)
+        voxels[2, 1, :slices] = 1
+        TiffStack().create(voxels, tmp_path / f"{name}.tif", np.diag([-1.0, -1.0, 1.0, 1.0]))
+        files.append(str(tmp_path / f"{name}.tif"))
+    settings = ModelSettings(["background", "a"], (8, 8), tiff_stack=True, window=(0, 1))
+    case = {"image": files[0], "label": files[1], "raters": files[2:]}
+    raters = preprocessing(settings, labels="native", raters=True)(case)["raters"]
+    assert raters.sum(dim=(1, 2, 3)).tolist() == [1, 2]
 
 
 def test_cases_without_raters_stay_as_they_are(case: dict[str, object]) -> None:

@@ -44,7 +44,7 @@ class LoadRaters(Transform):
     ) -> None:
         self.key = key
         self.steps = (
-            LoadCase(["label"], memory_limit_gb=memory_limit_gb),
+            LoadCase(["label"], memory_limit_gb=memory_limit_gb, reading=settings.reading),
             LabelValues("label", settings, mask_value),
             CheckPair(("image", "label"), num_classes=settings.num_classes, class_names=settings.class_names),
         )
