@@ -124,7 +124,8 @@ def _restore_logging(before: dict[logging.Logger, tuple[int, bool, bool, list[lo
     for logger, (level, propagate, disabled, handlers) in before.items():
         for handler in set(logger.handlers) - set(handlers):
             handler.close()
-        logger.setLevel(level)
+        if logger.level != level:
+            logger.setLevel(level)  # which empties a cache of every logger
         logger.propagate, logger.disabled, logger.handlers = propagate, disabled, handlers
 
 

@@ -92,6 +92,7 @@ def test_comparing_needs_no_network(tmp_path: Path) -> None:
     assert not packages(modules) & (HEAVY - {"numpy", "scipy"})
 
 
+@pytest.mark.slow
 def test_segmenting_needs_no_engine_and_no_tracker(tmp_path: Path) -> None:
     """MONAI imports much by itself (mlflow, Ignite, matplotlib); what counts is what leaf_seg asks for."""
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png")

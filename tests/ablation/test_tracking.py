@@ -18,6 +18,7 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
+@pytest.mark.slow
 def test_the_run_is_the_same_when_called_again(tmp_path: Path) -> None:
     folder = tmp_path / "ablation"
     with parent_run(folder) as first:
@@ -41,6 +42,7 @@ def test_the_run_is_the_same_when_called_again(tmp_path: Path) -> None:
     assert len(client.search_runs([experiment.experiment_id])) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("error", "status"), [(RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED")])
 def test_an_error_or_an_interruption_ends_the_run(tmp_path: Path, error: type[BaseException], status: str) -> None:
     with pytest.raises(error), parent_run(tmp_path) as parent:
@@ -48,6 +50,7 @@ def test_an_error_or_an_interruption_ends_the_run(tmp_path: Path, error: type[Ba
     assert MlflowClient(parent.tracking_uri).get_run(parent.run_id).info.status == status
 
 
+@pytest.mark.slow
 def test_another_store_is_an_error(tmp_path: Path) -> None:
     with parent_run(tmp_path / "ablation"):
         pass

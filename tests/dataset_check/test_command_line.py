@@ -53,6 +53,7 @@ def test_text_json_and_page(sound: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
 
 
+@pytest.mark.slow
 def test_volumes_that_are_read_by_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Channels and labels with a channel for each class, in stacks of TIFF."""
     for kind in ("images", "labels"):

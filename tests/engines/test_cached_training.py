@@ -121,6 +121,7 @@ def equal(one: Any, two: Any) -> bool:
     return torch.equal(one, two) if isinstance(one, torch.Tensor) else bool(one == two)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_cold_warm_and_without(train: Train, tmp_path: Path, precision: str, caplog: pytest.LogCaptureFixture) -> None:
     without = train(None, precision)
@@ -167,6 +168,7 @@ def test_the_cache_is_what_is_used(train: Train, tmp_path: Path) -> None:
     assert all(one != two for one, two in zip(losses, without[0], strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_two_processes_fill_one_folder(train: Train, tmp_path: Path) -> None:
     def of_a_process(use: bool) -> tuple[list[float], int, int]:

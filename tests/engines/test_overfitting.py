@@ -97,6 +97,7 @@ def dice_before_and_after(network: SavedNetwork, cases: Cases, epochs: int, **pa
     return before, evaluator.state.metrics["dice"]
 
 
+@pytest.mark.slow
 def test_four_phantoms_are_learnt_by_heart(cases: Cases) -> None:
     autoencoder = load_autoencoder(AUTOENCODER)
     parts = segmenter_parts(autoencoder, {})
@@ -114,6 +115,7 @@ def test_four_phantoms_are_learnt_by_heart(cases: Cases) -> None:
     assert after >= 0.85
 
 
+@pytest.mark.slow
 def test_a_plain_unet_learns_them_too(cases: Cases) -> None:
     before, after = dice_before_and_after(
         BasicUNetSegmenter(3, SIZE, features=(16, 16, 32, 64, 64, 16)),

@@ -153,7 +153,7 @@ def assert_equal(one: Any, two: Any, where: str = "state") -> None:
         assert one == two, where
 
 
-@pytest.mark.parametrize("step", [2, 4, 5, 10, 14])
+@pytest.mark.parametrize("step", [4, 10, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 5, 14))])
 def test_a_resumed_training_ends_like_one_that_was_not_stopped(
     step: int, make_trainer: Callable[..., BundleTrainer]
 ) -> None:
@@ -168,6 +168,7 @@ def test_a_resumed_training_ends_like_one_that_was_not_stopped(
     assert_equal(saved(resumed), saved(whole))
 
 
+@pytest.mark.slow
 def test_a_stop_changes_nothing_but_the_order_does(make_trainer: Callable[..., BundleTrainer]) -> None:
     """The comparison above can fail: without the place in the data the results differ."""
     whole = make_trainer()
@@ -180,6 +181,7 @@ def test_a_stop_changes_nothing_but_the_order_does(make_trainer: Callable[..., B
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_weights_do_not_depend_on_the_workers(make_trainer: Callable[..., BundleTrainer]) -> None:
     states = []
     for num_workers in (0, 2):
@@ -240,6 +242,7 @@ def test_another_split_is_an_error(make_trainer: Callable[..., BundleTrainer]) -
         make_trainer(data_id="xyz").restore(state)
 
 
+@pytest.mark.slow
 def test_the_loss_scale_goes_on(make_trainer: Callable[..., BundleTrainer]) -> None:
     """MONAI's trainer makes its GradScaler when it starts to run."""
 

@@ -42,6 +42,7 @@ def test_pictures_and_volumes(to: str, whole: bool, folder: Path) -> None:
         np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = (
         make_phantoms(tmp_path / "p", dimension=2, num_cases=3, num_classes=3, size=(40, 48), channels=3) / "images"

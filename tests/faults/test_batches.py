@@ -92,6 +92,7 @@ def test_one_damaged_image_ends_in_its_line(command: str, images: Path, model: P
     assert (outcome.out + outcome.err).count("good_1_cut.png: cannot be read") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_image_too_large_for_the_memory_does_not_stop_the_others(command: str, model: Path, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
@@ -104,6 +105,7 @@ def test_an_image_too_large_for_the_memory_does_not_stop_the_others(command: str
     assert "b.png: " in outcome.out + outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_output_that_cannot_be_written_is_no_fault_of_an_image(
     command: str, images: Path, model: Path, tmp_path: Path
@@ -139,6 +141,7 @@ def test_options_that_fit_no_image_are_refused_before_the_first(
     assert outcome.code == (2 if command == "segment" else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_interrupted(command: str, by: signal.Signals, model: Path, tmp_path: Path) -> None:

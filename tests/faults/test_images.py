@@ -63,6 +63,7 @@ def _warm(tmp_path_factory: pytest.TempPathFactory) -> None:
         assert main([str(word) for word in words]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_variant_is_read_or_refused(tmp_path: Path, suffix: str) -> None:
     whole = whole_file(tmp_path, suffix)

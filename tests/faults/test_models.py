@@ -66,6 +66,7 @@ def results(output: Path) -> dict[str, bytes]:
     return {str(file.relative_to(output)): file.read_bytes() for file in output.rglob("*") if file.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["settings", "texts", "weights", pytest.param("large", marks=pytest.mark.slow)])
 def test_a_refusal_is_one_line_of_little_memory_and_time(kind: str, model: Path, tmp_path: Path) -> None:
     """All of a kind in one child; when it is killed, what it wrote last says where."""
@@ -122,6 +123,7 @@ def test_every_flipped_bit_is_found(name: str, model: Path) -> None:
     assert message_of(model) is None
 
 
+@pytest.mark.slow
 def test_flipped_bits_of_weights_of_before_there_were_checksums(model: Path) -> None:
     """PyTorch's archive has sums of its own, of all but its own tables."""
     without_checksums(model)
@@ -138,6 +140,7 @@ def test_flipped_bits_of_weights_of_before_there_were_checksums(model: Path) -> 
     assert found > 6
 
 
+@pytest.mark.slow
 def test_the_command_says_it_in_one_line(model: Path, picture: Path, tmp_path: Path) -> None:
     undamaged = segmenting(picture, model, tmp_path / "whole")
     assert undamaged.code == 0, undamaged.err
@@ -156,6 +159,7 @@ def test_the_command_says_it_in_one_line(model: Path, picture: Path, tmp_path: P
     assert_one_line(outcome, "model.pt is damaged", "config.json", "Restore both files together")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "before",
     ["with checksums", pytest.param("without", marks=pytest.mark.slow), pytest.param("none", marks=pytest.mark.slow)],
@@ -234,8 +238,9 @@ def test_a_model_is_read_while_it_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_damaged_models_through_the_command(model: Path, picture: Path, tmp_path: Path) -> None:
-    """At least 100: each ends in the very result of the whole model, or in one line."""
+@pytest.mark.parametrize("one_of", [4, pytest.param(1, marks=pytest.mark.nightly)])
+def test_damaged_models_through_the_command(one_of: int, model: Path, picture: Path, tmp_path: Path) -> None:
+    """At least 100, or one of so many: each ends in the very result of the whole model, or in one line."""
     assert segmenting(picture, model, tmp_path / "whole").code == 0
     expected, chance, same = results(tmp_path / "whole"), random.Random(7), 0
     damages = [*damaged_models.settings(), *damaged_models.texts(), *damaged_models.weights(), *damaged_models.large()]
@@ -250,7 +255,7 @@ def test_damaged_models_through_the_command(model: Path, picture: Path, tmp_path
             for at in chance.sample(range(size), 6)
         ]
     assert len(damages) >= 100
-    for number, damage in enumerate(damages):
+    for number, damage in enumerate(damages[::one_of]):
         folder, output = shutil.copytree(model, tmp_path / "damaged"), tmp_path / f"out_{number}"
         damage.inflict(folder)
         outcome = segmenting(picture, folder, output)

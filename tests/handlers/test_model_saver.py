@@ -55,6 +55,7 @@ def test_weights_that_cannot_be_written_leave_the_former_model(
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_stored_in_half_precision_but_for_the_decoder(
     make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path
 ) -> None:

@@ -107,12 +107,14 @@ def test_rate_validations_and_end_go_by_the_time(
     assert any("| of 02:00, left=00:" in line and "rate=" in line and "loss=" in line for line in shown)
 
 
+@pytest.mark.slow
 def test_the_average_looks_back_on_a_share_of_the_steps(make_segmenter: Make, tmp_path: Path) -> None:
     run = Run(make_segmenter, tmp_path)
     run.trainer.run()
     assert run.average.state_dict()["decay"] == pytest.approx(1 - 1 / (0.05 * len(run.rates)), abs=0.01)
 
 
+@pytest.mark.slow
 def test_epochs_of_the_user_validate(make_segmenter: Make, tmp_path: Path) -> None:
     run = Run(make_segmenter, tmp_path, interval=3)
     run.trainer.run()
@@ -120,6 +122,7 @@ def test_epochs_of_the_user_validate(make_segmenter: Make, tmp_path: Path) -> No
     assert run.clock.seconds + 0.3 * START == pytest.approx(120, abs=4)
 
 
+@pytest.mark.slow
 def test_epochs_of_the_user_end_it_with_the_rate_down(make_segmenter: Make, tmp_path: Path) -> None:
     run = Run(make_segmenter, tmp_path, max_epochs=4)
     run.trainer.run()
@@ -129,6 +132,7 @@ def test_epochs_of_the_user_end_it_with_the_rate_down(make_segmenter: Make, tmp_
     assert run.clock.seconds < 80
 
 
+@pytest.mark.slow
 def test_waits_for_the_optimiser_step(make_segmenter: Make, tmp_path: Path) -> None:
     run = Run(make_segmenter, tmp_path, max_minutes=0.1, accumulation_steps=4)
     run.trainer.run()
@@ -136,6 +140,7 @@ def test_waits_for_the_optimiser_step(make_segmenter: Make, tmp_path: Path) -> N
     assert len(run.validated) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [10, 30])
 def test_a_stopped_training_goes_on_by_its_plan(stop: int, make_segmenter: Make, tmp_path: Path) -> None:
     whole = Run(make_segmenter, tmp_path / "whole")

@@ -104,6 +104,7 @@ def test_tiff_of_every_mode_and_of_several_strips_is_read(tmp_path: Path, mode: 
     assert read_image(tmp_path / "a.tif").shape[1:] == (31, 45)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".bmp", ".webp", ".jp2", ".mha", ".nrrd", ".mgz", ".mgh", ".dcm"])
 def test_other_formats_are_whole_or_refused(tmp_path: Path, suffix: str) -> None:
     """Cut short, nothing is read; of those with checksums no flipped bit passes as another image."""

@@ -97,6 +97,7 @@ def test_answers_are_those_of_fp32_until_it_has_decided(make_segmenter: Make) ->
     assert auto.chosen is None
 
 
+@pytest.mark.slow
 def test_without_foreground_it_ends_with_fp32(clear_cut: LatentSegmenter) -> None:
     conv = clear_cut.get_submodule("mask_decoder.decoder.conv_out")
     assert isinstance(conv, nn.Conv2d)

@@ -56,6 +56,7 @@ def model(request: pytest.FixtureRequest, make_segmenter: Make, tmp_path: Path) 
     return save_model(network, SETTINGS, tmp_path / "model", {"epoch": 7})
 
 
+@pytest.mark.slow
 def test_the_temperature_is_the_best_there_is_and_no_label_changes(model: Path, datalist: Datalist) -> None:
     before = leaf_seg.load(model, device="cpu")
     weights = (model / "model.pt").read_bytes()

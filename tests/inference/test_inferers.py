@@ -18,7 +18,7 @@ from leaf_seg.runtime.errors import InputError
 
 Make = Callable[..., LatentSegmenter]
 AXES = ("sagittal", "coronal", "axial")
-VOLUME = (7, 19, 23)
+VOLUME = (5, 11, 9)
 
 
 class Thresholds(nn.Module):
@@ -326,7 +326,7 @@ def test_picture_has_no_third_axis(make_segmenter: Make) -> None:
         segment(make_segmenter(), torch.rand(1, 1, 12, 9), mirror_axes=[2])
 
 
-@pytest.mark.parametrize("axis", ["coronal", AXES])
+@pytest.mark.parametrize("axis", ["coronal", AXES[1:]])
 @pytest.mark.parametrize("options", [{}, {"mirror_axes": (0, 2)}, {"num_samples": 2}, {"num_slices": 3}])
 def test_labels_are_the_most_probable_classes(
     axis: str | tuple[str, ...], options: dict[str, Any], make_segmenter: Make
@@ -339,7 +339,7 @@ def test_labels_are_the_most_probable_classes(
     assert len(labels.unique()) > 1
 
 
-@pytest.mark.parametrize("axis", ["coronal", AXES])
+@pytest.mark.parametrize("axis", ["coronal", AXES[1:]])
 @pytest.mark.parametrize("options", [{}, {"mirror_axes": (0, 2)}, {"num_samples": 2}])
 def test_expected_dice_is_that_of_the_whole_answer(
     axis: str | tuple[str, ...], options: dict[str, Any], make_segmenter: Make
@@ -347,18 +347,19 @@ def test_expected_dice_is_that_of_the_whole_answer(
     network, volume = make_segmenter(), torch.rand(2, 1, *VOLUME)
     probabilities = segment(network, volume, axis=axis, **options)
     labels = probabilities.argmax(dim=1)
+    expected = []  # [K - 1, B]
     for k in (1, 2):
         inside = labels == k
         sums = [(case[k] * where).sum() for case, where in zip(probabilities, inside, strict=True)]
         masses = probabilities[:, k].flatten(1).sum(dim=1)
-        expected = 2 * torch.stack(sums) / (inside.flatten(1).sum(dim=1) + masses)
-        for probably in (True, False):  # with labels alone, too
-            answers = segment(
-                network, volume, axis=axis, batch_size=4, probabilities=probably, expected_dice=True, **options
-            )
-            assert isinstance(answers, Answers)
-            torch.testing.assert_close(answers.expected_dice[:, k - 1], expected, rtol=1e-4, atol=1e-4)
-            torch.testing.assert_close(answers.pred, probabilities if probably else labels[:, None].to(torch.uint8))
+        expected.append(2 * torch.stack(sums) / (inside.flatten(1).sum(dim=1) + masses))
+    for probably in (True, False):  # with labels alone, too
+        answers = segment(
+            network, volume, axis=axis, batch_size=4, probabilities=probably, expected_dice=True, **options
+        )
+        assert isinstance(answers, Answers)
+        torch.testing.assert_close(answers.expected_dice, torch.stack(expected, dim=1), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(answers.pred, probabilities if probably else labels[:, None].to(torch.uint8))
     assert answers.expected_dice.std() > 1e-3
 
 
@@ -368,7 +369,7 @@ def test_expected_dice_is_that_of_the_whole_answer(
         ((13, 21), {}),
         ((13, 21), {"mirror_axes": (1,), "uncertainty": True}),
         (VOLUME, {"axis": "coronal", "uncertainty": True}),
-        (VOLUME, {"axis": AXES, "mirror_axes": (0, 2)}),
+        (VOLUME, {"axis": AXES[:2], "mirror_axes": (2,)}),
     ],
 )
 def test_kept_hypotheses_are_the_answers_to_single_seeds(
@@ -392,6 +393,7 @@ def test_a_single_answer_is_not_kept_twice(make_segmenter: Make) -> None:
     assert isinstance(segment(make_segmenter(), torch.rand(1, 1, 16, 16), keep_hypotheses=True), torch.Tensor)
 
 
+@pytest.mark.slow
 def test_mirror_images_are_put_back_where_they_belong(make_segmenter: Make) -> None:
     network, volume = make_segmenter(), torch.rand(1, 1, *VOLUME)
     for axis in AXES:

@@ -39,6 +39,7 @@ def _last_line(result: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_training_leaves_a_unet_trained_on_the_same_split(unet_model: Path, picture_model: Path) -> None:
     config, of_leaf = (json.loads((folder / "config.json").read_text()) for folder in (unet_model, picture_model))
     assert config["network"] == {
@@ -56,6 +57,7 @@ def test_training_leaves_a_unet_trained_on_the_same_split(unet_model: Path, pict
     assert logged.read_bytes() == (unet_model / "model.pt").read_bytes()
 
 
+@pytest.mark.slow
 def test_evaluate_infer_and_load_need_no_overlay(
     bundle_run: Run, run_python: Run, pictures: Path, unet_model: Path, tmp_path: Path
 ) -> None:

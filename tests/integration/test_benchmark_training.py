@@ -59,6 +59,7 @@ def test_leaf_seg_trains_what_is_published(job: Job) -> None:
     assert found["leaf_seg_no_cache"][1] == pytest.approx(found["published_bf16"][1], rel=0.03)
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("process")
 def test_the_cache_is_warm_after_the_first_epoch(job: Job) -> None:
     training = CANDIDATES["leaf_seg"].build("leaf_seg", job)
@@ -71,6 +72,7 @@ def test_the_cache_is_warm_after_the_first_epoch(job: Job) -> None:
     training.close()
 
 
+@pytest.mark.nightly
 def test_the_published_step_learns() -> None:
     training = PublishedTraining(CPU, "bf16", 1, 128, small=True)
     before = [parameter.detach().clone() for parameter in training.parameters]
@@ -96,6 +98,7 @@ def test_the_published_sizes() -> None:
     assert counter.get_total_flops() / 1e9 == pytest.approx(1272.6, rel=0.005)
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("process")
 def test_an_epoch_is_the_steps_that_are_not_counted(job: Job) -> None:
     """So that a cache of features is warm afterwards: every slice has been seen, and comes again mirrored alike."""

@@ -95,7 +95,7 @@ def test_a_minute(train: Train, tmp_path: Path) -> None:
     assert 2 <= len(rows(tmp_path / "run" / "metrics.csv")) <= 5
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_stopped_training_keeps_its_plan(train: Train, tmp_path: Path) -> None:
     output = tmp_path / "run"
     options = ["--max_cpu_minutes", 1.2, "--checkpoint_minutes", 0, "--output_dir", output]

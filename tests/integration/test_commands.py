@@ -94,6 +94,7 @@ def _expected_dice(folder: Path) -> dict[str, float]:
         return {row["case"]: float(row["expected_dice"]) for row in csv.DictReader(table)}
 
 
+@pytest.mark.slow
 def test_tolerance_as_a_share_of_the_diagonal(
     bundle_run: Run, pictures: Path, picture_model: Path, tmp_path: Path
 ) -> None:
@@ -127,6 +128,7 @@ def test_inference_keeps_the_geometry_of_volumes(
     assert len(_expected_dice(output)) == len(list((volumes / "images").iterdir()))
 
 
+@pytest.mark.slow
 def test_segment_command_writes_pictures(
     python_process: Run, pictures: Path, picture_model: Path, tmp_path: Path
 ) -> None:
@@ -140,6 +142,7 @@ def test_segment_command_writes_pictures(
     assert list(_expected_dice(tmp_path / "out")) == ["phantom_0000"]
 
 
+@pytest.mark.slow
 def test_alignment_trains_and_leaves_the_same_kind_of_model(
     bundle_run: Run, pictures: Path, picture_model: Path, small: list[str], tmp_path: Path
 ) -> None:
@@ -229,6 +232,7 @@ def test_unfit_validation_case_stops_before_training(
     assert not (tmp_path / "model" / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_training_shorter_than_the_validation_interval_saves_a_model(
     bundle_run: Run, pictures: Path, small: list[str], tmp_path: Path
 ) -> None:

@@ -30,7 +30,7 @@ def words(pictures: Path, small: list[str]) -> Callable[..., list[str]]:
     """Arguments of a training for an output folder, two steps an epoch."""
 
     def make(output: Path, *arguments: object) -> list[str]:
-        settings = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", output, "--num_overlays", 1]
+        settings = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", output]
         return [*TRAIN, *map(str, settings), *small, *map(str, arguments)]
 
     return make
@@ -90,6 +90,7 @@ def test_other_settings_are_refused(
     assert (stopped / "checkpoints" / "last.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
@@ -121,6 +122,7 @@ def test_a_checkpoint_that_is_no_state_at_all(bundle_run: Run, words: Callable[.
     assert_refused(resume(bundle_run, words, stopped), "has no iteration")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_version_says_so_and_is_used(
     bundle_run: Run, words: Callable[..., list[str]], stopped: Path
 ) -> None:
@@ -132,6 +134,7 @@ def test_a_checkpoint_of_another_version_says_so_and_is_used(
     assert "made by leaf_seg 0.2.0 or before" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.pt", "config.json", "flipped"])
 def test_a_lost_model_is_made_again(name: str, bundle_run: Run, words: Callable[..., list[str]], stopped: Path) -> None:
     """Also of a training that is complete: there is no exit code 0 without a model."""
@@ -148,6 +151,7 @@ def test_a_lost_model_is_made_again(name: str, bundle_run: Run, words: Callable[
     assert load_settings(stopped).num_classes == 3
 
 
+@pytest.mark.slow
 def test_a_model_of_another_training_is_not_taken_for_the_best(
     bundle_run: Run, words: Callable[..., list[str]], stopped: Path, tmp_path: Path
 ) -> None:
@@ -162,6 +166,7 @@ def test_a_model_of_another_training_is_not_taken_for_the_best(
     load_network(stopped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -187,6 +192,7 @@ def test_a_damaged_table_is_repaired(
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_changed_files_are_told(
     bundle_run: Run, words: Callable[..., list[str]], pictures: Path, stopped: Path, tmp_path: Path
 ) -> None:
@@ -205,6 +211,7 @@ def test_a_spoilt_manifest_is_refused(bundle_run: Run, words: Callable[..., list
     assert_refused(resume(bundle_run, words, stopped), "manifest.json", "not 32 hexadecimal digits")
 
 
+@pytest.mark.slow
 def test_class_names_are_no_paths(bundle_run: Run, words: Callable[..., list[str]], tmp_path: Path) -> None:
     output = tmp_path / "output"
     names = ["background", "../up", "a/../b"]
@@ -218,13 +225,14 @@ def test_class_names_are_no_paths(bundle_run: Run, words: Callable[..., list[str
     assert load_settings(output).class_names == tuple(names)
 
 
+@pytest.mark.slow
 def test_a_decoration_that_fails_costs_no_training(
     bundle_run: Run, words: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     output = tmp_path / "output"
     for number in range(12):  # folders in the way of the files
         (output / "overlays" / f"phantom_{number:04d}_epoch_0001.png").mkdir(parents=True)
-    result = bundle_run("training", *words(output), check=False)
+    result = bundle_run("training", *words(output, "--num_overlays", 1), check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     assert (output / "model.pt").is_file()
     assert "the run goes on without it" in result.stdout

@@ -48,6 +48,7 @@ def model(
     return second
 
 
+@pytest.mark.slow
 def test_model_knows_the_recipe(model: Path) -> None:
     settings = json.loads((model / "config.json").read_text())["settings"]
     assert settings["class_names"] == ["background", "anterior", "posterior"]
@@ -74,6 +75,7 @@ def decathlon(volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_evaluation_of_a_decathlon_folder_with_other_directions(
     bundle_run: Run, decathlon: Path, model: Path, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def assert_same_files(one: Path, two: Path) -> None:
         assert name.name in RECORDS or (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 @pytest.mark.parametrize("overlays", [[], pytest.param(["inference_gpu"], marks=pytest.mark.slow)])
 def test_two_processes_segment_as_one(images: Path, picture_model: Path, tmp_path: Path, overlays: list[str]) -> None:

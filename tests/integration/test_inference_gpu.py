@@ -44,6 +44,7 @@ def plain(run_python: Run, images: Path, picture_model: Path, tmp_path_factory: 
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "share"), [("auto", 0.001), ("bf16", 0.1)])  # one epoch leaves many on the edge
 def test_the_overlay_leaves_the_same_files(
     bundle_run: Run, images: Path, picture_model: Path, plain: Path, tmp_path: Path, precision: str, share: float
@@ -94,6 +95,7 @@ def test_training_has_no_precision_auto(bundle_run: Run, pictures: Path, small: 
     assert last == "leaf_seg: precision is 'auto'; expected one of fp32, bf16, fp16."
 
 
+@pytest.mark.slow
 def test_segment_with_precision_auto(
     run_python: Run, images: Path, picture_model: Path, plain: Path, tmp_path: Path
 ) -> None:

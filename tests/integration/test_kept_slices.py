@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.integration.conftest import Run
 
 TRAIN = ["--config_file", "bundles/leaf_seg/configs/train.json"]
 
 
+@pytest.mark.slow
 def test_the_second_training_finds_them_and_is_the_same(
     bundle_run: Run, small: list[str], pictures: Path, tmp_path: Path
 ) -> None:

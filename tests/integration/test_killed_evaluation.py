@@ -38,6 +38,7 @@ def former(evaluate: Callable[..., int], tmp_path_factory: pytest.TempPathFactor
     return report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(CHANGES))
 def test_no_table_is_beside_the_records_of_another_evaluation(
     number: int, evaluate: Callable[..., int], former: Path, tmp_path: Path

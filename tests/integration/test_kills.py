@@ -1,6 +1,6 @@
 """Killed at random moments and started again, a run ends as if nothing had happened, and leaves nothing over.
 
-``LEAF_SEG_KILLS=60 pytest tests/integration/test_kills.py -m slow`` kills each kind of training that often.
+``LEAF_SEG_KILLS=60 pytest tests/integration/test_kills.py -m "slow or nightly"`` kills each kind of training that often.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ if "LEAF_SEG_KILLS" in os.environ:
     KINDS = {name: replace(kind, num_kills=int(os.environ["LEAF_SEG_KILLS"])) for name, kind in KINDS.items()}
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[pytest.param("tracked", marks=pytest.mark.nightly), "baseline"])
 def kind(request: pytest.FixtureRequest) -> Kind:
     return KINDS[request.param]
 

@@ -100,6 +100,7 @@ def test_hypotheses_differ(model: Path, data: list[object]) -> None:
     assert not torch.equal(torch.as_tensor(one.probabilities), torch.as_tensor(five.probabilities))
 
 
+@pytest.mark.slow
 def test_trains_on_from_a_model(bundle_run: Run, method: list[object], model: Path, tmp_path: Path) -> None:
     bundle_run("training", *method, "--init_dir", model, "--output_dir", tmp_path)
     first, second = load_network(model), load_network(tmp_path)

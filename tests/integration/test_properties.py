@@ -73,6 +73,7 @@ def test_cases_that_monai_label_hands_over(bundle: Path, pictures: Path, number:
     assert workflow.parser.get_parsed_content("network_def").image_size == (64, 64), "not the shipped one as it is"
 
 
+@pytest.mark.slow
 def test_paper_profile_is_the_paper_s_network(bundle: Path) -> None:
     files = ["configs/train.json", "configs/methods/leaf_paper.json", "configs/profiles/ldm_kl8.json"]
     workflow = ConfigWorkflow(files, logging_file=False, workflow_type="train")

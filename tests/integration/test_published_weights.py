@@ -111,6 +111,7 @@ def test_a_converted_sdseg_is_trained_on_with_its_overlay(
     assert network["diffusion"]["scheduler"]["beta_schedule"] == "scaled_linear"
 
 
+@pytest.mark.slow
 def test_a_trained_model_is_trained_on_with_other_data(
     bundle_run: Run, picture_model: Path, small_run: list[str], volumes: Path, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_a_rater_of_another_size_is_named(bundle_run: Run, rated: Path, picture_
     assert "expected the same size" in last
 
 
+@pytest.mark.slow
 def test_training_draws_a_rater_and_goes_on_as_if_it_had_not_stopped(
     bundle_run: Run, rated: Path, small: list[str], tmp_path: Path
 ) -> None:

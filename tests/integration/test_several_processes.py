@@ -158,6 +158,7 @@ def check_alike(one: dict[str, Any], two: dict[str, Any], steps: int) -> None:
     assert any(value.dtype == torch.float64 for value in one["parts"]["network"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_two_processes_train_as_one(pictures: Path, tmp_path: Path) -> None:
     """The same batches, noise, timesteps and augmentation, and so the same parameters, average and optimizer."""

@@ -84,7 +84,7 @@ def test_card_prints_what_was_measured(measured: dict[str, Any]) -> None:
     assert f"{measured['noise_stability']['mean_foreground']['dice']['std']:.5f}" in card
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_evaluation_gives_the_card_s_numbers(
     bundle_run: Run, shared_data: Path, measured: dict[str, Any], tmp_path: Path
 ) -> None:

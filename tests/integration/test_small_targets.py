@@ -14,7 +14,7 @@ from leaf_seg.data import make_phantoms
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_defaults_come_out_with_foreground_in_a_minute(bundle_run: Run, tmp_path: Path) -> None:
     """With the paper's loss, timesteps and frozen decoder, as many steps leave three of the five empty."""
     make_phantoms(tmp_path / "data", num_cases=60, num_classes=2, size=(64, 64), target_share=(0.01, 0.15))

@@ -31,6 +31,7 @@ def model(large: Path, small: list[str], bundle_run: Run, tmp_path_factory: pyte
     return folder
 
 
+@pytest.mark.slow
 def test_it_evaluates_and_segments_at_native_size(model: Path, large: Path, bundle_run: Run, run_python: Run) -> None:
     assert json.loads((model / "config.json").read_text())["settings"]["tile_overlap"] == 0.25
     files = f"['{CONFIGS}/train.json','{CONFIGS}/evaluate.json']"

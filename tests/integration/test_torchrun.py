@@ -140,6 +140,7 @@ def step_of(last: Path) -> int:
     return int(torch.load(last, weights_only=True)["iteration"])
 
 
+@pytest.mark.nightly
 def test_killed_and_resumed_as_in_one_go(whole: Path, pictures: Path, tmp_path: Path) -> None:
     """All killed, one killed and torchrun told to end, each time within an epoch; then it ends as one in one go."""
     output = tmp_path / "output"

@@ -121,7 +121,18 @@ def tracked(
         Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
     ).save_pretrained(teacher)
     data = ["--dataset_dir", pictures]
-    alignment = ["--num_classes", 3, "--alignment_weight", 0.5, "--teacher", teacher, "--max_epochs", 2]
+    alignment = [
+        "--num_classes",
+        3,
+        "--alignment_weight",
+        0.5,
+        "--teacher",
+        teacher,
+        "--max_epochs",
+        2,
+        "--num_overlays",
+        4,
+    ]
     options = [*alignment, *TRACK, *REGISTER, "--system_metrics", "true"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
@@ -133,6 +144,7 @@ def tracked(
     return folder
 
 
+@pytest.mark.slow
 def test_run_folder(tracked: Path) -> None:
     names = {file.name for file in tracked.iterdir()}
     expected = {"config.json", "model.pt", "executed_config.json", "manifest.json", "losses.csv", "metrics.csv"}
@@ -143,6 +155,7 @@ def test_run_folder(tracked: Path) -> None:
     assert "Saved the model to" in (tracked / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_executed_config_repeats_the_run(tracked: Path, bundle_run: Run, tmp_path: Path) -> None:
     config = ["--config_file", tracked / "executed_config.json"]
     bundle_run("training", *config, "--output_dir", tmp_path / "again")
@@ -151,6 +164,7 @@ def test_executed_config_repeats_the_run(tracked: Path, bundle_run: Run, tmp_pat
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_mlflow_has_every_step_that_a_checkpoint_has(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +204,7 @@ def test_mlflow_has_every_step_that_a_checkpoint_has(
     assert logged == saved
 
 
+@pytest.mark.slow
 def test_one_run_holds_training_evaluation_and_inference(tracked: Path, pictures: Path) -> None:
     uri = path_to_sqlite_uri(str(tracked / "mlruns.db"))
     run = _only_run(uri)
@@ -236,6 +251,7 @@ def test_one_run_holds_training_evaluation_and_inference(tracked: Path, pictures
     assert _kept_twice(tracked / "mlruns") == []
 
 
+@pytest.mark.slow
 def test_the_logged_model_is_the_trained_one(tracked: Path) -> None:
     uri = path_to_sqlite_uri(str(tracked / "mlruns.db"))
     run = _only_run(uri)
@@ -250,6 +266,7 @@ def test_the_logged_model_is_the_trained_one(tracked: Path) -> None:
     assert model.predict([np.zeros((9, 7), np.uint8)], params={"num_samples": 2})[0].shape == (9, 7)
 
 
+@pytest.mark.slow
 def test_the_best_model_is_registered(tracked: Path) -> None:
     uri = path_to_sqlite_uri(str(tracked / "mlruns.db"))
     version = MlflowClient(uri).get_model_version_by_alias("phantoms", "champion")
@@ -376,7 +393,7 @@ def test_a_registered_model_segments_as_its_folder_does(
     assert not Path("models:").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_folder_that_was_moved_goes_on_in_its_run(
     tracked: Path, bundle_run: Run, small: list[str], pictures: Path, tmp_path: Path
 ) -> None:
@@ -401,6 +418,7 @@ def test_a_folder_that_was_moved_goes_on_in_its_run(
             assert (model / "model.pt").read_bytes() == (moved / "model.pt").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_failed_training_is_marked_so(bundle_run: Run, small: list[str], pictures: Path, tmp_path: Path) -> None:
     arguments = ["--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path, "--optimizer#lr", 1e30]
     result = bundle_run("training", *TRAIN, *small, *arguments, "--warmup_steps", 0, *TRACK, check=False)

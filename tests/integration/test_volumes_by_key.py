@@ -44,7 +44,11 @@ def of_pages(volumes: Path, folder: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("write", "key"), [(of_channels, ["--channels", "[1,0,3]"]), (of_pages, ["--tiff_stack", "true"])]
+    ("write", "key"),
+    [
+        (of_channels, ["--channels", "[1,0,3]"]),
+        pytest.param(of_pages, ["--tiff_stack", "true"], marks=pytest.mark.nightly),
+    ],
 )
 def test_every_command_reads_as_training_did(
     write: Callable[[Path, Path], str],

@@ -124,6 +124,7 @@ def test_dropout_acts_in_training_only(kind: type[SavedNetwork]) -> None:
     assert not torch.equal(network(image), network(image))
 
 
+@pytest.mark.slow
 @every_baseline
 @torch.no_grad()
 def test_copy_and_trace(kind: type[SavedNetwork]) -> None:

@@ -53,7 +53,7 @@ def test_output_and_gradients_stay(network: LatentSegmenter, options: dict[str, 
         torch.testing.assert_close(found_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs g++")
 def test_a_compiled_network_gives_the_same_and_shows_the_layer_to_align(
     make_segmenter: Callable[..., LatentSegmenter],

@@ -179,6 +179,7 @@ def test_deep_copy(autoencoder: str, make_segmenter: Make) -> None:
     assert not same_outputs(network, duplicate, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("autoencoder", ["kl", "tiny"])
 @pytest.mark.parametrize("num_classes", [3, 6])
 def test_trace_runs_other_batches(autoencoder: str, num_classes: int, make_segmenter: Make) -> None:

@@ -12,6 +12,7 @@ from leaf_seg.networks import NETWORKS, LatentSegmenter, SavedNetwork
 from tests.networks.test_baselines import SMALL, make
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("kind", list(NETWORKS.values()))
 def test_a_script_answers_as_the_network(

@@ -144,6 +144,7 @@ def test_a_store_whose_files_are_not_here_is_left(store: Path, tmp_path: Path) -
     assert _content(moved) == before
 
 
+@pytest.mark.slow
 def test_a_training_at_work_keeps_its_paths(store: Path, tmp_path: Path) -> None:
     """It may see the folder under another name, as in a container."""
     moved = store.rename(tmp_path / "moved")

@@ -40,6 +40,7 @@ def run() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
         yield run
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the length is that of Linux")
 def test_the_longest_path_is_let_pass_and_works(run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     passed = run(CHECK.format(number=1), LONGEST)

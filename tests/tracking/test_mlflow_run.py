@@ -22,6 +22,7 @@ def handler(uri: str, request: pytest.FixtureRequest) -> MLFlowHandler:
     return MLFlowHandler(uri, experiment_name=request.node.name)
 
 
+@pytest.mark.slow
 def test_a_run_is_found_again_by_its_own_name(handler: MLFlowHandler, uri: str) -> None:
     first = MlflowRun(handler, "abc", "people see this")
     first.log_metrics([(1, {"loss": 0.5}), (2, {"loss": 0.25})])
@@ -45,6 +46,7 @@ def test_what_a_run_has_of_a_step_is_not_logged_again(handler: MLFlowHandler, ur
     assert len(MlflowClient(uri).get_metric_history(again.id, "new")) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a b", "it's", 'say "x"', "p%41z", "h#1", "q?2", "semi;colon"])
 def test_files_lie_beside_the_store_whatever_its_folder_is_called(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name

@@ -17,6 +17,7 @@ from leaf_seg.tracking.system_metrics import check_system_metrics, started_monit
 METRIC = "system/system_memory_usage_percentage"
 
 
+@pytest.mark.slow
 def test_a_second_session_goes_on_counting(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
     uri = path_to_sqlite_uri(str(shutil.copy(empty_store, tmp_path)))

@@ -28,6 +28,7 @@ def chosen(datalist: Datalist, **given: Any) -> dict[str, Any]:
     return {key: suggestion.value for key, suggestion in suggested.items()}
 
 
+@pytest.mark.slow
 def test_how_the_model_saw_images_stands(
     volumes: Datalist, make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

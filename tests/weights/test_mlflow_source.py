@@ -56,6 +56,7 @@ def _own_id(uri: str) -> str:
     return next(model.model_id for model in MlflowClient(uri).search_logged_models(["1"]) if model.name == "own")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["models:/own@champion", "models:/own/1", "models:/{id}", "runs:/{run}/own"])
 def test_the_model_is_there_within_the_block(
     model: str, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

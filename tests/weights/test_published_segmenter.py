@@ -76,6 +76,7 @@ LEAF_NAMES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 def test_leaf_segments_as_the_published_pipeline(
     leaf_folder: Path, dtype: torch.dtype, tolerance: float, records: dict[str, Any]
@@ -98,6 +99,7 @@ def test_full_leaf_segments_as_the_published_pipeline(
         assert_record(found[key], records["leaf_full"][name], 1e-11)
 
 
+@pytest.mark.slow
 def test_leaf_without_clipping(make_leaf_folder: Callable[..., Path], tmp_path: Path, records: dict[str, Any]) -> None:
     segmenter = leaf_model(make_leaf_folder(tmp_path, clip_sample=False), (128, 128)).segmenter
     found = steps_of(segmenter, 128, torch.float64)
@@ -106,6 +108,7 @@ def test_leaf_without_clipping(make_leaf_folder: Callable[..., Path], tmp_path: 
     assert (found["mask"] > 0.5).double().mean().item() == 0.46527099609375
 
 
+@pytest.mark.slow
 # In eps, divided by alpha = 0.014, the latent is some hundreds: 1e-9 is the last of the 12 digits recorded. diffusers
 # takes fp32 square roots of its own, which this processor may round otherwise than those of the schedule.
 @pytest.mark.parametrize(
@@ -195,6 +198,7 @@ def test_a_training_folder_of_leaf_says_what_it_lacks(
         leaf_model(folder, (128, 128))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 def test_sdseg_segments_as_the_published_one(
     sdseg_source: dict[str, torch.Tensor], dtype: torch.dtype, tolerance: float, records: dict[str, Any]

@@ -50,6 +50,7 @@ def test_masks_of_the_first_batch_have_unit_deviation(kind: str, make_autoencode
     assert torch.equal(torch.get_rng_state(), before)  # the training draws what it would
 
 
+@pytest.mark.slow
 def test_latents_are_drawn_from_the_posterior(make_autoencoder: Make) -> None:
     autoencoder, label = make_autoencoder(), torch.randint(0, 3, (2, 1, 16, 16))
     codec = MaskCodec(5)  # two mask images

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
+import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ def complete_settings() -> None:
     Raises:
         InputError: When a path has the home folder of a user that there is not.
     """
-    own = (frame.frame.f_locals.get("self") for frame in inspect.stack(0))
+    own = (frame.f_locals.get("self") for frame, _ in traceback.walk_stack(sys._getframe()))
     workflow = next((one for one in own if isinstance(one, ConfigWorkflow)), None)
     if workflow is not None:
         _complete(workflow.parser)

@@ -27,9 +27,13 @@ logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
+_SECONDS_BETWEEN_DRAWINGS = 30  # of the curves while it trains: drawing takes up to a second
+
 
 class TrainingLog:
     """Ignite handler that writes ``losses.csv`` (each step), ``metrics.csv`` (each validation) and ``curves.png``.
+
+    The curves are drawn at the end, and before that after validations, at most every half a minute.
 
     Both tables begin with step, epoch and seconds of training so far. A resumed training goes on behind the step that
     it resumes from: rows that the stopped one wrote after that are taken back. Of a damaged table what can be read is
@@ -47,6 +51,7 @@ class TrainingLog:
         self._metrics = _Table(self.folder / METRICS_NAME)
         self._seconds = 0.0  # of former sessions
         self._started = time.monotonic()
+        self._drawn = self._started  # time of the last drawing
 
     def attach(self, engine: Engine) -> None:
         """Attach to a BundleTrainer, before a TrainingCheckpoint."""
@@ -77,7 +82,8 @@ class TrainingLog:
         row = place | validation_row(validator)
         self._metrics.set_aside_unless(list(row))
         self._metrics.append(row)
-        self._draw()
+        if time.monotonic() - self._drawn > _SECONDS_BETWEEN_DRAWINGS:
+            self._draw()
 
     def _place(self, step: int, epoch: int, now: float) -> Row:
         return {"step": step, "epoch": epoch, "seconds": round(self._seconds + now - self._started, 2)}
@@ -90,6 +96,7 @@ class TrainingLog:
     def _draw(self) -> None:
         with decoration(f"The figure {CURVES_NAME}"):
             save_curves(self.folder / CURVES_NAME, self._losses.read(), self._metrics.read())
+        self._drawn = time.monotonic()
 
     def state_dict(self) -> dict[str, float]:
         """Seconds of training so far."""
