@@ -214,6 +214,17 @@ def test_unknown_layer_names_the_nearest(folder: Path) -> None:
         make_parts(folder, layer="down_blocks.0.resnet.0")
 
 
+def test_a_unet_that_is_told_a_class(folder: Path) -> None:
+    network = TinySegmenter()
+    network.unet = UNet2DModel.from_config(network.unet.config, num_class_embeds=3)
+    unet = network.unet
+    network.forward = lambda image: unet(image[..., ::4, ::4], 0, class_labels=torch.tensor([0, 2])).sample  # type: ignore[method-assign]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    distillation = FeatureDistillation(Alignment(unet, folder, 1.0, recipe="irepa"), optimizer)
+    assert run(make_trainer(network, optimizer, [distillation]))["loss_alignment"].isfinite()
+    assert unet.class_embedding.weight.grad.abs().max() > 0
+
+
 @pytest.mark.parametrize(
     ("layer", "there"),
     [

@@ -249,9 +249,11 @@ def _layer_channels(unet: UNet2DModel, layer: str) -> int:
     hook = unet.get_submodule(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
     side = 2 ** len(unet.config["block_out_channels"])
     sample = torch.zeros(1, unet.config["in_channels"], side, side, device=unet.device, dtype=unet.dtype)
+    of_classes = unet.config.get("num_class_embeds") is not None  # which has to be told one
+    labels = {"class_labels": torch.zeros(1, dtype=torch.long, device=unet.device)} if of_classes else {}
     training = unet.training
     try:
-        unet.eval()(sample, 0)  # no dropout: takes nothing from the random generators
+        unet.eval()(sample, 0, **labels)  # no dropout: takes nothing from the random generators
     finally:
         hook.remove()
         unet.train(training)
