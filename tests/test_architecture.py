@@ -6,12 +6,19 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "bundles" / "leaf_seg" / "leaf_seg"
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def _bare(word: str) -> str:
+    """Letters and digits of a word, small: ``SwinUNet``, ``swin_unet`` and ``swin-unet`` are alike."""
+    return re.sub(r"[\W_]", "", word).lower()
+
 
 # A room imports only from those before it.
 ROOMS = (
@@ -31,6 +38,13 @@ ROOMS = (
 )
 FREE = ("__init__", "__main__", "calibrate_command", "segment_command", "moved")  # above the rooms; a bare table
 MODULES = sorted(PACKAGE.rglob("*.py"))
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+# A method is a composition in a config: its name, that of its overlay or its network, is nowhere in the engines' code.
+METHODS = {
+    *("leaf", "sdseg", "latdiff", "gms", "medsegdiff", "transunet", "swin", "unet", "dynunet", "segresnet"),
+    *("probabilistic", "mapper"),
+    *(_bare(file.stem) for kind in ("methods", "baselines") for file in (PACKAGE.parent / "configs" / kind).iterdir()),
+}
 
 
 def name_of(module: Path) -> str:
@@ -54,6 +68,22 @@ def imported(source: str) -> Iterator[str]:
             yield from (f"leaf_seg.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("leaf_seg."):
             yield str(node.module)
+
+
+def methods_named(source: str) -> set[str]:
+    """Words of a module's code that hold the name of a method; docstrings and comments may cite one.
+
+    Code is strings and names, of what is imported, too. The package's own name is none of a method.
+    """
+    nodes: list[Any] = list(ast.walk(ast.parse(source)))
+    with_doc: list[Any] = [
+        node for node in nodes if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None
+    ]
+    docstrings = {id(node.body[0].value) for node in with_doc}
+    code = [value for node in nodes if id(node) not in docstrings for _, value in ast.iter_fields(node)]
+    text = " ".join(value for value in code if isinstance(value, str))
+    words = re.findall(r"[\w-]+", text.replace("leaf_seg", "").replace("is_leaf", ""))
+    return {word for word in words if any(method in _bare(word) for method in METHODS)}
 
 
 def test_every_module_is_in_a_room() -> None:
@@ -81,6 +111,34 @@ def test_imports_go_one_way(module: Path) -> None:
 def test_an_import_against_the_arrows_is_found(statement: str, room: str) -> None:
     assert against_the_arrows(statement, room)
     assert not against_the_arrows("from leaf_seg.runtime.errors import InputError", room)
+
+
+@pytest.mark.parametrize("module", sorted((PACKAGE / "engines").glob("*.py")), ids=name_of)
+def test_engines_know_no_method(module: Path) -> None:
+    assert not methods_named(module.read_text())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from leaf_seg.networks import LatentMapper",
+        "from leaf_seg.networks.swin_unet import X",
+        "import leaf_seg.networks.transunet as network",
+        "class PrepareMedSegLatDiffBatch: ...",
+        "def leaf_loss(x): ...",
+        "def f(is_sdseg): ...",
+        "f(sdseg=1)",
+        "network.unet(x)",
+        "if method == 'gms': ...",
+        "f'a probabilistic {x}'",
+        "def f():\n    x = 1\n    'methods/no_noise.json'",
+        "match x:\n    case SegResNet(): ...",
+    ],
+)
+def test_a_method_named_in_an_engine_is_found(code: str) -> None:
+    cited = '"""LEAF Eq. 1."""\nimport leaf_seg\nx.is_leaf  # LEAF\nclass A:\n    """SDSeg."""\n    f = None\n'
+    assert not methods_named(cited)
+    assert methods_named(cited + code)
 
 
 def test_the_package_knows_no_label_server() -> None:

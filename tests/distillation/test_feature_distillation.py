@@ -18,7 +18,14 @@ from torch.multiprocessing import start_processes
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from leaf_seg.distillation import Alignment, FeatureDistillation, alignment_loss, load_teacher, match_tokens
+from leaf_seg.distillation import (
+    Alignment,
+    FeatureDistillation,
+    alignment_loss,
+    load_teacher,
+    match_tokens,
+    spatially_normalized,
+)
 from leaf_seg.runtime.errors import InputError
 
 Batch = dict[str, torch.Tensor]
@@ -79,7 +86,7 @@ def make_parts(teacher: Path, **options: object) -> tuple[TinySegmenter, torch.o
     network = TinySegmenter()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.05)
     arguments: dict = {"weight": 0.5, "hidden_dim": 16, **options}
-    aligned = {name: arguments.pop(name) for name in ("weight", "layer") if name in arguments}
+    aligned = {name: arguments.pop(name) for name in ("weight", "layer", "recipe") if name in arguments}
     alignment = Alignment(network.unet, teacher, **aligned)
     return network, optimizer, FeatureDistillation(alignment, optimizer, **arguments)
 
@@ -156,9 +163,9 @@ def test_alignment_alone_trains_unet_and_projector_not_teacher(kind: str, teache
     assert all(parameter.grad is None for parameter in distillation.teacher.parameters())
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_loss_is_prediction_plus_weighted_alignment(channels: int, folder: Path) -> None:
-    network, optimizer, distillation = make_parts(folder, weight=0.75)
+@pytest.mark.parametrize(("channels", "recipe"), [(1, "repa"), (3, "repa"), (3, "irepa")])
+def test_loss_is_prediction_plus_weighted_alignment(channels: int, recipe: str, folder: Path) -> None:
+    network, optimizer, distillation = make_parts(folder, weight=0.75, recipe=recipe)
     batches = make_batches(number=1, channels=channels)
     image, label = batches[0]["image"], batches[0]["label"]
     seen: list[torch.Tensor] = []
@@ -167,8 +174,9 @@ def test_loss_is_prediction_plus_weighted_alignment(channels: int, folder: Path)
     )
     with torch.no_grad():
         prediction = functional.l1_loss(network(image), label)
-        tokens = match_tokens(load_teacher(folder)(image.expand(-1, 3, -1, -1)), (16, 16), (8, 8))
-        alignment = alignment_loss(tokens, distillation.projector(seen[0].flatten(2).transpose(1, 2)))
+        tokens = load_teacher(folder)(image.expand(-1, 3, -1, -1))
+        tokens = match_tokens(spatially_normalized(tokens) if recipe == "irepa" else tokens, (16, 16), (8, 8))
+        alignment = alignment_loss(tokens, distillation.projector(seen[0]))
     hook.remove()
 
     output = run(make_trainer(network, optimizer, [distillation], batches))
@@ -180,8 +188,9 @@ def test_loss_is_prediction_plus_weighted_alignment(channels: int, folder: Path)
     assert not output["loss_alignment"].requires_grad
 
 
-def test_training_aligns(folder: Path) -> None:
-    network, optimizer, distillation = make_parts(folder, hidden_dim=64)
+@pytest.mark.parametrize("recipe", ["repa", "irepa"])
+def test_training_aligns(recipe: str, folder: Path) -> None:
+    network, optimizer, distillation = make_parts(folder, hidden_dim=64, recipe=recipe)
     optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 1e-2
     trainer = make_trainer(network, optimizer, [distillation], make_batches(number=1), max_epochs=40)
     losses: list[float] = []
@@ -194,14 +203,47 @@ def test_training_aligns(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("layer", ["conv_in", "down_blocks.0.downsamplers.0", "mid_block.attentions.0", "up_blocks.1"])
-def test_every_layer_with_a_feature_map(layer: str, folder: Path) -> None:
-    network, optimizer, distillation = make_parts(folder, layer=layer)
+@pytest.mark.parametrize("recipe", ["repa", "irepa"])
+def test_every_layer_with_a_feature_map(recipe: str, layer: str, folder: Path) -> None:
+    network, optimizer, distillation = make_parts(folder, layer=layer, recipe=recipe)
     assert run(make_trainer(network, optimizer, [distillation]))["loss_alignment"].isfinite()
 
 
 def test_unknown_layer_names_the_nearest(folder: Path) -> None:
     with pytest.raises(InputError, match=r"'down_blocks.0.resnet.0'.*down_blocks\.0\.resnets\.0"):
         make_parts(folder, layer="down_blocks.0.resnet.0")
+
+
+def test_a_unet_that_is_told_a_class(folder: Path) -> None:
+    network = TinySegmenter()
+    network.unet = UNet2DModel.from_config(network.unet.config, num_class_embeds=3)
+    unet = network.unet
+    network.forward = lambda image: unet(image[..., ::4, ::4], 0, class_labels=torch.tensor([0, 2])).sample  # type: ignore[method-assign]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    distillation = FeatureDistillation(Alignment(unet, folder, 1.0, recipe="irepa"), optimizer)
+    assert run(make_trainer(network, optimizer, [distillation]))["loss_alignment"].isfinite()
+    assert unet.class_embedding.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "there"),
+    [
+        (
+            "",
+            "conv_in, time_proj, time_embedding, down_blocks, up_blocks, mid_block, conv_norm_out, conv_act, conv_out",
+        ),
+        ("down_blocks.2.resnets.0", r"down_blocks\.0, down_blocks\.1"),
+        ("conv_in.0", "none"),
+    ],
+)
+def test_unknown_layer_names_what_is_there(layer: str, there: str, folder: Path) -> None:
+    with pytest.raises(InputError, match=rf"to align, a UNet2DModel. There: {there}; .*Set --alignment_layer"):
+        make_parts(folder, layer=layer)
+
+
+def test_unknown_recipe(folder: Path) -> None:
+    with pytest.raises(InputError, match="alignment_recipe is 'repa-e'; expected one of repa, irepa"):
+        make_parts(folder, recipe="repa-e")
 
 
 @pytest.mark.parametrize("layer", ["down_blocks.0", "down_blocks.0.resnets", "time_embedding"])

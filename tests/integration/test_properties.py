@@ -118,8 +118,8 @@ def _noting(built: list[str], package: ModuleType, name: str) -> Callable[..., A
 
 # Settings of parts that a baseline does without; a value for one is an error there.
 OF_LEAF = {
-    *("alignment_layer", "alignment_weight", "autoencoder", "autoencoder_dir", "codec", "diffusion"),
-    *("feature_cache_gb", "image_encoder"),
+    *("alignment_layer", "alignment_recipe", "alignment_weight", "autoencoder", "autoencoder_dir", "codec"),
+    *("diffusion", "feature_cache_gb", "image_encoder"),
     *("image_loss_weight", "init_dir", "mask_decoder", "mask_encoder", "noise_seed", "parameterization", "sampler"),
     *("scheduler", "teacher", "terminal_probability", "train_decoder", "unet_config", "unet_dir"),
 }

@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 from leaf_seg.data.slicing import SLICE_AXES
 from leaf_seg.data.splits import SPLITS
 from leaf_seg.diffusion.schedule import PARAMETERIZATIONS
+from leaf_seg.distillation import RECIPES
 from leaf_seg.inference.fast_network import COMPILE
 from leaf_seg.runtime.bounds import Bound, Choice, Switch
 from leaf_seg.runtime.errors import InputError
@@ -42,6 +43,7 @@ UNFIT: dict[str, list[Any]] = {
     "terminal_probability": [1.1],
     "image_loss_weight": [-1],
     "alignment_weight": [-1],
+    "alignment_recipe": ["i-repa", ["repa"]],
     "empty_slice_rate": [-0.1, 1.1],
     "rater_target": ["majority", ["drawn"], True],
     "flip_probability": [0.5, [0.5], [0.5, 2], [0.5, True]],
@@ -148,6 +150,7 @@ def test_the_table_has_the_words_of_the_code() -> None:
     assert SETTINGS["axis"] == Choice(tuple(SLICE_AXES), several=True, optional=True)
     assert SETTINGS["split"] == Choice(SPLITS)
     assert SETTINGS["parameterization"] == Choice(PARAMETERIZATIONS)
+    assert SETTINGS["alignment_recipe"] == Choice(tuple(RECIPES))
     assert SETTINGS["precision"] == Choice((*PRECISIONS, AUTO))
     assert SETTINGS["compile"] == Choice(COMPILE)
     schedules = {kind.value for kind in SchedulerType} - {"piecewise_constant"}  # which takes rules besides

@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from leaf_seg.distillation.projector import Projector
+from leaf_seg.distillation.recipes import RECIPES
 from leaf_seg.distillation.teacher import Teacher, load_teacher
 from leaf_seg.networks import FeatureCache
 from leaf_seg.runtime.distributed import num_processes
@@ -78,12 +78,14 @@ class Alignment:
         weight: lambda, above 0.
         layer: name in the U-Net of the layer to align; it returns one feature map [B, C, H, W]. At 256 pixels the
             paper's is ``down_blocks.0.downsamplers.0`` (192 x 16 x 16, so that H * W = L).
+        recipe: of :data:`~leaf_seg.distillation.recipes.RECIPES`: "repa", as in the paper, or "irepa".
     """
 
     unet: UNet2DModel
     teacher: str | os.PathLike[str] | Teacher
     weight: float
     layer: str = "down_blocks.0.resnets.0"
+    recipe: str = "repa"
 
 
 class FeatureDistillation:
@@ -104,14 +106,14 @@ class FeatureDistillation:
     Args:
         alignment: U-Net layer, teacher and weight.
         optimizer: the network's optimizer.
-        hidden_dim: width of the projector.
+        hidden_dim: width of REPA's projector.
         seed: of the projector's initial weights.
         device: where teacher and projector compute; the U-Net's device when None.
         cache: of the teacher's tokens; None computes them in every step.
 
     Raises:
-        InputError: When the weight is not above 0, the layer is unknown or gives no feature map, or the teacher cannot
-            be loaded, or the cache cannot be used.
+        InputError: When the weight is not above 0, the recipe or the layer is unknown, the layer gives no feature map,
+            the teacher cannot be loaded, or the cache cannot be used.
         RuntimeError: When the optimizer already has a scheduler.
     """
 
@@ -130,19 +132,26 @@ class FeatureDistillation:
                 f"The weight of the feature distillation is {weight}; expected a number above 0. To train without a "
                 "teacher: --alignment_weight 0, with which the configs leave this handler out."
             )
+        if alignment.recipe not in RECIPES:
+            raise InputError(f"alignment_recipe is {alignment.recipe!r}; expected one of {', '.join(RECIPES)}.")
         self.weight = weight
+        self.recipe = RECIPES[alignment.recipe]
         self._unet = unet
         self.layer = _find_layer(unet, layer)
         channels = _layer_channels(unet, layer)
         device = unet.device if device is None else torch.device(device)
         self.teacher = (teacher if isinstance(teacher, Teacher) else load_teacher(teacher)).to(device)
         self._cached_teacher = None if cache is None else cache.of(self.teacher)
-        self.projector = _seeded_projector(channels, self.teacher.embed_dim, hidden_dim, seed).to(device)
+        with torch.random.fork_rng(devices=[]):  # weights by the seed alone; the global generators stay as they were
+            torch.default_generator.manual_seed(seed)
+            self.projector = self.recipe.projector(channels, self.teacher.embed_dim, hidden_dim).to(device)
         self._project = self.projector if num_processes() == 1 else DistributedDataParallel(self.projector)
         self._feature: torch.Tensor | None = None
         self._hook: torch.utils.hooks.RemovableHandle | None = None
         _add_parameters(optimizer, self.projector)
-        logger.info("Aligning U-Net layer %s (%d channels) with weight %g.", layer, channels, weight)
+        logger.info(
+            "Aligning U-Net layer %s (%d channels) with weight %g (%s).", layer, channels, weight, alignment.recipe
+        )
 
     def attach(self, engine: Engine) -> None:
         """Attach to a MONAI trainer whose output holds the clean image, [B, 3 or 1, H, W] in [0, 1].
@@ -210,19 +219,27 @@ class FeatureDistillation:
         height, width = feature.shape[2:]
         image, cached = image.expand(-1, 3, -1, -1), self._cached_teacher
         teacher_tokens = cached(image, batch[CommonKeys.IMAGE]) if cached else self.teacher(image)  # [B, L, D]
+        teacher_tokens = self.recipe.tokens(teacher_tokens)
         teacher_tokens = match_tokens(teacher_tokens, self.teacher.grid, (height, width))  # [B, h * w, D]
         with torch.autocast(feature.device.type, enabled=False):
-            projected = self._project(feature.float().flatten(2).transpose(1, 2))  # [B, h * w, D]
+            projected = self._project(feature.float())  # [B, h * w, D]
         return alignment_loss(teacher_tokens, projected)
 
 
 def _find_layer(unet: UNet2DModel, layer: str) -> nn.Module:
-    """The layer of that name; InputError with the nearest names when there is none."""
+    """The layer of that name; InputError with what is there and the nearest names when there is none."""
     layers = dict(unet.named_modules())
-    if not layer or layer not in layers:
-        nearest = difflib.get_close_matches(layer, layers, n=3, cutoff=0)
-        raise InputError(f"No layer {layer!r} in the U-Net to align; the nearest names are {', '.join(nearest)}.")
-    return layers[layer]
+    if layer and layer in layers:
+        return layers[layer]
+    known = layer
+    while known not in layers:  # "" is the U-Net itself
+        known = known.rpartition(".")[0]
+    there = ", ".join(f"{known}.{name}".lstrip(".") for name, _ in layers[known].named_children())
+    nearest = ", ".join(difflib.get_close_matches(layer, layers, n=3, cutoff=0))
+    raise InputError(
+        f"No layer {layer!r} in the U-Net to align, a {type(unet).__name__}. There: {there or 'none'}; the nearest "
+        f"names are {nearest}. Set --alignment_layer to one that gives a feature map."
+    )
 
 
 @torch.no_grad()
@@ -232,9 +249,11 @@ def _layer_channels(unet: UNet2DModel, layer: str) -> int:
     hook = unet.get_submodule(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
     side = 2 ** len(unet.config["block_out_channels"])
     sample = torch.zeros(1, unet.config["in_channels"], side, side, device=unet.device, dtype=unet.dtype)
+    of_classes = unet.config.get("num_class_embeds") is not None  # which has to be told one
+    labels = {"class_labels": torch.zeros(1, dtype=torch.long, device=unet.device)} if of_classes else {}
     training = unet.training
     try:
-        unet.eval()(sample, 0)  # no dropout: takes nothing from the random generators
+        unet.eval()(sample, 0, **labels)  # no dropout: takes nothing from the random generators
     finally:
         hook.remove()
         unet.train(training)
@@ -242,19 +261,12 @@ def _layer_channels(unet: UNet2DModel, layer: str) -> int:
     if not isinstance(feature, torch.Tensor) or feature.ndim != 4:
         raise InputError(
             f"The U-Net layer {layer!r} gives no feature map [B, C, H, W]; choose a layer that does, such as "
-            "down_blocks.0.resnets.0."
+            "conv_in or one of resnets."
         )
     return feature.shape[1]
 
 
-def _seeded_projector(in_channels: int, embed_dim: int, hidden_dim: int, seed: int) -> Projector:
-    """A projector whose weights depend on the seed alone, and leave the global generators as they were."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return Projector(in_channels, embed_dim, hidden_dim)
-
-
-def _add_parameters(optimizer: Optimizer, projector: Projector) -> None:
+def _add_parameters(optimizer: Optimizer, projector: nn.Module) -> None:
     """Add the projector to the optimizer with the settings of its first parameter group."""
     settings = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
     if "initial_lr" in settings:  # a scheduler's mark; it would not know the new group

@@ -108,6 +108,7 @@ SETTINGS: Bounds = {
     "num_steps": Bound(1, 100_000),
     "alignment_weight": _WEIGHT,
     "alignment_layer": Text("a layer of the U-Net"),
+    "alignment_recipe": Choice(("repa", "irepa")),
     "teacher": Place("a folder, a file or a name on the Hugging Face hub"),
     "terminal_probability": _PROBABILITY,
     "image_loss_weight": _WEIGHT,
