@@ -118,8 +118,8 @@ def make_segmenter(make_autoencoder: Callable[..., Autoencoder]) -> Callable[...
     """Factory of a tiny LatentSegmenter with random weights, in evaluation mode.
 
     ``make_segmenter(num_classes=3, image_size=(16, 16), autoencoder="kl", seed=0, kind=LatentSegmenter, **options)``;
-    the other kind is ClassPassSegmenter. Options are those of LatentSegmenter, and those of its parts: parameterization, image_latent_first, ldm_schedule, scheduler, scaled,
-    encoder_dropout, train_decoder.
+    the other kind is ClassPassSegmenter. Options are those of LatentSegmenter, and those of its parts:
+    parameterization, image_latent_first, ldm_schedule, scheduler, scaled, encoder_dropout, train_decoder.
     """
     from leaf_seg.networks import (
         ClassMasksCodec,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from leaf_seg.diffusion import TimestepSampler
-from leaf_seg.engines import BundleTrainer, PrepareClassBatch, WeightAverage, parameter_groups
+from leaf_seg.engines import BundleTrainer, PrepareClassBatch, WeightAverage, parameter_groups, training_state
 from leaf_seg.losses import DenoisingLoss
 from leaf_seg.networks import ClassMasksCodec, ClassPassSegmenter, DrawnClass, MaskCodec, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
@@ -106,18 +107,38 @@ def test_every_parameter_is_in_one_group(network: ClassPassSegmenter) -> None:
 
 
 def make_trainer(network: ClassPassSegmenter, prepare: PrepareClassBatch, **options: Any) -> BundleTrainer:
-    loader = torch.utils.data.DataLoader([{k: v[i] for k, v in make_batch(8).items()} for i in range(8)], batch_size=4)
+    batch = make_batch(8)
+    samples: Any = [{key: value[index] for key, value in batch.items()} for index in range(8)]
+    loader = torch.utils.data.DataLoader(samples, batch_size=4, generator=torch.Generator())
     return BundleTrainer(
         device="cpu",
-        max_epochs=2,
         train_data_loader=loader,
         network=network,
         optimizer=torch.optim.AdamW(groups(network), lr=1e-4),
         loss_function=DenoisingLoss(network.schedule, network.mask_decoder, MaskCodec(2), latent_loss_weight=1.0),
         prepare_batch=prepare,
         ema=WeightAverage(network),
-        **options,
+        **({"max_epochs": 2} | options),
     )
+
+
+def test_a_resumed_training_draws_the_same_classes(network: ClassPassSegmenter, prepare: PrepareClassBatch) -> None:
+    start = copy.deepcopy(network.state_dict())
+    torch.manual_seed(0)
+    make_trainer(network, prepare).run()
+    expected = copy.deepcopy(network.state_dict())
+
+    network.load_state_dict(start)
+    torch.manual_seed(0)
+    stopped = make_trainer(network, prepare, max_epochs=1)
+    stopped.run()
+    state = copy.deepcopy(training_state(stopped))
+    network.load_state_dict(start)
+    torch.manual_seed(1)
+    resumed = make_trainer(network, prepare)
+    resumed.restore(state)
+    resumed.run()
+    assert [name for name, value in network.state_dict().items() if not torch.equal(value, expected[name])] == []
 
 
 def test_a_schedule_scales_both_rates(network: ClassPassSegmenter, prepare: PrepareClassBatch) -> None:

@@ -86,7 +86,7 @@ def test_is_saved_and_loaded(make: Make, tmp_path: Path) -> None:
 
 def test_parts_that_do_not_fit(make: Make) -> None:
     unet = build_conditional_unet({**TINY_UNET, "num_class_embeds": 3})
-    with pytest.raises(ValueError, match="4 classes need as many class embeddings .* found 3 and 4"):
+    with pytest.raises(ValueError, match=r"4 classes need as many class embeddings .* found 3 and 4"):
         make(4, unet=unet)
     arguments = {name: getattr(make(3), name) for name in ("image_encoder", "unet", "mask_decoder", "diffusion")}
     with pytest.raises(ValueError, match="found 3 and 1"):
