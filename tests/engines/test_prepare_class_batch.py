@@ -49,7 +49,10 @@ def test_the_latent_is_that_of_the_drawn_class(prepare: PrepareClassBatch, netwo
     torch.testing.assert_close(targets["clean"], prepare.mask_encoder.encoder(images))
     assert torch.equal(targets["label"][:, 1] > 0, images[:, 0] > 0)
     assert torch.equal(image, batch["image"])
-    assert network(image, noisy, timesteps, **keywords).shape == targets["target"].shape == (4, 4, 4, 4)
+    output = network(image, noisy, timesteps, **keywords)
+    assert output.shape == targets["target"].shape == (4, 4, 4, 4)
+    loss = DenoisingLoss(network.schedule, network.mask_decoder, MaskCodec(2), image_loss_weight=1.0)
+    assert loss(output, targets).isfinite()  # in image space it is of the binary mask
 
 
 def test_an_encoder_of_other_classes_is_refused(network: ClassPassSegmenter, make_autoencoder: MakeAutoencoder) -> None:

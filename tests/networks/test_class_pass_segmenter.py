@@ -8,6 +8,7 @@ import torch
 
 from leaf_seg.data import ModelSettings
 from leaf_seg.diffusion import Ddim
+from leaf_seg.inference.fast_network import FastNetwork
 from leaf_seg.networks import ClassPassSegmenter, MaskCodec, build_conditional_unet
 from leaf_seg.weights import load_network, save_model
 from tests.conftest import TINY_UNET
@@ -82,6 +83,14 @@ def test_is_saved_and_loaded(make: Make, tmp_path: Path) -> None:
     loaded, image = load_network(tmp_path), torch.rand(2, 3, 16, 16)
     assert type(loaded) is ClassPassSegmenter
     assert torch.equal(loaded(image), network(image))
+
+
+@torch.no_grad()
+def test_half_precision(make: Make) -> None:
+    image = torch.rand(2, 3, 16, 16)
+    expected = make()(image)
+    fast = FastNetwork(make(), torch.device("cpu"), "bf16", channels_last=True)
+    torch.testing.assert_close(fast(image), expected, rtol=0, atol=0.03)
 
 
 def test_parts_that_do_not_fit(make: Make) -> None:

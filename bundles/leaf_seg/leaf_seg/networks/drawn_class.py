@@ -33,11 +33,12 @@ class DrawnClass:
             The classes, [B] int64, and the shares of outside and inside of their masks
             (:func:`~leaf_seg.networks.class_masks.class_masks`), [B, 2, H, W] float.
         """
-        is_there = class_shares(label, self.num_classes).flatten(2).amax(dim=2) > 0  # [B, K]
+        shares = class_shares(label, self.num_classes)  # [B, K, H, W]
+        is_there = shares.flatten(2).amax(dim=2) > 0  # [B, K]
         # Every process draws for all, as one process would, and takes its share.
         lots = own_share(torch.rand(len(label) * num_processes(), self.num_classes, device=label.device))
         classes = lots.masked_fill(~is_there, -1).argmax(dim=1)
-        masks = class_masks(label, self.num_classes)
+        masks = class_masks(shares, self.num_classes)
         inside = masks[torch.arange(len(label), device=label.device), classes][:, None]  # [B, 1, H, W]
         return classes, torch.cat([1 - inside, inside], dim=1)
 

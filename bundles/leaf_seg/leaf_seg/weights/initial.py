@@ -161,10 +161,7 @@ def initial_segmenter(
         model = _model_of(init_dir, mask_decoder)
         unet = _unet_for(model, kind.latents_at_once(codec), unet_config)
         diffusion = _without_clipping(model.diffusion)
-        image_encoder = _trained_on(model.image_encoder, image_encoder)
-        mask_decoder.load_state_dict(model.mask_decoder.state_dict())
-        if sampler is not None and sampler != model.sampler:
-            logger.info("The model sampled by %s; trained on, it samples by %s.", model.sampler, sampler)
+        image_encoder = _taken_over(model, image_encoder, mask_decoder, sampler)
     return kind(image_encoder, unet, mask_decoder, codec, diffusion, image_size, noise_seed, sampler)
 
 
@@ -191,6 +188,16 @@ def _loaded(folder: str | os.PathLike[str]) -> LatentSegmenter:
     if not isinstance(model, LatentSegmenter):
         raise InputError(f"{folder} holds a {type(model).__name__}; expected a LatentSegmenter.")
     return model
+
+
+def _taken_over(
+    model: LatentSegmenter, encoder: LatentPart, decoder: LatentPart, sampler: Sampler | None
+) -> LatentPart:
+    """The encoder of the model; the decoder gets the model's weights, and the log tells of another sampler."""
+    decoder.load_state_dict(model.mask_decoder.state_dict())
+    if sampler is not None and sampler != model.sampler:
+        logger.info("The model sampled by %s; trained on, it samples by %s.", model.sampler, sampler)
+    return _trained_on(model.image_encoder, encoder)
 
 
 def _trained_on(trained: LatentPart, given: LatentPart) -> LatentPart:
