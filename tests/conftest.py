@@ -117,23 +117,34 @@ def make_autoencoder() -> Callable[..., Autoencoder]:
 def make_segmenter(make_autoencoder: Callable[..., Autoencoder]) -> Callable[..., LatentSegmenter]:
     """Factory of a tiny LatentSegmenter with random weights, in evaluation mode.
 
-    ``make_segmenter(num_classes=3, image_size=(16, 16), autoencoder="kl", seed=0, **options)``; options are those of
-    LatentSegmenter, and those of its parts: parameterization, image_latent_first, ldm_schedule, scheduler, scaled,
-    encoder_dropout, train_decoder.
+    ``make_segmenter(num_classes=3, image_size=(16, 16), autoencoder="kl", seed=0, kind=LatentSegmenter, **options)``;
+    the other kind is ClassPassSegmenter. Options are those of LatentSegmenter, and those of its parts:
+    parameterization, image_latent_first, ldm_schedule, scheduler, scaled, encoder_dropout, train_decoder.
     """
-    from leaf_seg.networks import LatentSegmenter, MaskCodec, build_conditional_unet
+    from leaf_seg.networks import (
+        ClassMasksCodec,
+        ClassPassSegmenter,
+        LatentSegmenter,
+        MaskCodec,
+        build_conditional_unet,
+    )
 
     def make(
         num_classes: int = 3,
         image_size: tuple[int, int] = (16, 16),
         autoencoder: str = "kl",
         seed: int = 0,
+        kind: type[LatentSegmenter] = LatentSegmenter,
         **options: Any,
     ) -> LatentSegmenter:
-        codec = MaskCodec(num_classes)
+        codec: Any = MaskCodec(num_classes)
+        told: dict[str, Any] = {}
+        if kind is ClassPassSegmenter:
+            codec, told = ClassMasksCodec(num_classes), {"num_class_embeds": num_classes}
         parts = segmenter_parts(make_autoencoder(autoencoder, seed), options)
-        unet = options.pop("unet", None) or build_conditional_unet(TINY_UNET, num_mask_latents=codec.num_images)
-        return LatentSegmenter(unet=unet, codec=codec, image_size=image_size, **parts, **options).eval()
+        latents = kind.latents_at_once(codec)
+        unet = options.pop("unet", None) or build_conditional_unet({**TINY_UNET, **told}, num_mask_latents=latents)
+        return kind(unet=unet, codec=codec, image_size=image_size, **parts, **options).eval()
 
     return make
 

@@ -19,7 +19,7 @@ NAMES = ("background", "left: a", "right")
 
 def small_network(kind: type[SavedNetwork], make_segmenter: Callable[..., LatentSegmenter]) -> SavedNetwork:
     """With three classes, that answers otherwise from pixel to pixel."""
-    network: SavedNetwork = make(kind) if kind in SMALL else make_segmenter(image_size=(16, 24))
+    network: SavedNetwork = make(kind) if kind in SMALL else make_segmenter(image_size=(16, 24), kind=kind)
     with torch.no_grad():
         network(torch.rand(1, 3, *network.image_size))
     return network

@@ -1,6 +1,7 @@
 """Killed at random moments and started again, a run ends as if nothing had happened, and leaves nothing over.
 
-``LEAF_SEG_KILLS=60 pytest tests/integration/test_kills.py -m "slow or nightly"`` kills each kind of training that often.
+``LEAF_SEG_KILLS=60 pytest tests/integration/test_kills.py -m "slow or nightly"`` kills each kind of training
+that often.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ def bundle(monkeypatch: pytest.MonkeyPatch) -> Path:
         (["train.json"], "train"),
         *[(["train.json", f"baselines/{name}.json"], "train") for name in BASELINES],
         *[(["train.json", f"methods/{name}.json"], "train") for name in ("ddim", "gms", "no_noise", "sdseg")],
+        (["train.json", "methods/sdseg.json", "methods/sdseg_classes.json"], "train"),
         (["train.json", "evaluate.json"], "train"),
         (["inference.json"], "infer"),
     ],

@@ -121,19 +121,8 @@ def tracked(
         Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
     ).save_pretrained(teacher)
     data = ["--dataset_dir", pictures]
-    alignment = [
-        "--num_classes",
-        3,
-        "--alignment_weight",
-        0.5,
-        "--teacher",
-        teacher,
-        "--max_epochs",
-        2,
-        "--num_overlays",
-        4,
-    ]
-    options = [*alignment, *TRACK, *REGISTER, "--system_metrics", "true"]
+    alignment = ["--num_classes", 3, "--alignment_weight", 0.5, "--teacher", teacher]
+    options = [*alignment, "--max_epochs", 2, "--num_overlays", 4, *TRACK, *REGISTER, "--system_metrics", "true"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
         bundle_process("training", *TRAIN, *small, *data, "--output_dir", folder, *options)

@@ -8,6 +8,7 @@ import torch
 from leaf_seg.networks import (
     NETWORKS,
     BasicUNetSegmenter,
+    ClassPassSegmenter,
     DynUNetSegmenter,
     LatentSegmenter,
     SavedNetwork,
@@ -24,6 +25,7 @@ def networks(make_segmenter: Callable[..., LatentSegmenter]) -> dict[str, SavedN
     """One of each class."""
     return {
         "LatentSegmenter": make_segmenter(4, SIZE),
+        "ClassPassSegmenter": make_segmenter(4, SIZE, kind=ClassPassSegmenter),
         "BasicUNetSegmenter": BasicUNetSegmenter(4, SIZE, features=(4, 4, 4, 4, 4, 4)).eval(),
         "DynUNetSegmenter": DynUNetSegmenter(4, SIZE, filters=(4, 4, 4)).eval(),
         "SegResNetSegmenter": SegResNetSegmenter(4, SIZE, init_filters=8, blocks_down=(1, 1)).eval(),

@@ -18,7 +18,7 @@ from tests.networks.test_baselines import SMALL, make
 def test_a_script_answers_as_the_network(
     kind: type[SavedNetwork], make_segmenter: Callable[..., LatentSegmenter], tmp_path: Path
 ) -> None:
-    network: SavedNetwork = make(kind) if kind in SMALL else make_segmenter()
+    network: SavedNetwork = make(kind) if kind in SMALL else make_segmenter(kind=kind)
     torch.jit.save(torch.jit.script(network), tmp_path / "model.ts")
     script = torch.jit.load(tmp_path / "model.ts")
     for number in (1, 2, 5):

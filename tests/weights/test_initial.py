@@ -13,13 +13,23 @@ from safetensors.torch import save_file
 
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.diffusion import Ddim, DiffusionSettings, OneStep
-from leaf_seg.networks import BasicUNetSegmenter, LatentDecoder, LatentEncoder, LatentSegmenter, MaskCodec, build_unet
+from leaf_seg.networks import (
+    BasicUNetSegmenter,
+    ClassMasksCodec,
+    ClassPassSegmenter,
+    LatentDecoder,
+    LatentEncoder,
+    LatentSegmenter,
+    MaskCodec,
+    build_unet,
+)
 from leaf_seg.networks.autoencoder import DIFFUSERS_WEIGHTS_NAME, Autoencoder
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import (
     check_start,
     default_autoencoder,
     initial_segmenter,
+    load_network,
     own_autoencoder,
     save_model,
     trained_with,
@@ -272,3 +282,30 @@ def test_settings_that_the_model_has_of_its_own(words: list[str]) -> None:
     with pytest.raises(InputError, match="--parameterization would have no effect: init_dir is runs/model"):
         check_start(argv)
     check_start([word for word in argv if word not in ("--init_dir", "runs/model")])
+
+
+def of_classes(number: int) -> dict[str, Any]:
+    """Options of a network that is told a class."""
+    unet_config = {**TINY_UNET, "num_class_embeds": number}
+    return {"kind": ClassPassSegmenter, "codec": ClassMasksCodec(number), "unet_config": unet_config}
+
+
+def test_classes_that_the_network_is_told(start: Callable[..., LatentSegmenter], tmp_path: Path) -> None:
+    """From a model that is told none, to as many classes, to other classes, and to none again."""
+    plain = saved(start(num_classes=2), tmp_path / "plain", 2)
+    first = start(**of_classes(3), init_dir=plain)
+    kept = "unet.down_blocks.0.resnets.0.conv1.weight"
+    assert torch.equal(first.state_dict()[kept], load_network(plain).state_dict()[kept])
+
+    told = saved(first, tmp_path / "told", 3)
+    embedding = first.unet.class_embedding.weight
+    assert torch.equal(start(**of_classes(3), init_dir=told).unet.class_embedding.weight, embedding)
+    other = start(**of_classes(5), init_dir=told)
+    assert other.unet.class_embedding.weight.shape == (5, embedding.shape[1])
+    for network in (first, other):
+        assert network(torch.rand(1, 3, 16, 16)).shape == (1, network.num_classes, 16, 16)
+    none = start(num_classes=6, init_dir=told)
+    assert type(none) is LatentSegmenter
+    assert none.unet.config["num_class_embeds"] is None
+    assert torch.equal(none.state_dict()[kept], first.state_dict()[kept])
+    assert none(torch.rand(1, 3, 16, 16)).shape == (1, 6, 16, 16)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from leaf_seg.networks import LatentEncoder, MaskCodec, MaskEncoder, build_conditional_unet
+from leaf_seg.networks import DrawnClass, LatentEncoder, MaskCodec, MaskEncoder, build_conditional_unet
 from leaf_seg.networks.autoencoder import Autoencoder
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import scaled_to_masks
@@ -48,6 +48,19 @@ def test_masks_of_the_first_batch_have_unit_deviation(kind: str, make_autoencode
     before = torch.get_rng_state()
     assert scaled_to_masks(again, codec, sampler(), batch_size=8).config["scaling_factor"] == factor
     assert torch.equal(torch.get_rng_state(), before)  # the training draws what it would
+
+
+def test_masks_of_drawn_classes_have_unit_deviation(make_autoencoder: Make) -> None:
+    autoencoder, drawn = make_autoencoder("tiny"), DrawnClass(2)
+    before = torch.get_rng_state()
+    factor = scaled_to_masks(autoencoder, drawn, sampler(), batch_size=8).config["scaling_factor"]
+    assert torch.equal(torch.get_rng_state(), before)
+    labels = torch.stack([item["label"] for item in Slices().__getitems__([(index, 0) for index in range(8)])])
+    torch.manual_seed(0)
+    images = drawn.encode(labels)
+    assert float(LatentEncoder(autoencoder, trainable=False)(images).std()) == pytest.approx(1, abs=1e-4)
+    again = scaled_to_masks(make_autoencoder("tiny"), drawn, sampler(), batch_size=8)
+    assert again.config["scaling_factor"] == factor
 
 
 @pytest.mark.slow

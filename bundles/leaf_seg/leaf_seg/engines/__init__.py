@@ -6,7 +6,9 @@ from leaf_seg.engines.budget import Budget
 from leaf_seg.engines.ema import WeightAverage, trainable_parameters
 from leaf_seg.engines.evaluator import BundleEvaluator
 from leaf_seg.engines.events import TrainingEvents
+from leaf_seg.engines.parameter_groups import parameter_groups
 from leaf_seg.engines.prepare_batch import PrepareDenoisingBatch, PrepareImageBatch, PrepareSegmentationBatch
+from leaf_seg.engines.prepare_class_batch import PrepareClassBatch
 from leaf_seg.engines.random_state import random_state, set_random_state
 from leaf_seg.engines.share_of_steps import ShareOfSteps
 from leaf_seg.engines.step_losses import StepLosses, StepRecord
@@ -22,6 +24,7 @@ __all__ = [
     "Budget",
     "BundleEvaluator",
     "BundleTrainer",
+    "PrepareClassBatch",
     "PrepareDenoisingBatch",
     "PrepareImageBatch",
     "PrepareSegmentationBatch",
@@ -32,6 +35,7 @@ __all__ = [
     "TolerantEvaluator",
     "TrainingEvents",
     "WeightAverage",
+    "parameter_groups",
     "random_state",
     "set_random_state",
     "trainable_parameters",

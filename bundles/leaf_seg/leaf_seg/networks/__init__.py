@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 from leaf_seg.moved import names_of
 from leaf_seg.networks.autoencoder import initial_autoencoder, load_autoencoder
 from leaf_seg.networks.basic_unet import BasicUNetSegmenter
+from leaf_seg.networks.class_masks import ClassMasksCodec
+from leaf_seg.networks.class_pass_segmenter import ClassPassSegmenter
+from leaf_seg.networks.drawn_class import DrawnClass
 from leaf_seg.networks.dynunet import DynUNetSegmenter
 from leaf_seg.networks.feature_cache import CachedNetwork, FeatureCache
 from leaf_seg.networks.for_training import placed, ready_to_train
@@ -26,7 +29,10 @@ __all__ = [
     "NETWORKS",
     "BasicUNetSegmenter",
     "CachedNetwork",
+    "ClassMasksCodec",
+    "ClassPassSegmenter",
     "Codec",
+    "DrawnClass",
     "DynUNetSegmenter",
     "FeatureCache",
     "LatentDecoder",

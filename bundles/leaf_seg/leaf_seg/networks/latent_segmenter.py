@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from diffusers import UNet2DModel
@@ -104,10 +104,16 @@ class LatentSegmenter(SavedNetwork):
                 f"image_size {self.image_size} and {self.num_classes} classes need {noise} numbers of noise for an "
                 f"image; expected at most {MAX_NOISE}. Take a smaller image_size, or an autoencoder that divides more."
             )
-        expected = (self.image_encoder.channels + mask_channels, mask_channels)
+        out_channels = self.mask_decoder.channels * self.latents_at_once(self.codec)
+        expected = (self.image_encoder.channels + out_channels, out_channels)
         found = (self.unet.config["in_channels"], self.unet.config["out_channels"])
         if found != expected:
             raise ValueError(f"{self.num_classes} classes need U-Net channels (in, out) {expected}, found {found}.")
+
+    @classmethod
+    def latents_at_once(cls, codec: Codec) -> int:
+        """Mask latents that the U-Net takes and gives in one pass: here those of all the codec's images, n."""
+        return codec.num_images
 
     @property
     def parts(self) -> tuple[nn.Module, ...]:
@@ -129,7 +135,7 @@ class LatentSegmenter(SavedNetwork):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> LatentSegmenter:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Build the module, with random weights, from :attr:`config`.
 
         In a context of ``torch.device("meta")`` without weights: the schedule and the noise are there all the same.
@@ -161,7 +167,7 @@ class LatentSegmenter(SavedNetwork):
         """
         generator = torch.Generator("cpu").manual_seed(seed)
         size = [side // self.image_encoder.factor for side in self.image_size]
-        shape = (1, self.mask_decoder.channels * self.codec.num_images, *size)
+        shape = (1, self.mask_decoder.channels * self.latents_at_once(self.codec), *size)
         noise = torch.randn(shape, generator=generator, device="cpu")
         return noise if self.diffusion.with_noise else torch.zeros_like(noise)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from leaf_seg.diffusion.sampling import Ddim, OneStep, Sampler
+from leaf_seg.networks.class_masks import ClassMasksCodec
 from leaf_seg.networks.latent_mapper import build_latent_mapper
 from leaf_seg.networks.latents import LatentDecoder, LatentEncoder, LatentPart
 from leaf_seg.networks.mask_codec import Codec, MaskCodec
@@ -13,7 +14,11 @@ from leaf_seg.networks.one_hot_codec import OneHotCodec
 from leaf_seg.networks.unet import build_unet
 from leaf_seg.runtime.described import CLASS_KEY, as_mapping, described_class
 
-CODECS: dict[str, type[Codec]] = {"MaskCodec": MaskCodec, "OneHotCodec": OneHotCodec}
+CODECS: dict[str, type[Codec]] = {
+    "MaskCodec": MaskCodec,
+    "OneHotCodec": OneHotCodec,
+    "ClassMasksCodec": ClassMasksCodec,
+}
 SAMPLERS: dict[str, type[Sampler]] = {"OneStep": OneStep, "Ddim": Ddim}
 IMAGE_ENCODERS: dict[str, type[LatentPart]] = {"LatentEncoder": LatentEncoder}
 MASK_DECODERS: dict[str, type[LatentPart]] = {"LatentDecoder": LatentDecoder}

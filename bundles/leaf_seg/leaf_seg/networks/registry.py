@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leaf_seg.networks.basic_unet import BasicUNetSegmenter
+from leaf_seg.networks.class_pass_segmenter import ClassPassSegmenter
 from leaf_seg.networks.dynunet import DynUNetSegmenter
 from leaf_seg.networks.latent_segmenter import LatentSegmenter
 from leaf_seg.networks.saved_network import SavedNetwork
@@ -15,6 +16,7 @@ NETWORKS: dict[str, type[SavedNetwork]] = {
     cls.__name__: cls
     for cls in (
         LatentSegmenter,
+        ClassPassSegmenter,
         BasicUNetSegmenter,
         DynUNetSegmenter,
         SegResNetSegmenter,

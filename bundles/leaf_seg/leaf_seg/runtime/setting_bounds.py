@@ -94,6 +94,7 @@ SETTINGS: Bounds = {
     "batch_size": _BATCH,
     "accumulation_steps": Bound(1, 65536),
     "learning_rate": Bound(0, 1, whole=False),
+    "class_rate_factor": Bound(0, 1e6, whole=False),
     "weight_decay": Bound(0, 1, whole=False),
     "lr_schedule": Choice(
         ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup")

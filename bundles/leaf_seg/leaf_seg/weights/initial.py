@@ -23,7 +23,12 @@ from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.overrides import check_not_overridden, overridden_keys
 from leaf_seg.weights.model_config import read_configuration
 from leaf_seg.weights.model_folder import AUTOENCODER_NAME, load_network, training_record
-from leaf_seg.weights.unet_channels import change_mask_latents, make_conditional, start_image_channels_at_zero
+from leaf_seg.weights.unet_channels import (
+    change_classes,
+    change_mask_latents,
+    make_conditional,
+    start_image_channels_at_zero,
+)
 from leaf_seg.weights.unet_folder import load_unet
 from leaf_seg.weights.version_0_1 import updated
 
@@ -114,6 +119,7 @@ def initial_segmenter(
     noise_seed: int = 0,
     sampler: Sampler | None = None,
     image_channels: str = "repeated",
+    kind: type[LatentSegmenter] = LatentSegmenter,
     unet_dir: str | os.PathLike[str] | None = None,
     init_dir: str | os.PathLike[str] | None = None,
     loaded_from: str | os.PathLike[str] | None = None,
@@ -129,13 +135,14 @@ def initial_segmenter(
         mask_decoder: of mask latents. Both are of the autoencoder of the saved model, if training starts from one.
         codec: between label maps and mask images.
         unet_config: as for :func:`~leaf_seg.networks.build_conditional_unet`; of its values a saved model takes
-            "dropout" only.
+            "dropout" only, and "num_class_embeds", which begin anew where the model has another number of them.
         diffusion: how latents are noised and ordered, with clip_sample off.
         image_size: (H, W) that the network works at.
         noise_seed: of the initial noise.
         sampler: one step unless given.
         image_channels: how the U-Net's first weights for the image latent begin: "repeated" like those of the mask
             latents (LEAF), or at "zero" (SDSeg); a saved model has its own.
+        kind: of network.
         unet_dir: folder of an unconditional U-Net to start from, as ``python -m leaf_seg convert`` writes it.
         init_dir: folder of a model to train on, trained here or converted.
         loaded_from: folder of a model that is taken as it is, whatever else is given: without a data set.
@@ -147,17 +154,15 @@ def initial_segmenter(
         return _loaded(loaded_from)
     if init_dir is None:
         _check_scheduler(diffusion)
-        unet = _new_unet(unet_config, image_encoder.channels, mask_decoder.channels, codec.num_images, unet_dir)
+        latents = kind.latents_at_once(codec)
+        unet = _new_unet(unet_config, image_encoder.channels, mask_decoder.channels, latents, unet_dir)
         _begin_image_channels(unet, image_channels, image_encoder.channels, diffusion.image_latent_first)
     else:
         model = _model_of(init_dir, mask_decoder)
-        unet = _unet_for(model, codec.num_images, unet_config.get("dropout", 0.0))
+        unet = _unet_for(model, kind.latents_at_once(codec), unet_config)
         diffusion = _without_clipping(model.diffusion)
-        image_encoder = _trained_on(model.image_encoder, image_encoder)
-        mask_decoder.load_state_dict(model.mask_decoder.state_dict())
-        if sampler is not None and sampler != model.sampler:
-            logger.info("The model sampled by %s; trained on, it samples by %s.", model.sampler, sampler)
-    return LatentSegmenter(image_encoder, unet, mask_decoder, codec, diffusion, image_size, noise_seed, sampler)
+        image_encoder = _taken_over(model, image_encoder, mask_decoder, sampler)
+    return kind(image_encoder, unet, mask_decoder, codec, diffusion, image_size, noise_seed, sampler)
 
 
 def _check_is_there(init_dir: str | os.PathLike[str]) -> None:
@@ -183,6 +188,16 @@ def _loaded(folder: str | os.PathLike[str]) -> LatentSegmenter:
     if not isinstance(model, LatentSegmenter):
         raise InputError(f"{folder} holds a {type(model).__name__}; expected a LatentSegmenter.")
     return model
+
+
+def _taken_over(
+    model: LatentSegmenter, encoder: LatentPart, decoder: LatentPart, sampler: Sampler | None
+) -> LatentPart:
+    """The encoder of the model; the decoder gets the model's weights, and the log tells of another sampler."""
+    decoder.load_state_dict(model.mask_decoder.state_dict())
+    if sampler is not None and sampler != model.sampler:
+        logger.info("The model sampled by %s; trained on, it samples by %s.", model.sampler, sampler)
+    return _trained_on(model.image_encoder, encoder)
 
 
 def _trained_on(trained: LatentPart, given: LatentPart) -> LatentPart:
@@ -236,8 +251,10 @@ def _new_unet(
             f"unet_dir is {unet_dir}, and image latents have {image_channels} channels, mask latents "
             f"{latent_channels}; expected as many. Leave unet_dir out."
         )
-    one_latent = {**config, "in_channels": latent_channels, "out_channels": latent_channels}
-    return make_conditional(load_unet(one_latent, unet_dir), num_mask_latents)
+    one_latent = {**config, "in_channels": latent_channels, "out_channels": latent_channels, "num_class_embeds": None}
+    unet = make_conditional(load_unet(one_latent, unet_dir), num_mask_latents)
+    change_classes(unet, config.get("num_class_embeds"))
+    return unet
 
 
 def _begin_image_channels(unet: Any, how: str, channels: int, image_first: bool) -> None:
@@ -247,9 +264,9 @@ def _begin_image_channels(unet: Any, how: str, channels: int, image_first: bool)
         raise InputError(f"image_channels is {how!r}; expected 'repeated' or 'zero'.")
 
 
-def _unet_for(model: LatentSegmenter, num_mask_latents: int, dropout: float) -> Any:
-    """The model's U-Net for another number of mask latents."""
-    unet = build_denoiser({**unet_description(model.unet), "dropout": dropout})
+def _unet_for(model: LatentSegmenter, num_mask_latents: int, config: Mapping[str, Any]) -> Any:
+    """The model's U-Net for another number of mask latents and of classes that it is told."""
+    unet = build_denoiser({**unet_description(model.unet), "dropout": config.get("dropout", 0.0)})
     unet.load_state_dict(model.unet.state_dict())
     if not isinstance(unet, UNet2DModel):
         found = unet.config["out_channels"] // model.mask_decoder.channels
@@ -260,6 +277,7 @@ def _unet_for(model: LatentSegmenter, num_mask_latents: int, dropout: float) -> 
             )
         return unet
     change_mask_latents(unet, model.mask_decoder.channels, num_mask_latents, model.diffusion.image_latent_first)
+    change_classes(unet, config.get("num_class_embeds"))
     return unet
 
 

@@ -11,6 +11,7 @@ import torch
 
 from leaf_seg.data import SliceSampler
 from leaf_seg.networks.autoencoder import Autoencoder
+from leaf_seg.networks.drawn_class import DrawnClass
 from leaf_seg.networks.latents import LatentEncoder
 from leaf_seg.networks.mask_codec import Codec
 from leaf_seg.runtime.described import as_mapping
@@ -25,7 +26,7 @@ _DIGITS = 6  # so that another number of threads does not change the factor
 
 def scaled_to_masks(
     autoencoder: Autoencoder,
-    codec: Codec,
+    codec: Codec | DrawnClass,
     sampler: SliceSampler,
     batch_size: int,
     seed: int = 0,
@@ -37,10 +38,10 @@ def scaled_to_masks(
 
     Args:
         autoencoder: changed in place: ``scaling_factor`` of its config, which models are saved with.
-        codec: makes images of label maps.
+        codec: makes images of label maps, or of the masks of classes that it draws.
         sampler: of the training slices; it is left as it was.
         batch_size: slices of the first batch.
-        seed: of what is drawn from the posterior of a KL autoencoder.
+        seed: of the classes, and of what is drawn from the posterior of a KL autoencoder.
         init_dir: folder of the model to train on; None without one.
 
     Returns:
@@ -57,14 +58,14 @@ def scaled_to_masks(
 
 @torch.no_grad()
 def _first_batch_factor(
-    autoencoder: Autoencoder, codec: Codec, sampler: SliceSampler, batch_size: int, seed: int
+    autoencoder: Autoencoder, codec: Codec | DrawnClass, sampler: SliceSampler, batch_size: int, seed: int
 ) -> float:
     first = SliceSampler(sampler.dataset, sampler.empty_rate, sampler.seed)
     items = sampler.dataset.__getitems__(list(islice(first, batch_size)))
-    images = codec.encode(torch.stack([item["label"] for item in items]))
     encoder = LatentEncoder(autoencoder, scaled=False, trainable=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        images = codec.encode(torch.stack([item["label"] for item in items]))
         if encoder.has_posterior:
             mean, deviation = encoder.posterior(images)
             latents = mean + deviation * torch.randn_like(mean)

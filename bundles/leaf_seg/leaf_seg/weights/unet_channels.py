@@ -1,4 +1,4 @@
-"""Adapts a trained U-Net to another number of latents in its input and output."""
+"""Adapts a trained U-Net to another number of latents in its input and output, and of classes that it is told."""
 
 from __future__ import annotations
 
@@ -63,6 +63,20 @@ def change_mask_latents(unet: UNet2DModel, latent_channels: int, num_mask_latent
     mask = mask[:, channels] * (present / num_mask_latents)
     replace_conv_in(unet, torch.cat([image, mask] if image_first else [mask, image], dim=1))
     _replace_conv_out(unet, unet.conv_out.weight[channels], unet.conv_out.bias[channels])
+
+
+def change_classes(unet: UNet2DModel, num_classes: int | None) -> None:
+    """Change the number of classes that a U-Net is told, in place; another number of embeddings begins anew.
+
+    Args:
+        unet: with an embedding of classes or without.
+        num_classes: K, wanted; None for none.
+    """
+    if unet.config["num_class_embeds"] == num_classes:
+        return
+    width = unet.time_embedding.linear_2.out_features
+    unet.class_embedding = None if num_classes is None else nn.Embedding(num_classes, width)
+    unet.register_to_config(num_class_embeds=num_classes)
 
 
 def _replace_conv_out(unet: UNet2DModel, weight: torch.Tensor, bias: torch.Tensor) -> None:
