@@ -10,6 +10,9 @@ CONF ?=
 WORKERS ?= 2
 SCHEMA ?= $(wildcard ../shared/schema/meta_schema_20240725.json)
 
+# Python compiles the modules that are used when they are; all of them would take minutes.
+AS_THEY_ARE := --no-compile
+
 # The tests of a file share what they made, so they run in one process; OpenMP's threads would spin in the other's way.
 IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile
 
@@ -26,7 +29,7 @@ $(VENV)/.created:
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.created setup.cfg pyproject.toml constraints.txt
-	$(BIN)/pip install -c constraints.txt -e ".[test]"
+	$(BIN)/pip install $(AS_THEY_ARE) -c constraints.txt -e ".[test]"
 	touch $@
 
 demo: env ## Train, evaluate and segment on generated phantoms (at most 10 minutes on 2 cores)
@@ -38,8 +41,9 @@ test: env ## Run the tests that are not slow, in WORKERS (2) processes
 test-slow: env ## Run the tests that take minutes
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) --durations=20 -m "slow and not nightly"
 
-test-nightly: env ## Run the tests of published sizes and of scripts that measure, which CI leaves out
+test-nightly: env label-env ## Run the tests that CI has no time for: published sizes, scripts that measure
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest $(IN_PARALLEL) --durations=20 -m nightly
+	OMP_WAIT_POLICY=PASSIVE $(LABEL_BIN)/pytest $(IN_PARALLEL) plugins/monailabel/tests
 
 lint: env ## Check style and types
 	$(BIN)/ruff check .
@@ -51,9 +55,9 @@ label-env: $(LABEL_VENV)/.installed ## Make .venv-label with MONAI Label (an env
 # sam2, which MONAI Label asks for and nothing here uses, would fetch another PyTorch to be built with.
 $(LABEL_VENV)/.installed: setup.cfg constraints-label.txt
 	$(PYTHON) -m venv $(LABEL_VENV)
-	$(LABEL_BIN)/pip install -c constraints-label.txt torch setuptools wheel
-	SAM2_BUILD_CUDA=0 $(LABEL_BIN)/pip install -c constraints-label.txt --no-build-isolation sam2
-	$(LABEL_BIN)/pip install -c constraints-label.txt -e ".[label]"
+	$(LABEL_BIN)/pip install $(AS_THEY_ARE) -c constraints-label.txt torch setuptools wheel
+	SAM2_BUILD_CUDA=0 $(LABEL_BIN)/pip install $(AS_THEY_ARE) -c constraints-label.txt --no-build-isolation sam2
+	$(LABEL_BIN)/pip install $(AS_THEY_ARE) -c constraints-label.txt -e ".[label]"
 	touch $@
 
 label-server: label-env ## Serve a folder to 3D Slicer: make label-server STUDIES=folder [PORT=8000] [CONF="--conf KEY VALUE"]
@@ -61,7 +65,7 @@ label-server: label-env ## Serve a folder to 3D Slicer: make label-server STUDIE
 	OMP_WAIT_POLICY=PASSIVE $(LABEL_BIN)/python -m monailabel.main start_server --app $(LABEL_APP) --studies "$(STUDIES)" --host 127.0.0.1 --port $(PORT) $(CONF)
 
 test-label: label-env ## Run the tests of the MONAI Label app, with real servers
-	OMP_WAIT_POLICY=PASSIVE $(LABEL_BIN)/pytest $(IN_PARALLEL) plugins/monailabel/tests
+	OMP_WAIT_POLICY=PASSIVE $(LABEL_BIN)/pytest $(IN_PARALLEL) --durations=10 -m "not nightly" plugins/monailabel/tests
 
 zoo-check: env ## Check a copy of the bundle as the Model Zoo does (SCHEMA: file of its metadata's schema)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python scripts/zoo_check.py $(if $(SCHEMA),--schema $(SCHEMA))

@@ -123,11 +123,13 @@ def test_bad_requests(client: MONAILabelClient, server: Server, path: str, body:
     assert client.info()["datastore"] == before
 
 
+@pytest.mark.nightly
 def test_training_of_an_unknown_model_fails(client: MONAILabelClient) -> None:
     client.train_start("leaf", {})
     assert wait_until_ended(client.train_status)["status"] == "ERROR"
 
 
+@pytest.mark.nightly
 def test_training_without_labels_fails(client: MONAILabelClient, app: Path) -> None:
     client.train_start("leaf_seg", {"max_epochs": 1, "multi_gpu": False, "device": "cpu"})
     status = wait_until_ended(client.train_status)
@@ -136,6 +138,7 @@ def test_training_without_labels_fails(client: MONAILabelClient, app: Path) -> N
     assert (app / "model" / "leaf_seg" / "models" / "model.pt").read_bytes() == (MODEL / "model.pt").read_bytes()
 
 
+@pytest.mark.nightly
 def test_scoring(client: MONAILabelClient, server: Server) -> None:
     """Entropy of several answers with dropout: without it, it would be that of the one answer."""
     answer = requests.post(url(server, "/scoring/leaf_seg?run_sync=true"), json={"device": "cpu"}, timeout=300)
