@@ -84,7 +84,7 @@ def add_tracking_uri(command: argparse.ArgumentParser) -> None:
 
 
 def _segment(options: argparse.Namespace) -> int:
-    for key in ("num_samples", "batch_size", "memory_limit_gb"):
+    for key in ("num_samples", "batch_size", "memory_limit_gb", "ensemble"):
         if getattr(options, key) is not None:
             SETTINGS[key].check(getattr(options, key), f"--{key.replace('_', '-')}")
     if options.preview and options.no_overlays:
@@ -121,7 +121,7 @@ def _segment(options: argparse.Namespace) -> int:
     report = SegmentationReport(
         writer.output_dir,
         segmenter.settings.class_names,
-        str(options.model or "shipped"),
+        " + ".join([options.model or "shipped", *(options.ensemble or ())]),
         options.statistics,
         options.report,
         options.preview,

@@ -53,8 +53,8 @@ class Ensemble(UnsavedNetwork):
         if number not in (1, len(self.members)):
             raise InputError(
                 f"{number} hypotheses or noise seeds are asked of an ensemble of {len(self.members)} members, each "
-                f"with one answer; expected {len(self.members)}, or 1 (num_samples: their mean alone). Leave num_samples "
-                "out: it is then the number of members."
+                f"with one answer; expected {len(self.members)}, or 1 (num_samples: their mean alone). Leave "
+                "num_samples out: it is then the number of members."
             )
         return range(number)
 

@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 IMAGE_CHANNELS = 3
 ALIKE = (
     "num_samples is %d, and this model answers in one step: its hypotheses hardly differ, whatever the noise. What "
-    "does differ: mc_dropout true (of a model trained with dropout), ensemble (several trainings), a model that samples in "
-    "several steps (methods/ddim.json), or one trained on several raters (rater_target)."
+    "does differ: mc_dropout true (of a model trained with dropout), ensemble (several trainings), a model that "
+    "samples in several steps (methods/ddim.json), or one trained on several raters (rater_target)."
 )
 
 
