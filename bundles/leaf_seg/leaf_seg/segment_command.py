@@ -32,7 +32,7 @@ def add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "models:/NAME/VERSION, runs:/ID/model (without: the shipped one, of the hippocampus)",
     )
     add_tracking_uri(segment)
-    segment.add_argument("--num-samples", type=int, default=1, help="hypotheses; 2 or more also write uncertainty maps")
+    _add_hypotheses(segment)
     segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
     segment.add_argument("--statistics", action="store_true", help="also write statistics.csv: size and mean intensity")
     segment.add_argument("--report", action="store_true", help="also write report.json: inputs, results, model, times")
@@ -57,6 +57,25 @@ def add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     segment.set_defaults(command=_segment)
 
 
+def _add_hypotheses(segment: argparse.ArgumentParser) -> None:
+    segment.add_argument(
+        "--num-samples",
+        type=int,
+        help="hypotheses; 2 or more also write uncertainty maps (without: 1, of an ensemble one for each member). "
+        "Those of a model that answers in one step hardly differ, unless by one of the next two",
+    )
+    segment.add_argument(
+        "--mc-dropout", action="store_true", help="draw hypotheses by the dropout that the model was trained with"
+    )
+    segment.add_argument(
+        "--ensemble",
+        nargs="+",
+        metavar="MODEL",
+        help="further trained models, or a pattern in quotation marks such as 'runs/wbc_*': each one's answer, and "
+        "that of --model, is a hypothesis",
+    )
+
+
 def add_tracking_uri(command: argparse.ArgumentParser) -> None:
     """Add the option of commands that take a model out of MLflow."""
     command.add_argument(
@@ -65,8 +84,9 @@ def add_tracking_uri(command: argparse.ArgumentParser) -> None:
 
 
 def _segment(options: argparse.Namespace) -> int:
-    for key in ("num_samples", "batch_size", "memory_limit_gb"):
-        SETTINGS[key].check(getattr(options, key), f"--{key.replace('_', '-')}")
+    for key in ("num_samples", "batch_size", "memory_limit_gb", "ensemble"):
+        if getattr(options, key) is not None:
+            SETTINGS[key].check(getattr(options, key), f"--{key.replace('_', '-')}")
     if options.preview and options.no_overlays:
         raise InputError("--preview shows the overlays, and --no-overlays is given; expected one of them.")
     found = [case["image"] for path in options.input for case in list_images(path)]
@@ -84,7 +104,8 @@ def _segment(options: argparse.Namespace) -> int:
     from leaf_seg.weights.mlflow_source import opened_model
 
     with opened_model(options.model or bundle_folder() / "models", options.tracking_uri) as model:
-        segmenter = load(model, options.device, options.precision, options.batch_size, options.memory_limit_gb)
+        how = (options.device, options.precision, options.batch_size, options.memory_limit_gb)
+        segmenter = load(model, *how, mc_dropout=options.mc_dropout, ensemble=options.ensemble)
     writer = SegmentationWriter(
         options.output,
         segmenter.settings.class_names,
@@ -100,7 +121,7 @@ def _segment(options: argparse.Namespace) -> int:
     report = SegmentationReport(
         writer.output_dir,
         segmenter.settings.class_names,
-        str(options.model or "shipped"),
+        " + ".join([options.model or "shipped", *(options.ensemble or ())]),
         options.statistics,
         options.report,
         options.preview,

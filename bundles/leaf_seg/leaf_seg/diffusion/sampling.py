@@ -24,6 +24,11 @@ class Sampler(ABC):
         """The clean latent that a network comes to from noise, [B, C, h, w]."""
 
     @property
+    def is_one_step(self) -> bool:
+        """Whether it asks the network once."""
+        return False
+
+    @property
     def config(self) -> dict[str, Any]:
         """Plain values from which :meth:`from_config` makes the same."""
         return dict(vars(self))
@@ -37,6 +42,11 @@ class Sampler(ABC):
 @dataclass(frozen=True)
 class OneStep(Sampler):
     """One denoising step from the noisiest timestep, T - 1 (LEAF; SDSeg's inference)."""
+
+    @property
+    def is_one_step(self) -> bool:
+        """It does."""
+        return True
 
     def __call__(self, predict_clean: PredictClean, noise: torch.Tensor, schedule: NoiseSchedule) -> torch.Tensor:
         """The network's estimate at T - 1, [B, C, h, w]."""
@@ -58,6 +68,11 @@ class Ddim(Sampler):
     """
 
     num_steps: int = 10
+
+    @property
+    def is_one_step(self) -> bool:
+        """Whether there is one."""
+        return self.num_steps == 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.num_steps, int) or self.num_steps < 1:

@@ -15,6 +15,7 @@ from monai.utils.enums import CommonKeys as Keys
 from leaf_seg.engines.ema import WeightAverage
 from leaf_seg.engines.resumption_log import hide_resumption
 from leaf_seg.inference.answers import Answers
+from leaf_seg.inference.inferers import SegmentationInferer
 from leaf_seg.runtime.distributed import is_rank_zero, num_processes
 from leaf_seg.runtime.termination import interruptible, raise_if_interrupted
 from leaf_seg.runtime.workers import check_workers
@@ -46,7 +47,13 @@ class BundleEvaluator(SupervisedEvaluator):
         self.add_event_handler(IterationEvents.FORWARD_COMPLETED, _unpack_answers)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's Evaluator
-        """Evaluate; ``global_epoch`` is the trainer's epoch."""
+        """Evaluate; ``global_epoch`` is the trainer's epoch.
+
+        Raises:
+            InputError: When no case could be segmented with this network, precision and number of hypotheses.
+        """
+        if isinstance(self.inferer, SegmentationInferer):
+            self.inferer.check(self.network, self.state.device)
         with interruptible(), nullcontext() if self.ema is None else self.ema.applied():
             if self.state.epoch_length == 0 and num_processes() > 1:
                 self._run_without_cases(global_epoch)

@@ -9,7 +9,6 @@ from monai.engines import SupervisedEvaluator
 
 from leaf_seg.engines.evaluator import BundleEvaluator
 from leaf_seg.inference.faults import fault_of
-from leaf_seg.inference.inferers import SegmentationInferer
 from leaf_seg.inference.tolerant_dataset import FAULT
 from leaf_seg.runtime.termination import raise_if_interrupted
 
@@ -29,8 +28,6 @@ class TolerantEvaluator(BundleEvaluator):
         Raises:
             InputError: When no image could be segmented with this network, precision and number of hypotheses.
         """
-        if isinstance(self.inferer, SegmentationInferer):
-            self.inferer.check(self.network, self.state.device)
         try:
             super().run(global_epoch)
         except KeyboardInterrupt:

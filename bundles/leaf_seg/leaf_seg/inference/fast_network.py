@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from leaf_seg.inference.half_weights import set_weights
 from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import PRECISIONS, check_precision
+
+logger = logging.getLogger(__name__)
 
 COMPILE = ("off", "default", "cudagraphs")
 
@@ -34,6 +37,10 @@ class ReadyNetwork(nn.Module):
     def noise_seeds(self, number: int) -> Sequence[int]:
         """As of :class:`~leaf_seg.networks.SavedNetwork`."""
         return self.network.noise_seeds(number)
+
+    def check_samples(self, number: int) -> None:
+        """As of :class:`~leaf_seg.networks.SavedNetwork`."""
+        self.network.check_samples(number)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Class probabilities [B, K, H, W] fp32 of images [B, 3 or 1, H, W] in [0, 1]."""
@@ -76,11 +83,15 @@ class FastNetwork(ReadyNetwork):
             set_weights(network, PRECISIONS[precision], channels_last)
         for name in network.stages:
             self._make_fixed(name, compile, device)
+        if not network.stages and compile != "off":
+            logger.info("%s is neither compiled nor captured: compile has no effect", type(network).__name__)
 
     def _make_fixed(self, name: str, compile: str, device: torch.device) -> None:
-        """Let a method of the network be compiled or captured."""
-        method: Any = getattr(self.network, name)
+        """Let a method of the network, or of a module in it, be compiled or captured."""
+        path, _, name = name.rpartition(".")
+        owner = self.network.get_submodule(path)
+        method: Any = getattr(owner, name)
         if compile == "default":
-            setattr(self.network, name, FixedSizes(torch.compile(method, dynamic=False)))
+            setattr(owner, name, FixedSizes(torch.compile(method, dynamic=False)))
         elif compile == "cudagraphs" and device.type == "cuda":
-            setattr(self.network, name, FixedSizes(CapturedCall(method)))
+            setattr(owner, name, FixedSizes(CapturedCall(method)))

@@ -42,7 +42,7 @@ class SegmentationInferer(Inferer):
             their answers.
         num_slices: 1, or 3 for neighbouring slices as channels.
         batch_size: slices, or hypotheses of slices, at a time; the result depends on it by rounding only.
-        num_samples: hypotheses per image, drawn with noise seeds noise_seed + i; the image is encoded once.
+        num_samples: hypotheses per image, drawn with seeds noise_seed + i; of an ensemble one for each member.
         noise_seed: of the first hypothesis; the network's own unless given.
         probabilities: False returns labels, unless there is uncertainty, which needs the probabilities; of one slicing
             direction without mirror images the probabilities of a batch only are then held.
@@ -104,13 +104,14 @@ class SegmentationInferer(Inferer):
         """Find out before the first image what would go wrong with every one.
 
         Raises:
-            InputError: When the network draws no hypotheses but several are asked for, or the device does not have the
-                precision.
+            InputError: When the network does not have so many hypotheses, or the device does not have the precision.
         """
         self._autocast(network, device)
-        if self.num_samples > 1 or self.noise_seed is not None:
-            diffusion_model: SavedNetwork = bare(network)
-            diffusion_model.noise_seeds(self.num_samples)
+        asked: Any = bare(network)
+        if self.noise_seed is None and isinstance(asked, (SavedNetwork, ReadyNetwork)):
+            asked.check_samples(self.num_samples)
+        elif self.num_samples > 1 or self.noise_seed is not None:
+            asked.noise_seeds(self.num_samples)
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any

@@ -20,7 +20,7 @@ def segment_files(
     segmenter: Segmenter,
     sources: Sequence[str],
     writer: SegmentationWriter,
-    num_samples: int = 1,
+    num_samples: int | None = None,
     report: SegmentationReport | None = None,
 ) -> None:
     """Segment images and write what they give; an image that cannot be segmented does not stop the others.
@@ -29,7 +29,7 @@ def segment_files(
         segmenter: of a trained model.
         sources: image files.
         writer: of the results, which says at the end, or when interrupted, what was written.
-        num_samples: hypotheses of an image.
+        num_samples: hypotheses of an image; the segmenter's own number unless given.
         report: tables that are wanted besides, written at the end, or when interrupted.
 
     Raises:
@@ -59,7 +59,7 @@ def _segment_each(
     segmenter: Segmenter,
     sources: Sequence[str],
     writer: SegmentationWriter,
-    num_samples: int,
+    num_samples: int | None,
     report: SegmentationReport | None,
 ) -> None:
     with interruptible():
@@ -93,7 +93,7 @@ def _note(
         report.add(source, result, label)
 
 
-def _segmented(segmenter: Segmenter, source: str, num_samples: int, probabilities: bool) -> dict[str, Any]:
+def _segmented(segmenter: Segmenter, source: str, num_samples: int | None, probabilities: bool) -> dict[str, Any]:
     """What the writer takes of one image."""
     result = segmenter(source, num_samples=num_samples, probabilities=probabilities)
     item: dict[str, Any] = {"pred": result.label[None], "expected_dice": list(result.expected_dice.values())}

@@ -35,7 +35,7 @@ class SegmentationReport:
     Args:
         folder: of the label maps, which exists when something is written.
         class_names: K names, background first.
-        model: that segments, as it was named.
+        model: that segments, as it was named; of an ensemble all that were.
         statistics: whether structures are measured, which reads each image once more.
         report: whether ``report.json`` is written.
         preview: whether the overlays are put on one sheet, ``preview.png``.

@@ -22,13 +22,15 @@ from leaf_seg.inference.inferers import SegmentationInferer
 from leaf_seg.inference.model_inferer import inferer_for
 from leaf_seg.inference.network_for import network_for
 from leaf_seg.networks import SavedNetwork
+from leaf_seg.networks.ensemble import Ensemble
 from leaf_seg.runtime.devices import select_device
 from leaf_seg.runtime.errors import InputError, input_error_in
 from leaf_seg.transforms.most_probable import most_probable
 from leaf_seg.transforms.native_label import NativeLabel
 from leaf_seg.transforms.preprocessing import preprocessing, undone
 from leaf_seg.transforms.temperature import tempered
-from leaf_seg.weights import load_network, load_settings
+from leaf_seg.weights import load_answering_network, load_settings
+from leaf_seg.weights.answering_network import FurtherMembers
 from leaf_seg.weights.mlflow_source import opened_model
 
 
@@ -75,6 +77,9 @@ class Segmenter:
         batch_size: slices at a time.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take.
 
+    Attributes:
+        num_samples: hypotheses of an image where no number is given: as many as an ensemble has members, else 1.
+
     Raises:
         InputError: When the device is not there, or device or precision are none of an exported model.
     """
@@ -90,6 +95,8 @@ class Segmenter:
     ) -> None:
         if isinstance(network, ExportedNetwork):
             device = _exported_device(device, precision)
+        self.num_samples = len(network.members) if isinstance(network, Ensemble) else 1
+        self._checked: set[int] = set()  # numbers of hypotheses
         self.device = select_device(device)
         self.network = (
             network.eval() if isinstance(network, ExportedNetwork) else network_for(network, self.device, precision)
@@ -99,19 +106,21 @@ class Segmenter:
         self.batch_size = batch_size
         self.memory_limit_gb = memory_limit_gb
 
-    def check(self, num_samples: int = 1) -> None:
+    def check(self, num_samples: int | None = None) -> None:
         """Find out before the first image what would go wrong with every one.
 
         Raises:
             InputError: When precision, batch size or number of hypotheses do not fit device or network.
         """
-        self._inferer(num_samples).check(self.network, self.device)
+        number = self.num_samples if num_samples is None else num_samples
+        self._inferer(number).check(self.network, self.device)
+        self._checked.add(number)
 
     def __call__(
         self,
         image: str | os.PathLike[str] | np.ndarray,
         affine: np.ndarray | None = None,
-        num_samples: int = 1,
+        num_samples: int | None = None,
         noise_seed: int | None = None,
         probabilities: bool = True,
         mirrored: Sequence[int] = (),
@@ -124,7 +133,7 @@ class Segmenter:
                 trained on.
             affine: voxel-to-world matrix of a volume array, 4 x 4 in mm, RAS+ as nibabel gives it; without meaning for
                 files and pictures.
-            num_samples: hypotheses; from 2 on the result has variance and entropy.
+            num_samples: hypotheses, from 2 on the result has variance and entropy; :attr:`num_samples` unless given.
             noise_seed: of the first hypothesis; the model's own unless given.
             probabilities: False leaves the result without class probabilities, which for a large image or volume take
                 many times the memory of its labels.
@@ -134,6 +143,9 @@ class Segmenter:
         Raises:
             InputError: When the file or the array cannot be segmented, or has no such axis.
         """
+        num_samples = self.num_samples if num_samples is None else num_samples
+        if noise_seed is None and num_samples not in self._checked:
+            self.check(num_samples)
         is_file = not isinstance(image, np.ndarray)
         prepare = preprocessing(self.settings, from_files=is_file, memory_limit_gb=self.memory_limit_gb)
         source = _as_meta_tensor(image, affine) if isinstance(image, np.ndarray) else os.fspath(image)
@@ -197,6 +209,8 @@ def load(
     precision: str = "fp32",
     batch_size: int = 16,
     memory_limit_gb: float = DEFAULT_MEMORY_LIMIT_GB,
+    mc_dropout: bool = False,
+    ensemble: FurtherMembers | None = None,
 ) -> Segmenter:
     """Load a trained model.
 
@@ -207,16 +221,25 @@ def load(
         precision: "fp32", "bf16", "fp16" or "auto"; of an exported file "fp32".
         batch_size: slices at a time.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take.
+        mc_dropout: draw hypotheses by the dropout that the model was trained with.
+        ensemble: folders of further members beside the model, or patterns such as ``runs/wbc_*``.
 
     Raises:
-        InputError: When the folder is no complete model, the file none that was exported, or MLflow has no such model.
+        InputError: When the folder is no complete model, the file none that was exported, or MLflow has no such model;
+            when the model has no dropout, or members do not fit together.
     """
     network: SavedNetwork | ExportedNetwork
     with opened_model(model) as path:
-        if is_exported(path):
-            network, settings = load_exported(path)
+        if not is_exported(path):
+            network = load_answering_network(path, mc_dropout, ensemble)
+            settings = load_settings(path, mc_dropout=mc_dropout, ensemble=ensemble)
+        elif mc_dropout or ensemble is not None:
+            raise InputError(
+                f"{path} is an exported file, which has one answer to an image; leave mc_dropout and ensemble out, or "
+                "segment with the folder of the model."
+            )
         else:
-            network, settings = load_network(path), load_settings(path)
+            network, settings = load_exported(path)
     return Segmenter(network, settings, device, precision, batch_size, memory_limit_gb)
 
 

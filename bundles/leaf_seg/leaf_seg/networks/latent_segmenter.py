@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -21,9 +22,17 @@ from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.networks.unet import unet_description
 from leaf_seg.runtime.bounds import check_bounds
 from leaf_seg.runtime.described import build, describe
+from leaf_seg.runtime.distributed import is_rank_zero
 from leaf_seg.runtime.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 IMAGE_CHANNELS = 3
+ALIKE = (
+    "num_samples is %d, and this model answers in one step: its hypotheses hardly differ, whatever the noise. What "
+    "does differ: mc_dropout true (of a model trained with dropout), ensemble (several trainings), a model that "
+    "samples in several steps (methods/ddim.json), or one trained on several raters (rater_target)."
+)
 
 
 class LatentSegmenter(SavedNetwork):
@@ -149,6 +158,12 @@ class LatentSegmenter(SavedNetwork):
             "sampler": build(config["sampler"], SAMPLERS),
         }
         return cls(**(config | parts))
+
+    def check_samples(self, number: int) -> None:
+        """As in :class:`SavedNetwork`; warns of hypotheses of a single step, which hardly differ."""
+        super().check_samples(number)
+        if number > 1 and self.sampler.is_one_step and is_rank_zero():
+            logger.warning(ALIKE, number)
 
     def noise_seeds(self, number: int) -> Sequence[int]:
         """Seeds noise_seed, noise_seed + 1, ... of so many hypotheses.

@@ -23,7 +23,7 @@ class SavedNetwork(nn.Module, ABC):
         num_classes: K, background included.
         image_size: (H, W) that the network works at.
         stages: names of the methods that inference consists of, from tensors [B, ...] to a tensor [B, ...]; each is
-            compiled, or captured as a CUDA graph.
+            compiled, or captured as a CUDA graph. Those of a module in it have its name before theirs.
     """
 
     num_classes: int
@@ -48,6 +48,15 @@ class SavedNetwork(nn.Module, ABC):
     def __prepare_scriptable__(self) -> TracedNetwork:
         """What ``torch.jit.script(network)``, and so MONAI's ``ckpt_export``, compiles; PyTorch calls this."""
         return TracedNetwork(self, self.image_size)
+
+    def check_samples(self, number: int) -> None:
+        """What there is to say before so many hypotheses of each image are drawn; nothing for one.
+
+        Raises:
+            InputError: When so many make no sense.
+        """
+        if number > 1:
+            self.noise_seeds(number)
 
     def noise_seeds(self, number: int) -> Sequence[int]:
         """Seeds of so many hypotheses, that of the network's own answer first.
@@ -77,5 +86,6 @@ class SavedNetwork(nn.Module, ABC):
 def _no_hypotheses(network: SavedNetwork, number: int) -> InputError:
     return InputError(
         f"This {type(network).__name__} draws no noise: it has one answer to an image, and no {number} hypotheses or "
-        "noise seeds to draw. Set num_samples and num_noise_seeds to 1, and leave out uncertainty."
+        "noise seeds to draw. Set num_samples and num_noise_seeds to 1, and leave out uncertainty; or draw hypotheses "
+        "by dropout (mc_dropout), or of several trainings (ensemble)."
     )

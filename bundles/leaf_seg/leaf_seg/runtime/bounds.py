@@ -137,6 +137,17 @@ class Place(Text):
 
 
 @dataclass(frozen=True)
+class Places(Place):
+    """A path as of :class:`Place`, or several in a list."""
+
+    def check(self, value: Any, name: str) -> None:
+        """Raise an InputError with the name when a value is not as it has to be."""
+        several = isinstance(value, (list, tuple)) and len(value) > 0
+        for path in value if several else (value,):
+            Place(self.what, optional=self.optional and not several).check(path, name)
+
+
+@dataclass(frozen=True)
 class Choice:
     """One of some words or numbers, or several.
 

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from leaf_seg.runtime.bounds import Bound, Bounds, Choice, Colours, FlagOrFile, Place, Switch, Text, check_bounds
+from leaf_seg.runtime.bounds import (
+    Bound,
+    Bounds,
+    Choice,
+    Colours,
+    FlagOrFile,
+    Place,
+    Places,
+    Switch,
+    Text,
+    check_bounds,
+)
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.values import is_built_later
 from leaf_seg.runtime.written_path import check_written, is_of_shell
@@ -121,6 +132,8 @@ SETTINGS: Bounds = {
     "class_weights": Bound(0, 1e6, whole=False, above=True, lengths=(2, 256)),
     # segmenting and evaluating
     "num_samples": _SAMPLES,
+    "mc_dropout": Switch(),
+    "ensemble": Places("folders of further trained models, or a pattern of their paths", optional=True),
     "num_noise_seeds": Bound(1, 10_000),
     "uncertainty": Switch(),
     "save_overlays": Switch(),

@@ -1,5 +1,6 @@
 """Weights: reading and writing model folders and checkpoints."""
 
+from leaf_seg.weights.answering_network import load_answering_network, num_answers
 from leaf_seg.weights.checkpoint_folder import CheckpointFolder
 from leaf_seg.weights.initial import (
     check_start,
@@ -21,10 +22,12 @@ __all__ = [
     "datalist_or_none",
     "default_autoencoder",
     "initial_segmenter",
+    "load_answering_network",
     "load_network",
     "load_settings",
     "model_folder",
     "model_is_whole",
+    "num_answers",
     "own_autoencoder",
     "save_model",
     "scaled_to_masks",

@@ -15,16 +15,17 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from leaf_seg.data.datalists import Datalist
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.networks import NETWORKS, SavedNetwork
+from leaf_seg.networks.mc_dropout import DROPOUTS
 from leaf_seg.runtime.described import build, describe
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import ensure_writable_folder, replacing
 from leaf_seg.runtime.tensors import check_finite
 from leaf_seg.runtime.text import one_line, shortened
+from leaf_seg.runtime.values import parse_bool
 from leaf_seg.weights.model_config import (
     MODEL_CONFIG_NAME,
     MODEL_SAFETENSORS_NAME,
@@ -41,7 +42,6 @@ from leaf_seg.weights.version_0_1 import updated
 logger = logging.getLogger(__name__)
 
 AUTOENCODER_NAME = "autoencoder"  # folder of the whole frozen autoencoder, where the model brings its own
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 def save_model(
@@ -173,6 +173,8 @@ def load_settings(
     mirror_axes: Sequence[int] | None = None,
     label_encoding: str | None = None,
     label_colors: Any = None,
+    mc_dropout: bool | str = False,
+    ensemble: Any = None,
 ) -> ModelSettings:
     """Read the settings of a model folder.
 
@@ -182,6 +184,8 @@ def load_settings(
         mirror_axes: mirror images to use instead of the model's.
         label_encoding: what the labels hold to evaluate against, instead of what the model's training labels did.
         label_colors: their colours; with them the encoding is "index" unless given.
+        mc_dropout: hypotheses are drawn by dropout: the temperature, which was fitted without, is left out.
+        ensemble: further members, if there are any: as for ``mc_dropout``.
 
     Raises:
         InputError: When the folder has no readable ``config.json``, or it holds no settings of a model; when what is to
@@ -190,6 +194,8 @@ def load_settings(
     settings = read_configuration(Path(folder))["settings"]
     given = {"axis": axis, "mirror_axes": mirror_axes, "label_encoding": label_encoding, "label_colors": label_colors}
     chosen = {key: value for key, value in given.items() if value is not None}
+    if parse_bool(mc_dropout, "mc_dropout") or ensemble is not None:
+        chosen["temperature"] = 1.0
     if label_encoding is not None or label_colors is not None:  # what is said of labels takes the place of all
         settings = {key: value for key, value in settings.items() if key not in ("label_encoding", "label_colors")}
     return ModelSettings(**(settings | chosen))
@@ -225,7 +231,7 @@ def load_network(
     network.load_state_dict(state, assign=True)
     if dropout is not None:
         for layer in network.modules():
-            if isinstance(layer, _DROPOUTS):
+            if isinstance(layer, DROPOUTS):
                 layer.p = dropout
     return network.eval()
 
