@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib import colormaps
@@ -37,8 +38,10 @@ def save_overlay(
     entropy: np.ndarray | None = None,
     spacing: Sequence[float] | None = None,
     axis: str = "axial",
+    confidence: np.ndarray | None = None,
+    further: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> None:
-    """Draw image, truth, prediction and entropy side by side into a PNG, titled with the case's name.
+    """Draw image, truth, prediction, entropy and more side by side into a PNG, titled with the case's name.
 
     A volume is shown in radiological orientation at the quartiles of its segmented slices, or at its middle slice when
     nothing is segmented.
@@ -53,13 +56,15 @@ def save_overlay(
         entropy: entropy of the probabilities [*spatial] in nats, drawn on a scale from 0 to ln K.
         spacing: voxel size along each axis of a volume; 1 unless given.
         axis: slicing direction of a volume: "sagittal", "coronal" or "axial".
+        confidence: probability of the predicted class [*spatial], drawn with the outlines of prediction and truth.
+        further: class indices [*spatial] by their titles, drawn as the prediction is.
 
     Raises:
         InputError: When the file cannot be written.
     """
     views = _views(pred, label, spacing, axis)
     backdrops = views.planes(np.moveaxis(image, 0, -1) if len(image) == 3 else image[0])
-    layers = {"truth": label, "prediction": pred, "entropy": entropy}
+    layers = {"truth": label, "prediction": pred, "entropy": entropy, "confidence": confidence, **further}
     overlays = {title: array for title, array in layers.items() if array is not None}
 
     figure, grid = _figure(backdrops[0].shape, views.pixel_aspect, rows=len(backdrops), columns=1 + len(overlays))
@@ -72,11 +77,18 @@ def save_overlay(
     for column, (title, array) in enumerate(overlays.items(), start=1):
         for axes, backdrop, plane in zip(grid[:, column], backdrops, views.planes(array), strict=True):
             if title == "entropy":
-                _draw_entropy(axes, plane, len(class_names), views.pixel_aspect)
+                _draw_heat(axes, plane, "magma", math.log(len(class_names)), "nats", views.pixel_aspect)
+            elif title == "confidence":
+                _draw_heat(axes, plane, "gray", 1.0, "probability", views.pixel_aspect)
             else:
                 _draw_image(axes, backdrop, views.pixel_aspect)
                 _draw_classes(axes, plane, len(class_names), views.pixel_aspect)
 
+    if confidence is not None:
+        place = 1 + list(overlays).index("confidence")
+        _outline(grid[:, place], views.planes(pred), len(class_names), "solid")
+        if label is not None:
+            _outline(grid[:, place], views.planes(label), len(class_names), "dotted")
     figure.suptitle(case_name(path), color=LIGHT, fontsize=12)
     _add_legend(figure, class_names)
     with replacing(path) as temporary:
@@ -149,17 +161,24 @@ def _draw_classes(axes: Axes, plane: np.ndarray, num_classes: int, pixel_aspect:
     colours = class_colours(num_classes)
     plane = plane.astype(int)
     axes.imshow((colours * (1, 1, 1, 0.35))[plane], aspect=pixel_aspect, interpolation="nearest")
-    for index in np.unique(plane[plane > 0]):
-        mask = plane == index
-        if not mask.all():
-            axes.contour(mask, levels=[0.5], colors=[colours[index]], linewidths=1.2)
+    _outline([axes], [plane], num_classes, "solid")
 
 
-def _draw_entropy(axes: Axes, plane: np.ndarray, num_classes: int, pixel_aspect: float) -> None:
-    """Draw entropy on the scale of its possible values, so that cases can be compared, with a colour bar."""
-    heat = axes.imshow(plane, cmap="magma", vmin=0, vmax=math.log(num_classes), aspect=pixel_aspect)
+def _outline(column: Iterable[Axes], planes: Iterable[np.ndarray], num_classes: int, style: str) -> None:
+    """Draw the outlines of the classes of each plane into its axes."""
+    colours = class_colours(num_classes)
+    for axes, plane in zip(column, planes, strict=True):
+        for index in np.unique(plane[plane > 0]).astype(int):
+            mask = plane == index
+            if not mask.all():
+                axes.contour(mask, levels=[0.5], colors=[colours[index]], linewidths=1.2, linestyles=style)
+
+
+def _draw_heat(axes: Axes, plane: np.ndarray, colours: str, greatest: float, unit: str, pixel_aspect: float) -> None:
+    """Draw values on the scale of those that are possible, so that cases can be compared, with a colour bar."""
+    heat = axes.imshow(plane, cmap=colours, vmin=0, vmax=greatest, aspect=pixel_aspect)
     bar = axes.figure.colorbar(heat, cax=axes.inset_axes((1.03, 0, 0.04, 1)))
-    bar.set_label("nats", color=LIGHT, fontsize=8)
+    bar.set_label(unit, color=LIGHT, fontsize=8)
     bar.ax.tick_params(colors=LIGHT, labelsize=7)
     bar.outline.set_visible(False)
 
