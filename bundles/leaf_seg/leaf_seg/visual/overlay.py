@@ -64,7 +64,7 @@ def save_overlay(
     """
     views = _views(pred, label, spacing, axis)
     backdrops = views.planes(np.moveaxis(image, 0, -1) if len(image) == 3 else image[0])
-    layers = {"truth": label, "prediction": pred, "entropy": entropy, "confidence": confidence, **further}
+    layers = {"truth": label, "prediction": pred, **further, "entropy": entropy, "confidence": confidence}
     overlays = {title: array for title, array in layers.items() if array is not None}
 
     figure, grid = _figure(backdrops[0].shape, views.pixel_aspect, rows=len(backdrops), columns=1 + len(overlays))
