@@ -76,23 +76,29 @@ def save_overlay(
             _mark_slice(axes, axis, caption)
     for column, (title, array) in enumerate(overlays.items(), start=1):
         for axes, backdrop, plane in zip(grid[:, column], backdrops, views.planes(array), strict=True):
-            if title == "entropy":
-                _draw_heat(axes, plane, "magma", math.log(len(class_names)), "nats", views.pixel_aspect)
-            elif title == "confidence":
-                _draw_heat(axes, plane, "gray", 1.0, "probability", views.pixel_aspect)
-            else:
-                _draw_image(axes, backdrop, views.pixel_aspect)
-                _draw_classes(axes, plane, len(class_names), views.pixel_aspect)
-
-    if confidence is not None:
-        place = 1 + list(overlays).index("confidence")
-        _outline(grid[:, place], views.planes(pred), len(class_names), "solid")
+            _draw_layer(axes, title, backdrop, plane, len(class_names), views.pixel_aspect)
+    if confidence is not None:  # the last
+        _outline(grid[:, -1], views.planes(pred), len(class_names), "solid")
         if label is not None:
-            _outline(grid[:, place], views.planes(label), len(class_names), "dotted")
+            _outline(grid[:, -1], views.planes(label), len(class_names), "dotted")
+
     figure.suptitle(case_name(path), color=LIGHT, fontsize=12)
     _add_legend(figure, class_names)
     with replacing(path) as temporary:
         figure.savefig(temporary, facecolor=DARK, bbox_inches="tight", pad_inches=0.15)
+
+
+def _draw_layer(
+    axes: Axes, title: str, backdrop: np.ndarray, plane: np.ndarray, num_classes: int, pixel_aspect: float
+) -> None:
+    """Draw a plane of a layer: a map of values, or classes over the image."""
+    if title == "entropy":
+        _draw_heat(axes, plane, "magma", math.log(num_classes), "nats", pixel_aspect)
+    elif title == "confidence":
+        _draw_heat(axes, plane, "gray", 1.0, "probability", pixel_aspect)
+    else:
+        _draw_image(axes, backdrop, pixel_aspect)
+        _draw_classes(axes, plane, num_classes, pixel_aspect)
 
 
 @dataclass(frozen=True)
