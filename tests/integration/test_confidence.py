@@ -91,6 +91,7 @@ def test_evaluation_with_a_report(
     assert "url(" not in (tmp_path / "report.html").read_text()
     for part in ("Metrics", "Sizes", "Which cases to look at", "Calibration", "Worst cases", "Median case", "n = 10"):
         assert part in page.text
+    assert len(page.addresses) == len(set(page.addresses))  # none twice
     assert len(list((tmp_path / "confidence").glob("*.png"))) == 10
 
 

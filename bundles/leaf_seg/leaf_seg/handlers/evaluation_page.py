@@ -118,8 +118,9 @@ def _confidence(summary: Mapping[str, Any], cases: Sequence[ShownCase], folder: 
     look_at = summary.get("look_at")
     if look_at is not None:
         text = (
-            f"With an expected Dice of {look_at['threshold']:.4f} or less: {_share(look_at['flagged_of_all'])} cases. "
-            f"Of those with a Dice below {look_at['acceptable_dice']:g} among them: {_share(look_at['caught_of_bad'])}."
+            f"To look at, with an expected Dice of {look_at['threshold']:.4f} or less: "
+            f"{_share(look_at['flagged_of_all'])}. Cases with a Dice below {look_at['acceptable_dice']:g} that are among "
+            f"them: {_share(look_at['caught_of_bad'])}."
         )
         marked = [case.name for case in _by_expected(cases) if case.is_marked]
         listed = ", ".join(map(printable, marked[:_MOST_LISTED])) + (" ..." if len(marked) > _MOST_LISTED else "")
@@ -161,12 +162,14 @@ def _cases(cases: Sequence[ShownCase]) -> Iterator[str]:
     }
     yield "<h2>Cases</h2>"
     yield '<p class="muted">In the map of the confidence: outlines of the prediction, dotted those of the truth.</p>'
+    shown: set[str] = set()
     for title, of_kind in kinds.items():
         yield f"<h3>{title}</h3>"
         for case in of_kind[:_MOST_SHOWN]:
             mark = ", to be looked at" if case.is_marked else ""
             text = f"{printable(case.name)}: Dice {case.dice:.3f}, expected {case.expected_dice:.3f}{mark}"
-            yield from _file(case.picture, text)
+            yield from [f"<p>{escape(text)} (above)</p>"] if case.name in shown else _file(case.picture, text)
+            shown.add(case.name)
 
 
 def _by_expected(cases: Sequence[ShownCase]) -> list[ShownCase]:

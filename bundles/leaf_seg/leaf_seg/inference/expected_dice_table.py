@@ -67,7 +67,7 @@ class ExpectedDiceTable:
             writer = csv.writer(file)
             writer.writerow([*columns, *([LOOK_AT_COLUMN] if marks else [])])
             for place, (mean, case, values) in enumerate(rows):
-                mark = [("yes" if marks[place] else "no")] if marks else []
+                mark = ["yes" if marks[place] else "no"] if marks else []
                 writer.writerow([case, *(f"{value:.4f}" for value in (mean, *values)), *mark])
         named = ", ".join(f"{printable(case)} {mean:.3f}" for mean, case, _ in rows[:_NUM_NAMED])
         lowest = "" if len(rows) <= _NUM_NAMED else ", lowest of all"

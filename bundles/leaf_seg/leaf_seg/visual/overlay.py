@@ -66,7 +66,6 @@ def save_overlay(
     backdrops = views.planes(np.moveaxis(image, 0, -1) if len(image) == 3 else image[0])
     layers = {"truth": label, "prediction": pred, **further, "entropy": entropy, "confidence": confidence}
     overlays = {title: array for title, array in layers.items() if array is not None}
-
     figure, grid = _figure(backdrops[0].shape, views.pixel_aspect, rows=len(backdrops), columns=1 + len(overlays))
     for axes, title in zip(grid[0], ("image", *overlays), strict=True):
         axes.set_title(title, color=LIGHT, fontsize=10)
@@ -77,10 +76,9 @@ def save_overlay(
     for column, (title, array) in enumerate(overlays.items(), start=1):
         for axes, backdrop, plane in zip(grid[:, column], backdrops, views.planes(array), strict=True):
             _draw_layer(axes, title, backdrop, plane, len(class_names), views.pixel_aspect)
-    if confidence is not None:  # the last
-        _outline(grid[:, -1], views.planes(pred), len(class_names), "solid")
-        if label is not None:
-            _outline(grid[:, -1], views.planes(label), len(class_names), "dotted")
+    for array, style in ((pred, "solid"), (label, "dotted")):
+        if confidence is not None and array is not None:  # in the last column
+            _outline(grid[:, -1], views.planes(array), len(class_names), style)
 
     figure.suptitle(case_name(path), color=LIGHT, fontsize=12)
     _add_legend(figure, class_names)
