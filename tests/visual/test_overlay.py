@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_confidence_and_hypotheses_add_panels(tmp_path: Path):
     confidence = np.full((32, 32), 0.5)
     save_overlay(image, pred, tmp_path / "plain.png", ["background", "lesion"], label=label)
     plain = read(tmp_path / "plain.png").shape[1]
-    extra = {"confidence": confidence, "further": {"hypothesis 1": pred, "hypothesis 2": label}}
+    extra: dict[str, Any] = {"confidence": confidence, "further": {"hypothesis 1": pred, "hypothesis 2": label}}
     save_overlay(image, pred, tmp_path / "a.png", ["background", "lesion"], label=label, **extra)
     pixels = read(tmp_path / "a.png")
     assert pixels.shape[1] > 1.8 * plain

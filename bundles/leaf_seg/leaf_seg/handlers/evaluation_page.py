@@ -119,8 +119,8 @@ def _confidence(summary: Mapping[str, Any], cases: Sequence[ShownCase], folder: 
     if look_at is not None:
         text = (
             f"To look at, with an expected Dice of {look_at['threshold']:.4f} or less: "
-            f"{_share(look_at['flagged_of_all'])}. Cases with a Dice below {look_at['acceptable_dice']:g} that are among "
-            f"them: {_share(look_at['caught_of_bad'])}."
+            f"{_share(look_at['flagged_of_all'])}. Cases with a Dice below {look_at['acceptable_dice']:g} among them: "
+            f"{_share(look_at['caught_of_bad'])}."
         )
         marked = [case.name for case in _by_expected(cases) if case.is_marked]
         listed = ", ".join(map(printable, marked[:_MOST_LISTED])) + (" ..." if len(marked) > _MOST_LISTED else "")
