@@ -76,9 +76,9 @@ def save_overlay(
     for column, (title, array) in enumerate(overlays.items(), start=1):
         for axes, backdrop, plane in zip(grid[:, column], backdrops, views.planes(array), strict=True):
             _draw_layer(axes, title, backdrop, plane, len(class_names), views.pixel_aspect)
-    for array, style in ((pred, "solid"), (label, "dotted")):
-        if confidence is not None and array is not None:  # in the last column
-            _outline(grid[:, -1], views.planes(array), len(class_names), style)
+    for classes, style in ((pred, "solid"), (label, "dotted")):
+        if confidence is not None and classes is not None:  # in the last column
+            _outline(grid[:, -1], views.planes(classes), len(class_names), style)
 
     figure.suptitle(case_name(path), color=LIGHT, fontsize=12)
     _add_legend(figure, class_names)
