@@ -22,7 +22,7 @@ from leaf_seg.inference import SegmentationInferer
 from leaf_seg.inference.answers import Answers
 from leaf_seg.inference.calibrate import CalibrateOptions, calibrate
 from leaf_seg.inference.pyfunc_model import PyfuncModel
-from leaf_seg.metrics import negative_log_likelihood
+from leaf_seg.metrics import class_dice, negative_log_likelihood
 from leaf_seg.networks import LatentSegmenter, SegResNetSegmenter
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.tracking.model_info import model_info
@@ -64,7 +64,8 @@ def test_the_temperature_is_the_best_there_is_and_no_label_changes(model: Path, 
     after = leaf_seg.load(model, device="cpu")
     assert (model / "model.pt").read_bytes() == weights
     assert model_is_whole(model)
-    assert load_settings(model) == replace(SETTINGS, temperature=found.temperature)
+    expected_settings = replace(SETTINGS, temperature=found.temperature, confidence=found.confidence)
+    assert load_settings(model) == expected_settings
     assert found.temperature != 1
 
     def likelihood(temperature: float) -> float:
@@ -107,6 +108,50 @@ def test_a_second_time_is_the_same_and_a_new_training_has_none(model: Path, data
     save_model(load_network(model), SETTINGS, model)
     assert load_settings(model).temperature == 1
     assert "calibration" not in json.loads((model / "config.json").read_text())
+
+
+def test_sizes_and_threshold_are_those_of_the_answers(model: Path, datalist: Datalist) -> None:
+    """Of the answers that the calibrated model gives to the validation cases, some of them twice."""
+    eight, nine = (replace(datalist, validation=(2 * datalist.validation)[:number]) for number in (8, 9))
+    assert calibrate(model, eight, OPTIONS).confidence.size_margins is None
+    found = calibrate(model, nine, replace(OPTIONS, acceptable_dice=0.4)).confidence
+    segmenter = leaf_seg.load(model, device="cpu")
+    answers = [segmenter(case["image"]) for case in nine.validation]
+    labels = [np.array(Image.open(case["label"])) for case in nine.validation]
+    assert found.size_margins is not None
+    matched = list(zip(answers, labels, strict=True))
+    for index, (name, margin) in enumerate(zip("ab", found.size_margins, strict=True), start=1):
+        sizes = [[(values == index).sum() for values in (answer.label, label)] for answer, label in matched]
+        assert margin == pytest.approx(max(abs(math.log((true + 1) / (size + 1))) for size, true in sizes))
+        for answer, (_, true) in zip(answers, sizes, strict=True):
+            assert answer.size_intervals is not None
+            low, high = answer.size_intervals[name]
+            assert low - 1e-6 <= true <= high + 1e-6
+    expected = [float(np.mean(list(answer.expected_dice.values()))) for answer in answers]
+    dice = [
+        np.mean(class_dice(torch.from_numpy(answer.label), torch.from_numpy(label), 3)) for answer, label in matched
+    ]
+    bad = sorted(sure for sure, value in zip(expected, dice, strict=True) if value < 0.4)
+    rank = math.ceil(0.9 * len(bad)) if bad else 1
+    assert found.look_at == pytest.approx((bad or sorted(expected))[rank - 1], abs=1.01e-4)
+    assert [answer.look_at for answer in answers] == [sure <= found.look_at for sure in expected]
+
+
+def test_a_model_with_a_spacing_expects_what_its_segmenter_says(make_segmenter: Make, tmp_path: Path) -> None:
+    volumes = make_phantoms(tmp_path / "data", dimension=3, num_cases=3, num_classes=3, size=(20, 18, 16))
+    settings = replace(SETTINGS, spacing=(2.0, 2.0, 2.0))
+    model = save_model(make_segmenter(), settings, tmp_path / "model")
+    found = calibrate(model, load_datalist(str(volumes)), replace(OPTIONS, acceptable_dice=1.0))
+    segmenter = leaf_seg.load(model, device="cpu")
+    answers = [segmenter(case["image"]) for case in load_datalist(str(volumes)).validation]
+    greatest = max(float(np.mean(list(answer.expected_dice.values()))) for answer in answers)
+    assert greatest <= found.confidence.look_at <= greatest + 1.01e-4
+
+
+def test_old_models_have_no_confidence(model: Path, datalist: Datalist) -> None:
+    assert load_settings(model).confidence is None
+    answer = leaf_seg.load(model, device="cpu")(datalist.validation[0]["image"])
+    assert (answer.look_at, answer.size_intervals) == (None, None)
 
 
 @pytest.mark.parametrize("spacing", [None, (1.0, 1.0, 1.0)])
@@ -171,7 +216,13 @@ def test_the_command(
     assert main(["calibrate", "models:/a@b", str(dataset)]) == 2
     assert main(["calibrate", str(tmp_path / "nothing"), str(dataset)]) == 2
     assert main(["calibrate", str(model), str(dataset), "--num_samples", "0"]) == 2
-    assert "num_samples is 0" in caplog.text + capsys.readouterr().err
+    assert main(["calibrate", str(model), str(dataset), "--acceptable_dice", "1.5"]) == 2
+    assert lines[-2] == "Sizes get no 90 % intervals: these need 9 validation cases, and there are 1."
+    assert lines[-1].startswith("Look at cases with an expected Dice of 0.")
+    assert lines[-1].endswith("1 of 1 validation cases, and 1 of the 1 with a Dice below 0.7.")
+    said = caplog.text + capsys.readouterr().err
+    assert "num_samples is 0" in said
+    assert "acceptable_dice is 1.5; expected a number, 0 to 1" in said
 
 
 def test_a_data_set_without_validation_cases(model: Path, datalist: Datalist) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 import leaf_seg
+from leaf_seg.data.confidence_settings import ConfidenceSettings
 from leaf_seg.inference.contact_sheet import save_contact_sheet
 from leaf_seg.inference.segmentation_report import SegmentationReport
 from leaf_seg.inference.structure_statistics import measure
@@ -49,13 +51,17 @@ def test_pictures_in_pixels(tmp_path: Path) -> None:
 
 def test_tables_of_what_was_segmented_and_what_not(tmp_path: Path) -> None:
     source, label = volume(tmp_path / "a.nii.gz")
-    report = SegmentationReport(tmp_path, CLASSES, "runs/model", statistics=True, report=True)
-    report.add(source, tmp_path / "out" / "a.nii.gz", label)
+    margins = (math.log(2), 0)  # twice and half of 10 + 1
+    confidence = ConfidenceSettings(look_at=0.8, acceptable_dice=0.7, size_margins=margins)
+    report = SegmentationReport(tmp_path, CLASSES, "runs/model", statistics=True, report=True, confidence=confidence)
+    report.add(source, tmp_path / "out" / "a.nii.gz", label, [0.75, math.nan])
     report.give_up("b.png", "b.png: cannot be read")
     report.write()
     rows = list(csv.DictReader((tmp_path / "statistics.csv").open()))
-    assert rows[0] == {"case": "a", "structure": "tumour", "count": "10", "volume_ml": "0.24", "mean_intensity": "100"}
-    assert rows[1]["mean_intensity"] == ""
+    sizes = {"count": "10", "volume_ml": "0.24", "count_low": "4.5", "count_high": "21"}
+    sizes |= {"volume_ml_low": "0.108", "volume_ml_high": "0.504"}
+    assert rows[0] == {"case": "a", "structure": "tumour", "mean_intensity": "100", "expected_dice": "0.75"} | sizes
+    assert (rows[1]["mean_intensity"], rows[1]["expected_dice"], rows[1]["count_high"]) == ("", "", "0")
     content = json.loads((tmp_path / "report.json").read_text())
     assert content["leaf_seg"] == leaf_seg.__version__
     assert content["model"] == "runs/model"
@@ -63,13 +69,15 @@ def test_tables_of_what_was_segmented_and_what_not(tmp_path: Path) -> None:
     done, fault = content["images"]
     assert done["output"] == str(tmp_path / "out" / "a.nii.gz")
     assert done["statistics"][0]["volume_ml"] == pytest.approx(0.24)
+    assert done["expected_dice"] == {"tumour": 0.75, "cyst": None}
+    assert done["look_at"] is True  # undefined, and so to be looked at
     assert fault["output"] is None
     assert fault["fault"] == "b.png: cannot be read"
 
 
 def test_statistics_that_fail_are_told_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     report = SegmentationReport(tmp_path, CLASSES, "model", statistics=True, report=True)
-    report.add(str(tmp_path / "gone.png"), tmp_path / "gone.png", np.zeros((2, 2), np.uint8))
+    report.add(str(tmp_path / "gone.png"), tmp_path / "gone.png", np.zeros((2, 2), np.uint8), [1, 1])
     (tmp_path / "statistics.csv").mkdir()
     report.write()
     assert "The statistics of" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,3 +99,21 @@ def test_large_picture_is_thinned():
 def test_unwritable_path(tmp_path: Path):
     with pytest.raises(InputError, match="Cannot write"):
         save_overlay(np.zeros((1, 8, 8)), np.zeros((8, 8)), tmp_path / "absent" / "a.png", ["background", "x"])
+
+
+def test_confidence_and_hypotheses_add_panels(tmp_path: Path):
+    """The map has the outlines of both, and each hypothesis is drawn as the prediction is."""
+    image, pred, label = np.zeros((1, 32, 32)), np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.uint8)
+    pred[4:12, 4:12] = label[20:28, 20:28] = 1
+    confidence = np.full((32, 32), 0.5)
+    save_overlay(image, pred, tmp_path / "plain.png", ["background", "lesion"], label=label)
+    plain = read(tmp_path / "plain.png").shape[1]
+    extra: dict[str, Any] = {"confidence": confidence, "further": {"hypothesis 1": pred, "hypothesis 2": label}}
+    save_overlay(image, pred, tmp_path / "a.png", ["background", "lesion"], label=label, **extra)
+    pixels = read(tmp_path / "a.png")
+    assert pixels.shape[1] > 1.8 * plain
+    grey = np.abs(pixels - 128 / 255).max(axis=-1) < 0.02  # of the map
+    left, right = np.flatnonzero(grey.sum(axis=0) > 100)[[0, -1]]
+    outlines = np.abs(pixels[:, left:right] - to_rgb(CLASS_COLOURS[0])).max(axis=-1) < 0.1
+    rows = np.flatnonzero(outlines[: int(0.85 * len(outlines))].any(axis=1)) / len(outlines)
+    assert rows.min() < 0.45 < 0.55 < rows.max()

@@ -34,7 +34,7 @@ def add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add_tracking_uri(segment)
     _add_hypotheses(segment)
     segment.add_argument("--probabilities", action="store_true", help="also write class probabilities")
-    segment.add_argument("--statistics", action="store_true", help="also write statistics.csv: size and mean intensity")
+    segment.add_argument("--statistics", action="store_true", help="also write statistics.csv: sizes, mean intensity")
     segment.add_argument("--report", action="store_true", help="also write report.json: inputs, results, model, times")
     segment.add_argument("--preview", action="store_true", help="also write preview.png, all overlays on one sheet")
     segment.add_argument(
@@ -117,6 +117,7 @@ def _segment(options: argparse.Namespace) -> int:
         save_colors=options.colors,
         label_colors=segmenter.settings.label_colors,
         reading=segmenter.settings.reading,
+        confidence=segmenter.settings.confidence,
     )
     report = SegmentationReport(
         writer.output_dir,
@@ -126,6 +127,7 @@ def _segment(options: argparse.Namespace) -> int:
         options.report,
         options.preview,
         segmenter.settings.reading,
+        segmenter.settings.confidence,
     )
     try:
         segment_files(segmenter, sources, writer, options.num_samples, report)

@@ -11,7 +11,7 @@ from leaf_seg.data.datalists import Datalist, class_names, given_cases, load_dat
 from leaf_seg.data.model_settings import ModelSettings
 from leaf_seg.data.phantom_data_set import make_phantoms
 from leaf_seg.data.phantoms import phantom
-from leaf_seg.data.rater_cases import have_raters, with_targets
+from leaf_seg.data.rater_cases import have_raters, hypotheses_wanted, with_targets
 from leaf_seg.data.rater_target import rater_target
 from leaf_seg.data.shards import CaseShard, SliceShard
 from leaf_seg.data.slice_dataset import SliceDataset, SliceSampler
@@ -38,6 +38,7 @@ __all__ = [
     "class_names",
     "given_cases",
     "have_raters",
+    "hypotheses_wanted",
     "load_datalist",
     "make_phantoms",
     "phantom",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+from leaf_seg.data.confidence_settings import ConfidenceSettings, confidence_settings
 from leaf_seg.data.label_coding import INDEX, Colour, check_label_colors, check_label_encoding
 from leaf_seg.data.slicing import check_mirror_axes, slice_directions
 from leaf_seg.image_io.reading_options import ReadingOptions
@@ -36,6 +37,7 @@ class ModelSettings:
             of a colour picture); None: the only one of a volume, and what a picture has.
         tiff_stack: whether the pages of a TIFF are the slices of a volume.
         temperature: of the class probabilities, as ``python -m leaf_seg calibrate`` has fitted it; 1 leaves them.
+        confidence: what the same command has found of how far answers can be trusted; None without.
 
     Raises:
         InputError: For values that are nothing of the kind; names the key.
@@ -54,6 +56,7 @@ class ModelSettings:
     channels: tuple[int, ...] | None = None
     tiff_stack: bool = False
     temperature: float = 1.0
+    confidence: ConfidenceSettings | None = None
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class ModelSettings:
         channels: int | Sequence[int] | None = None,
         tiff_stack: bool | str = False,
         temperature: float = 1.0,
+        confidence: Any = None,
     ) -> None:
         TEMPERATURE.check(temperature, "temperature")
         IMAGE_SIZE.check(image_size, "image_size")
@@ -94,6 +98,7 @@ class ModelSettings:
             "tiff_stack": reading.tiff_stack,
             "temperature": temperature,
         }
+        values["confidence"] = confidence_settings(confidence, len(values["class_names"]) - 1)
         _check_labels(values["class_names"], values["label_encoding"], values["label_colors"])
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -109,7 +114,7 @@ class ModelSettings:
         return ReadingOptions(self.channels, self.tiff_stack)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; how files are read, labels coded, and a temperature only where not as usual."""
+        """Plain values for JSON; how files are read, labels coded, and a calibration only where not as usual."""
         values = asdict(self)
         if self.channels is None:
             del values["channels"]
@@ -117,6 +122,8 @@ class ModelSettings:
             del values["tiff_stack"]
         if self.temperature == 1:
             del values["temperature"]
+        if self.confidence is None:
+            del values["confidence"]
         if self.label_encoding == INDEX:
             del values["label_encoding"]
         if self.label_colors is None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from leaf_seg.data.splits import Case
 from leaf_seg.runtime.errors import InputError
+from leaf_seg.runtime.values import parse_bool
 
 logger = logging.getLogger(__name__)
 
@@ -14,6 +15,19 @@ logger = logging.getLogger(__name__)
 def have_raters(cases: Sequence[Case]) -> bool:
     """Whether any case has the labels of several raters, paths under "raters"."""
     return any("raters" in case for case in cases)
+
+
+def hypotheses_wanted(cases: Sequence[Case], report: bool | str) -> bool:
+    """Whether an evaluation needs its hypotheses one by one: to compare them with raters, or to draw them.
+
+    Args:
+        cases: to be evaluated.
+        report: the setting of that name.
+
+    Raises:
+        InputError: When that is neither true nor false.
+    """
+    return parse_bool(report, "report") or have_raters(cases)
 
 
 def with_targets(cases: Sequence[Case], rater_target: str | None) -> list[Case]:

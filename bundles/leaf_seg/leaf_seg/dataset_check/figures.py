@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,15 +21,7 @@ from leaf_seg.image_io.listing import case_name
 from leaf_seg.transforms.scale_image import ScaleImage
 from leaf_seg.visual.overlay import CLASS_COLOURS
 
-_DPI = 110
 _MOST_BOXES = 60  # cases in the figure of intensities
-
-
-def data_uri(figure: Figure) -> str:
-    """A figure as the address of a PNG that is part of the page."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=_DPI, facecolor="white")
-    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
 
 
 def classes_figure(facts: Sequence[CaseFacts], class_names: Sequence[str]) -> Figure:

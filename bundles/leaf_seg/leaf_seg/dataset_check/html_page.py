@@ -6,13 +6,10 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from leaf_seg.dataset_check.case_facts import CaseFacts
 from leaf_seg.dataset_check.figures import (
     cases_figure,
     classes_figure,
-    data_uri,
     intensities_figure,
     pairs_figure,
     sizes_figure,
@@ -23,50 +20,24 @@ from leaf_seg.dataset_check.report import CheckReport, argument
 from leaf_seg.image_io.listing import case_name
 from leaf_seg.runtime.decoration import decoration
 from leaf_seg.runtime.text import printable
+from leaf_seg.visual.html import drawn, page, table
 
 _MOST_FILES = 200  # of a finding
 _MOST_SHOWN = 5  # cases, and pairs
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #202428; background: #f5f6f7; margin: 0; }
-main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
-h1 { font-size: 1.4rem; margin: 0 0 .2rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; }
-p { margin: .2rem 0; }
-.card { background: #fff; border: 1px solid #dfe2e5; border-left: 5px solid #9aa1a8; border-radius: 4px;
-  padding: .6rem .9rem; margin: .6rem 0; overflow-wrap: anywhere; }
-.error { border-left-color: #c0392b; } .warning { border-left-color: #e0a100; } .note { border-left-color: #4a90c2; }
-.tag { font-size: .75rem; font-weight: 700; text-transform: uppercase; letter-spacing: .04em; margin-right: .5rem; }
-.error .tag { color: #a5281b; } .warning .tag { color: #8a6200; } .note .tag { color: #2b6a99; }
-.muted, summary { color: #5b636b; } summary { cursor: pointer; }
-table { border-collapse: collapse; background: #fff; border: 1px solid #dfe2e5; }
-th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid #e8eaec; vertical-align: top; }
-code { font: .9em ui-monospace, monospace; white-space: pre-wrap; }
-figure { margin: .6rem 0; background: #fff; border: 1px solid #dfe2e5; border-radius: 4px; padding: .6rem; }
-img { max-width: 100%; height: auto; display: block; }
-figcaption { color: #5b636b; font-size: .9rem; }
-.figures { display: flex; flex-wrap: wrap; gap: .8rem; align-items: flex-start; } .figures figure { margin: 0; }
-"""
 
 
 def html_page(report: CheckReport) -> str:
     """The page: findings, suggested settings, figures. A figure that fails is left out, and logged."""
     title = f"Check of {printable(report.data_set)}"
     parts = [
-        "<!DOCTYPE html>",
-        f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<style>{_STYLE}</style></head><body><main>",
-        f"<h1>{escape(title)}</h1>",
         f'<p class="muted">{escape(_summary(report))}</p>',
         "<h2>Findings</h2>",
         *(_finding(finding) for finding in report.findings),
         *([] if report.findings else ["<p>None.</p>"]),
         *_suggestions(report),
         *_figures(report),
-        "</main></body></html>",
     ]
-    return "\n".join(parts).encode("utf-8", "replace").decode() + "\n"
+    return page(title, parts)
 
 
 def _summary(report: CheckReport) -> str:
@@ -104,14 +75,16 @@ def _classes(report: CheckReport) -> Iterator[str]:
     shares, widths = report.statistics["share_of_class"], report.statistics["median_width"]
     components = report.statistics["components"]
     size = list(report.image_size or ())
-    yield "<h2>Classes</h2><table><tr><th>class</th><th>share of all pixels</th>"
-    yield f"<th>median width at {size}</th><th>connected parts, sampled</th><th>lost at {size}</th></tr>"
+    yield "<h2>Classes</h2>"
+    rows = []
     for number, (name, share) in enumerate(zip(report.class_names, shares, strict=True)):
         width = f"{widths[name]:.1f}" if name in widths else ""
         parts = components.get(name, {})
-        cells = (f"{number} {name}", f"{share:.3%}", width, parts.get("n", ""), parts.get("lost_at_image_size", ""))
-        yield f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in cells)}</tr>"
-    yield "</table>"
+        rows.append(
+            (f"{number} {name}", f"{share:.3%}", width, parts.get("n", ""), parts.get("lost_at_image_size", ""))
+        )
+    sampled = f"median width at {size}", "connected parts, sampled", f"lost at {size}"
+    yield table(("class", "share of all pixels", *sampled), rows)
 
 
 def _figures(report: CheckReport) -> Iterator[str]:
@@ -124,18 +97,18 @@ def _figures(report: CheckReport) -> Iterator[str]:
     titles = [f"{case_name(fact.case['image'])} ({fact.split})" for fact in shown]
     with decoration("The figure of cases"):
         figure = cases_figure([fact.case for fact in shown], titles, axis, len(names), report.load)
-        yield _figure(figure, "Some cases with their structures; of volumes the slice with most of them.")
+        yield drawn(figure, "Some cases with their structures; of volumes the slice with most of them.")
     if report.pairs:
         with decoration("The figure of look-alikes"):
             caption = "Images that look nearly alike, one above the other; below, the correlation of small copies."
-            yield _figure(pairs_figure(report.pairs[:_MOST_SHOWN], axis, report.load), caption)
+            yield drawn(pairs_figure(report.pairs[:_MOST_SHOWN], axis, report.load), caption)
     yield from _classes(report)
     yield '<h2>Figures</h2><div class="figures">'
     with decoration("The figures of the data set"):
-        yield _figure(classes_figure(facts, names), "Cases with each class.")
-        yield _figure(sizes_figure(facts, axis, size), "Sizes of slices; a larger disc stands for more cases.")
-        yield _figure(intensities_figure(facts), "Intensities, case by case.")
-        yield _figure(widths_figure(facts, names, size), "Widths of structures as the network would see them.")
+        yield drawn(classes_figure(facts, names), "Cases with each class.")
+        yield drawn(sizes_figure(facts, axis, size), "Sizes of slices; a larger disc stands for more cases.")
+        yield drawn(intensities_figure(facts), "Intensities, case by case.")
+        yield drawn(widths_figure(facts, names, size), "Widths of structures as the network would see them.")
     yield "</div>"
 
 
@@ -144,11 +117,6 @@ def _evenly(facts: Sequence[CaseFacts]) -> list[CaseFacts]:
     filled = [fact for fact in facts if not fact.is_empty] or list(facts)
     count = min(len(filled), _MOST_SHOWN)
     return [filled[index * len(filled) // count] for index in range(count)]
-
-
-def _figure(figure: Figure, caption: str) -> str:
-    text = escape(caption)
-    return f'<figure><img src="{data_uri(figure)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 
 def write_page(report: CheckReport, file: Path) -> None:

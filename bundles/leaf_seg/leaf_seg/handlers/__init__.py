@@ -11,6 +11,7 @@ from leaf_seg.handlers.early_stopping import EarlyStopping
 from leaf_seg.handlers.feature_cache_report import FeatureCacheReport
 from leaf_seg.handlers.final_validation import FinalValidation
 from leaf_seg.handlers.foreground_report import ForegroundReport
+from leaf_seg.handlers.html_report import HtmlReport
 from leaf_seg.handlers.leakage_report import LeakageReport
 from leaf_seg.handlers.lesion_report import LesionReport
 from leaf_seg.handlers.model_saver import ModelSaver
@@ -19,6 +20,7 @@ from leaf_seg.handlers.progress import EvaluationProgress, TrainingProgress
 from leaf_seg.handlers.ranking_report import RankingReport
 from leaf_seg.handlers.rater_report import RaterReport
 from leaf_seg.handlers.segmentation_saver import SegmentationSaver
+from leaf_seg.handlers.size_report import SizeReport
 from leaf_seg.handlers.time_budget import TimeBudget
 from leaf_seg.handlers.training_checkpoint import TrainingCheckpoint
 from leaf_seg.handlers.training_data_writer import TrainingDataWriter
@@ -42,6 +44,7 @@ __all__ = [
     "FeatureCacheReport",
     "FinalValidation",
     "ForegroundReport",
+    "HtmlReport",
     "LeakageReport",
     "LesionReport",
     "ModelSaver",
@@ -49,6 +52,7 @@ __all__ = [
     "RankingReport",
     "RaterReport",
     "SegmentationSaver",
+    "SizeReport",
     "TimeBudget",
     "TrainingCheckpoint",
     "TrainingDataWriter",

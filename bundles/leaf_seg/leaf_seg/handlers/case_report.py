@@ -39,7 +39,13 @@ CASES_NAME = "metrics_cases.csv"
 SUMMARY_NAME = "metrics_summary.json"
 RATERS_NAME = "metrics_raters.csv"
 RELIABILITY_NAME = "reliability.png"
-REPORT_NAMES = (SUMMARY_NAME, CASES_NAME, RATERS_NAME, RELIABILITY_NAME, EXPECTED_DICE_NAME)
+RISK_COVERAGE_NAME = "risk_coverage.png"
+SIZES_NAME = "sizes.csv"
+PAGE_NAME = "report.html"
+REPORT_NAMES = (
+    *(SUMMARY_NAME, CASES_NAME, RATERS_NAME, RELIABILITY_NAME, RISK_COVERAGE_NAME, SIZES_NAME, PAGE_NAME),
+    EXPECTED_DICE_NAME,
+)
 
 
 def remove_report(folder: str | os.PathLike[str]) -> bool:
@@ -211,14 +217,14 @@ def _as_text(summary: dict[str, Any]) -> str:
     """The summary as an aligned table."""
     lines = [("class", *METRICS)]
     for name, metrics in {**summary["classes"], "mean foreground": summary["mean_foreground"]}.items():
-        lines.append((name, *(_interval_text(metrics[metric], summary["n"]) for metric in METRICS)))
+        lines.append((name, *(interval_text(metrics[metric], summary["n"]) for metric in METRICS)))
     title = f"{summary['split']} split, n = {summary['n']}, mean over cases [95 % bootstrap interval]"
     made_up = summary["false_positives"]
     end = f"false positives in {made_up['n']} of {made_up['of']} pairs of case and class without the class"
     return f"{title}\n{aligned(lines)}\n{end}"
 
 
-def _interval_text(interval: dict[str, float | int | None], num_cases: int) -> str:
+def interval_text(interval: dict[str, float | int | None], num_cases: int) -> str:
     """``0.912 [0.897, 0.925]``, with n where cases were left out."""
     if interval["mean"] is None:
         return "undefined"

@@ -3,61 +3,30 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from ignite.engine import Engine, Events
 from monai.utils import convert_to_numpy
 
 from leaf_seg.handlers.case_report import add_to_summary
+from leaf_seg.handlers.split_report import SplitReport
 from leaf_seg.metrics import LESION_CONVENTIONS, LESION_METRICS, LesionCounts, count_lesions, summarize
-from leaf_seg.runtime.distributed import gathered, is_rank_zero
 
 logger = logging.getLogger(__name__)
 
 _COUNTS = ("found", "made_up", "missed")
 
 
-class LesionReport:
+class LesionReport(SplitReport):
     """Ignite handler that adds "lesions" to ``metrics_summary.json``: precision, recall and panoptic quality of parts.
 
-    It comes after :class:`~leaf_seg.handlers.CaseReport`, which writes that file. Every item of ``engine.state.output``
-    holds "pred" and "label" as class indices [1, *spatial] in one grid.
-
-    Args:
-        output_dir: folder of ``metrics_summary.json``.
-        class_names: K names, background first.
-        seed: seed of the bootstrap.
+    Every item of ``engine.state.output`` holds "pred" and "label" as class indices [1, *spatial] in one grid. Arguments
+    are those of :class:`~leaf_seg.handlers.split_report.SplitReport`.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], class_names: Sequence[str], seed: int = 0) -> None:
-        self.folder = Path(output_dir)
-        self.class_names = list(class_names)
-        self.seed = seed
-        self._cases: list[list[LesionCounts]] = []  # by case and class
-
-    def attach(self, engine: Engine) -> None:
-        """Register with an evaluator that decollates."""
-        engine.add_event_handler(Events.STARTED, self._reset)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._measure)
-        engine.add_event_handler(Events.COMPLETED, self._report)
-
-    def _reset(self) -> None:
-        self._cases = []
-
-    def _measure(self, engine: Engine) -> None:
-        for item in cast(list[Any], engine.state.output):
-            pred, truth = (convert_to_numpy(item[key][0]) for key in ("pred", "label"))
-            classes = range(1, len(self.class_names))
-            self._cases.append([count_lesions(pred == index, truth == index) for index in classes])
-
-    def _report(self) -> None:
-        self._cases = gathered(self._cases)
-        if is_rank_zero():
-            self._write()
+    def _measure(self, case: Any, item: Any) -> list[LesionCounts]:
+        pred, truth = (convert_to_numpy(item[key][0]) for key in ("pred", "label"))
+        return [count_lesions(pred == index, truth == index) for index in range(1, len(self.class_names))]
 
     def _write(self) -> None:
         rows = [

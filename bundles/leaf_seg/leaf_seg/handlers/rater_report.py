@@ -5,17 +5,13 @@ from __future__ import annotations
 import csv
 import logging
 import math
-import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from ignite.engine import Engine, Events
 
 from leaf_seg.handlers.case_report import RATERS_NAME, add_to_summary, display_names, spacing_of, table_cell
+from leaf_seg.handlers.split_report import SplitReport
 from leaf_seg.metrics import RATER_CONVENTIONS, RATER_METRICS, ambiguity_metrics, crps, summarize
-from leaf_seg.runtime.distributed import gathered, is_rank_zero
 from leaf_seg.runtime.files import replacing
 
 logger = logging.getLogger(__name__)
@@ -23,41 +19,20 @@ logger = logging.getLogger(__name__)
 _COUNTS = ("hypotheses", "raters", "matched")
 
 
-class RaterReport:
+class RaterReport(SplitReport):
     """Ignite handler that writes ``metrics_raters.csv`` and adds "raters" to ``metrics_summary.json``.
 
-    Of the cases that several raters have labelled; without any it does nothing. It comes after
-    :class:`~leaf_seg.handlers.CaseReport`, which writes that file. Items of ``engine.state.batch`` hold "image", a
-    MetaTensor that knows its file, and perhaps "raters", class indices [R, *spatial]. Items of ``engine.state.output``
-    hold "pred" and "label" [1, *spatial], and "hypotheses" [N, *spatial] where there are several; all in one grid.
-
-    Args:
-        output_dir: folder of ``metrics_summary.json``.
-        class_names: K names, background first.
-        seed: seed of the bootstrap.
+    Of the cases that several raters have labelled; without any it does nothing. Items of ``engine.state.batch`` hold
+    "image", a MetaTensor that knows its file, and perhaps "raters", class indices [R, *spatial]. Items of
+    ``engine.state.output`` hold "pred" and "label" [1, *spatial], and "hypotheses" [N, *spatial] where there are
+    several; all in one grid. Arguments are those of :class:`~leaf_seg.handlers.split_report.SplitReport`.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], class_names: Sequence[str], seed: int = 0) -> None:
-        self.folder = Path(output_dir)
-        self.class_names = list(class_names)
-        self.seed = seed
-        self._cases: dict[str, dict[str, Any]] = {}  # by image file: counts, and the metrics by class
-
-    def attach(self, engine: Engine) -> None:
-        """Register with an evaluator that decollates."""
-        engine.add_event_handler(Events.STARTED, self._reset)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._measure)
-        engine.add_event_handler(Events.COMPLETED, self._report)
-
-    def _reset(self) -> None:
-        self._cases = {}
-
-    def _measure(self, engine: Engine) -> None:
-        batch, output = cast(list[Any], engine.state.batch), cast(list[Any], engine.state.output)
-        for case, item in zip(batch, output, strict=True):
-            if "raters" in case:
-                path = str(case["image"].meta["filename_or_obj"])
-                self._cases[path] = self._compared(item.get("hypotheses", item["pred"]), case["raters"], item["label"])
+    def _measure(self, case: Any, item: Any) -> tuple[str, dict[str, Any]] | None:
+        if "raters" not in case:
+            return None
+        compared = self._compared(item.get("hypotheses", item["pred"]), case["raters"], item["label"])
+        return str(case["image"].meta["filename_or_obj"]), compared
 
     def _compared(self, hypotheses: torch.Tensor, raters: torch.Tensor, label: torch.Tensor) -> dict[str, Any]:
         """Counts of one case, and its metrics by class."""
@@ -70,21 +45,17 @@ class RaterReport:
         ]
         return dict(zip(_COUNTS, counts, strict=True)) | metrics
 
-    def _report(self) -> None:
-        self._cases = dict(gathered(self._cases.items()))
-        if self._cases and is_rank_zero():
-            self._write()
-
     def _write(self) -> None:
-        names = display_names(list(self._cases))
+        cases = dict(self._cases)  # by image file: counts, and the metrics by class
+        names = display_names(list(cases))
         rows = [
             {"case": names[path], "class": name}
             | {count: values[count] for count in _COUNTS}
             | {metric: values[metric][index] for metric in RATER_METRICS}
-            for path, values in self._cases.items()
+            for path, values in cases.items()
             for index, name in enumerate(self.class_names[1:])
         ]
-        counts = {count: sorted({values[count] for values in self._cases.values()}) for count in _COUNTS}
+        counts = {count: sorted({values[count] for values in cases.values()}) for count in _COUNTS}
         summary = {**counts, **summarize(rows, self.seed, RATER_METRICS), "conventions": RATER_CONVENTIONS}
         with replacing(self.folder / RATERS_NAME) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, ["case", "class", *_COUNTS, *RATER_METRICS])

@@ -1,4 +1,4 @@
-"""Fits the temperature of a model's probabilities on the validation split."""
+"""Fits on the validation split the temperature of a model's probabilities, and how far its answers can be trusted."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from monai.data import MetaTensor
 from monai.utils import convert_to_tensor
 from tqdm import tqdm
 
+from leaf_seg.data.confidence_settings import ConfidenceSettings
 from leaf_seg.data.datalists import Datalist, split_cases
 from leaf_seg.data.splits import Case
 from leaf_seg.image_io.memory import DEFAULT_MEMORY_LIMIT_GB
+from leaf_seg.inference.fit_confidence import JudgedCase, fit_confidence, judge
 from leaf_seg.inference.model_inferer import inferer_for
 from leaf_seg.inference.network_for import network_for
-from leaf_seg.metrics import expected_calibration_error, negative_log_likelihood, reliability_bins
+from leaf_seg.metrics import LookAt, expected_calibration_error, negative_log_likelihood, reliability_bins
 from leaf_seg.metrics.temperature import fit_temperature
 from leaf_seg.runtime.devices import select_device
 from leaf_seg.runtime.errors import input_error_in
@@ -31,12 +33,13 @@ from leaf_seg.runtime.scratch import remove_abandoned, scratch_folder
 from leaf_seg.transforms.preprocessing import postprocessing, preprocessing
 from leaf_seg.transforms.temperature import tempered
 from leaf_seg.weights import check_dataset, load_network, load_settings
-from leaf_seg.weights.temperature_record import save_temperature
+from leaf_seg.weights.calibration_record import save_calibration
 
 logger = logging.getLogger(__name__)
 
 _SPLIT = "validation"
 _PREFIX = "leaf_seg_calibrate_"
+_Kept = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]  # of a case: probabilities, label, what the network saw
 _MOST_VALUES = 2**25  # probabilities that the fit holds; of more every n-th voxel is taken
 
 
@@ -50,6 +53,7 @@ class CalibrateOptions:
         precision: "fp32", "bf16", "fp16" or "auto".
         batch_size: slices at a time.
         memory_limit_gb: gigabytes that reading, scaling and resampling one file may take.
+        acceptable_dice: Dice below which a case is a bad one, that should be looked at.
     """
 
     num_samples: int = 1
@@ -57,6 +61,7 @@ class CalibrateOptions:
     precision: str = "fp32"
     batch_size: int = 16
     memory_limit_gb: float = DEFAULT_MEMORY_LIMIT_GB
+    acceptable_dice: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -81,20 +86,25 @@ class Calibration:
         num_cases: of the validation split.
         before: without a temperature.
         after: with it.
+        confidence: how far the answers can be trusted, with the temperature.
+        look_at: what its threshold does with these cases.
     """
 
     temperature: float
     num_cases: int
     before: Sureness
     after: Sureness
+    confidence: ConfidenceSettings
+    look_at: LookAt
 
 
 def calibrate(
     folder: str | os.PathLike[str], datalist: Datalist, options: CalibrateOptions = CalibrateOptions()
 ) -> Calibration:
-    """Fit a temperature on the validation cases, at native size, and write it into the model's folder.
+    """Fit temperature, margins of sizes and threshold on the validation cases, at native size, and write them.
 
-    A temperature that the model has is replaced. The probabilities of the split lie in a temporary folder meanwhile.
+    They go into the model's folder; those that it has are replaced. The probabilities of the split lie in a temporary
+    folder meanwhile.
 
     Args:
         folder: of the model.
@@ -113,15 +123,19 @@ def calibrate(
         segmented = enumerate(_segmented(folder, cases, options))
         files = [_keep(scratch / str(number), *found) for number, found in segmented]
         temperature = _fitted(files)
-        found = Calibration(temperature, len(files), _sureness(files, names, 1.0), _sureness(files, names, temperature))
-    save_temperature(folder, temperature, _record(found, datalist, options))
+        before, after = (_sureness(files, names, value) for value in (1.0, temperature))
+        judged = [_judged(file, temperature) for file in files]
+    confidence, look_at = fit_confidence(judged, options.acceptable_dice)
+    found = Calibration(temperature, len(files), before, after, confidence, look_at)
+    save_calibration(folder, temperature, confidence, _record(found, datalist, options))
     return found
 
 
-def _segmented(
-    folder: str | os.PathLike[str], cases: Sequence[Case], options: CalibrateOptions
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Of each case the probabilities [K, *spatial] without a temperature, and the label [*spatial], as in its file."""
+def _segmented(folder: str | os.PathLike[str], cases: Sequence[Case], options: CalibrateOptions) -> Iterator[_Kept]:
+    """Of each case the probabilities [K, *spatial] without a temperature, and the label [*spatial], as in its file.
+
+    With a spacing also the probabilities in the grid of that, else None.
+    """
     settings = replace(load_settings(folder), temperature=1.0)
     device = select_device(options.device)
     network = network_for(load_network(folder), device, options.precision)
@@ -136,14 +150,16 @@ def _segmented(
             raise input_error_in(error) or error from None
         with torch.no_grad():
             found: Any = inferer(data["image"][None].to(device), network)
-        data = finish({**data, "pred": MetaTensor(convert_to_tensor(found, track_meta=False)[0].cpu())})
+        seen = convert_to_tensor(found, track_meta=False)[0].cpu()
+        data = finish({**data, "pred": MetaTensor(seen)})
         maps = [convert_to_tensor(data[key], track_meta=False) for key in ("probabilities", "label")]
-        yield maps[0], maps[1][0].to(torch.uint8)
+        yield maps[0], maps[1][0].to(torch.uint8), None if settings.spacing is None else seen
 
 
-def _keep(file: Path, probabilities: torch.Tensor, label: torch.Tensor) -> Path:
-    """Write both to files with this beginning."""
-    for kind, tensor in (("p", probabilities.flatten(1)), ("y", label.flatten())):
+def _keep(file: Path, probabilities: torch.Tensor, label: torch.Tensor, seen: torch.Tensor | None) -> Path:
+    """Write them to files with this beginning."""
+    parts = {"p": probabilities.flatten(1), "y": label.flatten()} | ({} if seen is None else {"s": seen.flatten(1)})
+    for kind, tensor in parts.items():
         path = _file(file, kind)
         with writing(path, tensor.nbytes):
             np.save(path, tensor.numpy())
@@ -178,6 +194,13 @@ def _sureness(files: Sequence[Path], names: Sequence[str], temperature: float) -
     return Sureness(sum(nll) / len(nll), {name: ece[name] for name in names[1:]})
 
 
+def _judged(file: Path, temperature: float) -> JudgedCase:
+    seen = _file(file, "s")
+    return judge(*_kept(file), temperature, torch.from_numpy(np.load(seen)) if seen.is_file() else None)
+
+
 def _record(found: Calibration, datalist: Datalist, options: CalibrateOptions) -> dict[str, Any]:
     """What is kept of it beside the temperature."""
-    return {**asdict(found), "split": _SPLIT, "datalist_sha256": datalist.sha256, "num_samples": options.num_samples}
+    values = asdict(found)
+    del values["confidence"]  # which is among the settings
+    return {**values, "split": _SPLIT, "datalist_sha256": datalist.sha256, "num_samples": options.num_samples}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from leaf_seg.data.checks import check_mirrored
@@ -76,21 +75,21 @@ def _segment_each(
                 _note(report, source, writer)
             else:
                 writer.save(source, item)
-                _note(report, source, writer, item["pred"][0])
+                _note(report, source, writer, item)
                 del item  # before the next image is read
 
 
 def _note(
-    report: SegmentationReport | None, source: str, writer: SegmentationWriter, label: np.ndarray | None = None
+    report: SegmentationReport | None, source: str, writer: SegmentationWriter, item: dict[str, Any] | None = None
 ) -> None:
     """Tell the report of an image that is done with."""
     if report is None:
         return
     result = writer.result_of(source)
-    if isinstance(result, str) or label is None:
+    if isinstance(result, str) or item is None:
         report.give_up(source, str(result))
     else:
-        report.add(source, result, label)
+        report.add(source, result, item["pred"][0], item["expected_dice"])
 
 
 def _segmented(segmenter: Segmenter, source: str, num_samples: int | None, probabilities: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import leaf_seg
+from leaf_seg.data.confidence_settings import ConfidenceSettings
 from leaf_seg.image_io.listing import case_name
 from leaf_seg.image_io.reading_options import DEFAULT_READING, ReadingOptions
 from leaf_seg.inference.contact_sheet import PREVIEW_NAME, save_contact_sheet
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 STATISTICS_NAME = "statistics.csv"
 REPORT_NAME = "report.json"
+_SIZES = tuple(f"{size}{end}" for size in ("count", "volume_ml") for end in ("", "_low", "_high"))
+_COLUMNS = ("structure", *_SIZES, "mean_intensity")
 
 
 class SegmentationReport:
@@ -40,6 +44,7 @@ class SegmentationReport:
         report: whether ``report.json`` is written.
         preview: whether the overlays are put on one sheet, ``preview.png``.
         reading: how images are read that can be read in several ways.
+        confidence: of the model, by which sizes have intervals and images are marked that somebody should look at.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class SegmentationReport:
         report: bool = False,
         preview: bool = False,
         reading: ReadingOptions = DEFAULT_READING,
+        confidence: ConfidenceSettings | None = None,
     ) -> None:
         self.folder = folder
         self.class_names = list(class_names)
@@ -59,22 +65,28 @@ class SegmentationReport:
         self.report = report
         self.preview = preview
         self.reading = reading
+        self.confidence = confidence
         self.images: list[dict[str, Any]] = []
         self._begun = datetime.now(UTC).isoformat(timespec="seconds")
         self._last = time.monotonic()
 
-    def add(self, source: str, output: Path, label: np.ndarray) -> None:
+    def add(self, source: str, output: Path, label: np.ndarray, expected_dice: Sequence[float]) -> None:
         """Note an image.
 
         Args:
             source: its file.
             output: file of its label map.
             label: class indices [*spatial] in the grid of the file.
+            expected_dice: of each structure, 0 to 1.
         """
         image: dict[str, Any] = {"input": source, "output": str(output), "seconds": self._seconds()}
+        known = [None if math.isnan(value) else value for value in expected_dice]
+        image["expected_dice"] = dict(zip(self.class_names[1:], known, strict=True))
+        if self.confidence is not None:
+            image["look_at"] = self.confidence.is_low(expected_dice)
         if self.statistics:
             with decoration(f"The statistics of {source}"):
-                rows = measure(source, label, self.class_names, self.reading)
+                rows = measure(source, label, self.class_names, self.reading, self.confidence)
                 image["statistics"] = [row.to_dict() for row in rows]
         self.images.append(image)
 
@@ -102,13 +114,13 @@ class SegmentationReport:
             logger.info("%d of %d overlays: %s", save_contact_sheet(drawn, path), len(drawn), path.resolve())
 
     def _write_statistics(self, path: Path) -> None:
-        columns = ("structure", "count", "volume_ml", "mean_intensity")
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["case", *columns])
+            writer.writerow(["case", *_COLUMNS, "expected_dice"])
             for image in self.images:
                 for row in image.get("statistics", []):
-                    writer.writerow([case_name(image["input"]), *(_cell(row[column]) for column in columns)])
+                    cells = [row[column] for column in _COLUMNS] + [image["expected_dice"][row["structure"]]]
+                    writer.writerow([case_name(image["input"]), *map(_cell, cells)])
         logger.info("statistics of the structures: %s", path.resolve())
 
     def _write_report(self, path: Path) -> None:

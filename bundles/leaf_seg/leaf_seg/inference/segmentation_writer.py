@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from monai.utils import convert_to_numpy
 
 import leaf_seg
+from leaf_seg.data.confidence_settings import ConfidenceSettings
 from leaf_seg.image_io.dicom_seg import check_dicom_sources, write_dicom_seg
 from leaf_seg.image_io.formats import format_of
 from leaf_seg.image_io.listing import case_name
@@ -62,6 +63,7 @@ class SegmentationWriter:
         save_colors: also write label maps in colours, of pictures: volumes have no palettes.
         label_colors: red, green and blue of each class there; None for the colours of overlays.
         reading: how images are read that can be read in several ways.
+        confidence: of the model; with it ``expected_dice.csv`` says which cases somebody should look at.
 
     Raises:
         InputError: When the name of the folder is empty, the output type is unknown, or overlays are drawn and the axis
@@ -80,6 +82,7 @@ class SegmentationWriter:
         save_colors: bool | str = False,
         label_colors: Sequence[Sequence[int]] | None = None,
         reading: ReadingOptions = DEFAULT_READING,
+        confidence: ConfidenceSettings | None = None,
     ) -> None:
         if output_type not in OUTPUT_TYPES:
             raise InputError(f"output_type is {output_type!r}; expected one of {', '.join(OUTPUT_TYPES)}.")
@@ -106,7 +109,7 @@ class SegmentationWriter:
         self._faults: dict[str, str] = {}  # image file -> why it is not segmented
         self._outputs: dict[str, Path] = {}  # image file -> its label map
         self._written, self._drawn = 0, 0
-        self._expected_dice = ExpectedDiceTable(self.output_dir, self.class_names[1:])
+        self._expected_dice = ExpectedDiceTable(self.output_dir, self.class_names[1:], confidence)
         if self.save_overlays:
             from leaf_seg.visual.case_overlay import CaseOverlay  # without overlays nobody waits for matplotlib
 

@@ -21,6 +21,7 @@ from leaf_seg.inference.answers import Answers
 from leaf_seg.inference.inferers import SegmentationInferer
 from leaf_seg.inference.model_inferer import inferer_for
 from leaf_seg.inference.network_for import network_for
+from leaf_seg.inference.structure_statistics import size_intervals
 from leaf_seg.networks import SavedNetwork
 from leaf_seg.networks.ensemble import Ensemble
 from leaf_seg.runtime.devices import select_device
@@ -43,6 +44,10 @@ class Segmentation:
         class_names: K names.
         expected_dice: Dice that each structure's segmentation can expect by the model's own probabilities, 0 to 1, by
             name (:class:`~leaf_seg.metrics.ExpectedDice`). The lowest are the ones to look at.
+        look_at: whether somebody should look at the image, by the threshold that a calibration has kept with the model;
+            None of a model without.
+        size_intervals: number of pixels or voxels that each structure has in 90 % of such cases, from and to, by name
+            (:func:`~leaf_seg.metrics.size_interval`), by the same; None of a model without.
         variance: variance over the hypotheses, summed over the classes, float32 [*spatial]; None for one hypothesis.
         entropy: entropy of the mean probabilities in nats, float32 [*spatial]; None for one hypothesis.
     """
@@ -50,6 +55,8 @@ class Segmentation:
     label: np.ndarray
     class_names: tuple[str, ...]
     expected_dice: dict[str, float]
+    look_at: bool | None = None
+    size_intervals: dict[str, tuple[float, float]] | None = None
     variance: np.ndarray | None = None
     entropy: np.ndarray | None = None
     _probabilities: np.ndarray | None = None
@@ -194,9 +201,13 @@ class Segmenter:
             data = undone(prepare, [name])(data)
         native = {name: convert_to_tensor(data[name], track_meta=False) for name in names}
         main = native.pop("probabilities")
+        label = (most_probable(main) if probabilities else main[0]).numpy()
+        confidence = self.settings.confidence
         return Segmentation(
-            label=(most_probable(main) if probabilities else main[0]).numpy(),
+            label=label,
             class_names=self.settings.class_names,
+            look_at=None if confidence is None else confidence.is_low(expected_dice),
+            size_intervals=size_intervals(label, self.settings.class_names, confidence),
             expected_dice=dict(zip(self.settings.class_names[1:], expected_dice, strict=True)),
             _probabilities=tempered(main, self.settings.temperature).numpy() if probabilities else None,
             **{name: array[0].numpy() for name, array in native.items()},

@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import ConstantInputWarning, DegenerateDataWarning, bootstrap, spearmanr
+from scipy.stats import ConstantInputWarning, spearmanr
 
-from leaf_seg.metrics.summary import Interval
+from leaf_seg.metrics.summary import Interval, paired_interval
 
 _FEWEST = 3  # cases that have an order worth the name
 
@@ -30,23 +30,7 @@ def rank_correlation(
     """
     pairs = np.array([scores, dice], dtype=np.float64)
     pairs = pairs[:, ~np.isnan(pairs).any(axis=0)]
-    n = pairs.shape[1]
-    correlation = _spearman(*pairs)
-    if math.isnan(correlation):
-        return Interval(math.nan, math.nan, math.nan, n)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateDataWarning)  # resamples of one case many times have none
-        resampled = bootstrap(
-            tuple(pairs),
-            _spearman,
-            paired=True,
-            vectorized=False,
-            n_resamples=2000,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).bootstrap_distribution
-    low, high = np.nanquantile(resampled, [0.025, 0.975])
-    return Interval(correlation, float(low), float(high), n)
+    return paired_interval(pairs[0], pairs[1], _spearman, seed)
 
 
 def _spearman(scores: np.ndarray, dice: np.ndarray) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
+from scipy.stats import DegenerateDataWarning, bootstrap
 
 from leaf_seg.metrics.conventions import METRICS
 
@@ -56,6 +57,42 @@ def bootstrap_interval(
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return Interval(float(defined.mean()), float(interval.low), float(interval.high), n)
+
+
+def paired_interval(
+    first: Sequence[float] | np.ndarray,
+    second: Sequence[float] | np.ndarray,
+    statistic: Callable[[np.ndarray, np.ndarray], float],
+    seed: int = 0,
+) -> Interval:
+    """A number of two values of each case, with a 95 % percentile bootstrap interval over the cases.
+
+    Args:
+        first: of n cases.
+        second: of the same cases.
+        statistic: what makes the number of both; nan where it is undefined, which resamples may be.
+        seed: of the bootstrap.
+
+    Returns:
+        The number in the place of the mean; no interval where it is undefined, or for a single case.
+    """
+    pairs = np.array([first, second], dtype=np.float64)
+    found, n = statistic(pairs[0], pairs[1]), pairs.shape[1]
+    if math.isnan(found) or n < 2:
+        return Interval(found, math.nan, math.nan, n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # resamples of one case many times have none
+        resampled = bootstrap(
+            tuple(pairs),
+            statistic,
+            paired=True,
+            vectorized=False,
+            n_resamples=2000,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).bootstrap_distribution
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return Interval(found, float(low), float(high), n)
 
 
 def summarize(rows: Sequence[Mapping[str, Any]], seed: int = 0, metrics: Sequence[str] = METRICS) -> dict[str, Any]:

@@ -41,6 +41,9 @@ NUM_SLICES = Choice((1, 3))
 CHANNELS = Bound(0, 65535, lengths=(1, 3), alone=True, optional=True)
 TILE_OVERLAP = Bound(0, 0.9, whole=False, optional=True)
 TEMPERATURE = Bound(0.05, 20, whole=False)  # of a model's probabilities
+ACCEPTABLE_DICE = Bound(0, 1, whole=False)  # what a calibration keeps with a model, as the next two
+LOOK_AT = Bound(0, 1, whole=False)
+SIZE_MARGINS = Bound(0, 1e3, whole=False, lengths=(1, 255), optional=True)
 RATER_TARGET = Choice(("drawn", "mean"), optional=True)
 
 SETTINGS: Bounds = {
@@ -139,6 +142,8 @@ SETTINGS: Bounds = {
     "save_overlays": Switch(),
     "save_probabilities": Switch(),
     "save_colors": Switch(),
+    "report": Switch(),
+    "acceptable_dice": ACCEPTABLE_DICE,
     "surface_tolerance": Bound(0, 1e6, whole=False, above=True),
     "surface_tolerance_share": Bound(0, 1, whole=False, above=True, optional=True),
     # tracking

@@ -14,6 +14,7 @@ from monai.handlers import MLFlowHandler
 
 from leaf_seg.engines import BundleEvaluator
 from leaf_seg.handlers import REPORT_NAMES, SUMMARY_NAME
+from leaf_seg.handlers.html_report import CONFIDENCE_NAME
 from leaf_seg.runtime.decoration import decoration
 from leaf_seg.tracking.manifest import read_manifest
 from leaf_seg.tracking.mlflow_data import TrackedData
@@ -89,7 +90,8 @@ class MlflowResults:
 
     def _log(self, run: MlflowRun) -> None:
         run.log_files([self.folder / name for name in (EXECUTED_CONFIG_NAME, MANIFEST_NAME, *REPORT_NAMES)], self.name)
-        run.log_files(sorted((self.folder / "overlays").glob("*.png"))[: self.num_overlays], f"{self.name}/overlays")
+        for kind in ("overlays", CONFIDENCE_NAME):
+            run.log_files(sorted((self.folder / kind).glob("*.png"))[: self.num_overlays], f"{self.name}/{kind}")
         summary = self.folder / SUMMARY_NAME
         if summary.exists():
             run.log_metrics([(0, _means(json.loads(summary.read_text()), self.name))])
@@ -127,4 +129,8 @@ def _means(summary: Mapping[str, Any], name: str) -> dict[str, float]:
     ranks = {} if ranking is None else {f"{name}_spearman_expected_dice": ranking}
     nll = summary.get("calibration", {}).get("nll")
     likelihood = {f"{name}_nll": nll["mean"]} if nll else {}
+    area = summary.get("risk_coverage", {}).get("aurc")
+    ranks |= {f"{name}_aurc": area["mean"]} if area else {}
+    for group, found in summary.get("sizes", {}).get("classes", {}).items():
+        ranks[f"{name}_size_coverage_{group}"] = found["within"]["share"]
     return spread | ranks | likelihood | numbers | means

@@ -28,7 +28,9 @@ from leaf_seg.transforms.temperature import Temper
 MAPS = ("pred", "variance", "entropy")  # what an evaluator gives for an image, in the grid of the prepared image
 
 # Settings of a model that change nothing of what is prepared, or that those who cut slices add themselves.
-_OF_OTHERS = ("class_names", "image_size", "axis", "num_slices", "mirror_axes", "tile_overlap", "temperature")
+_OF_OTHERS = (
+    *("class_names", "image_size", "axis", "num_slices", "mirror_axes", "tile_overlap", "temperature", "confidence"),
+)
 
 
 class Preprocessing(Compose):

@@ -50,11 +50,15 @@ class CaseOverlay:
 
         Args:
             source: image file.
-            item: "pred", and where they are to be shown "label" and "entropy", [1, *spatial] in the grid of the file.
+            item: "pred", and where they are to be shown "label", "entropy" and "confidence" [1, *spatial], and "drawn",
+                class indices of some hypotheses [N, *spatial]; all in the grid of the file.
             path: PNG to write.
         """
         image = self._load({"image": source})["image"]
-        arrays = {n: convert_to_numpy(item[n]) for n in ("pred", "label", "entropy") if item.get(n) is not None}
+        names = ("pred", "label", "entropy", "confidence")
+        arrays = {name: convert_to_numpy(item[name]) for name in names if item.get(name) is not None}
+        further = {f"hypothesis {n}": convert_to_numpy(each)[None] for n, each in enumerate(item.get("drawn", ()), 1)}
+        arrays |= further
         affine, is_volume = image.affine, image.ndim == 4
         if not is_volume:  # what would not be drawn need not be scaled
             step = math.ceil(max(image.shape[1:]) / MAX_PIXELS)
@@ -74,5 +78,6 @@ class CaseOverlay:
             class_names=self.class_names,
             spacing=spacing,
             axis=self.axis,
+            further={title: arrays.pop(title)[0] for title in further},
             **{name: array[0] for name, array in arrays.items()},
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib import colormaps
@@ -37,8 +38,10 @@ def save_overlay(
     entropy: np.ndarray | None = None,
     spacing: Sequence[float] | None = None,
     axis: str = "axial",
+    confidence: np.ndarray | None = None,
+    further: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> None:
-    """Draw image, truth, prediction and entropy side by side into a PNG, titled with the case's name.
+    """Draw image, truth, prediction, entropy and more side by side into a PNG, titled with the case's name.
 
     A volume is shown in radiological orientation at the quartiles of its segmented slices, or at its middle slice when
     nothing is segmented.
@@ -53,15 +56,16 @@ def save_overlay(
         entropy: entropy of the probabilities [*spatial] in nats, drawn on a scale from 0 to ln K.
         spacing: voxel size along each axis of a volume; 1 unless given.
         axis: slicing direction of a volume: "sagittal", "coronal" or "axial".
+        confidence: probability of the predicted class [*spatial], drawn with the outlines of prediction and truth.
+        further: class indices [*spatial] by their titles, drawn as the prediction is.
 
     Raises:
         InputError: When the file cannot be written.
     """
     views = _views(pred, label, spacing, axis)
     backdrops = views.planes(np.moveaxis(image, 0, -1) if len(image) == 3 else image[0])
-    layers = {"truth": label, "prediction": pred, "entropy": entropy}
+    layers = {"truth": label, "prediction": pred, **further, "entropy": entropy, "confidence": confidence}
     overlays = {title: array for title, array in layers.items() if array is not None}
-
     figure, grid = _figure(backdrops[0].shape, views.pixel_aspect, rows=len(backdrops), columns=1 + len(overlays))
     for axes, title in zip(grid[0], ("image", *overlays), strict=True):
         axes.set_title(title, color=LIGHT, fontsize=10)
@@ -71,16 +75,28 @@ def save_overlay(
             _mark_slice(axes, axis, caption)
     for column, (title, array) in enumerate(overlays.items(), start=1):
         for axes, backdrop, plane in zip(grid[:, column], backdrops, views.planes(array), strict=True):
-            if title == "entropy":
-                _draw_entropy(axes, plane, len(class_names), views.pixel_aspect)
-            else:
-                _draw_image(axes, backdrop, views.pixel_aspect)
-                _draw_classes(axes, plane, len(class_names), views.pixel_aspect)
+            _draw_layer(axes, title, backdrop, plane, len(class_names), views.pixel_aspect)
+    for classes, style in ((pred, "solid"), (label, "dotted")):
+        if confidence is not None and classes is not None:  # in the last column
+            _outline(grid[:, -1], views.planes(classes), len(class_names), style)
 
     figure.suptitle(case_name(path), color=LIGHT, fontsize=12)
     _add_legend(figure, class_names)
     with replacing(path) as temporary:
         figure.savefig(temporary, facecolor=DARK, bbox_inches="tight", pad_inches=0.15)
+
+
+def _draw_layer(
+    axes: Axes, title: str, backdrop: np.ndarray, plane: np.ndarray, num_classes: int, pixel_aspect: float
+) -> None:
+    """Draw a plane of a layer: a map of values, or classes over the image."""
+    if title == "entropy":
+        _draw_heat(axes, plane, "magma", math.log(num_classes), "nats", pixel_aspect)
+    elif title == "confidence":
+        _draw_heat(axes, plane, "gray", 1.0, "probability", pixel_aspect)
+    else:
+        _draw_image(axes, backdrop, pixel_aspect)
+        _draw_classes(axes, plane, num_classes, pixel_aspect)
 
 
 @dataclass(frozen=True)
@@ -149,17 +165,24 @@ def _draw_classes(axes: Axes, plane: np.ndarray, num_classes: int, pixel_aspect:
     colours = class_colours(num_classes)
     plane = plane.astype(int)
     axes.imshow((colours * (1, 1, 1, 0.35))[plane], aspect=pixel_aspect, interpolation="nearest")
-    for index in np.unique(plane[plane > 0]):
-        mask = plane == index
-        if not mask.all():
-            axes.contour(mask, levels=[0.5], colors=[colours[index]], linewidths=1.2)
+    _outline([axes], [plane], num_classes, "solid")
 
 
-def _draw_entropy(axes: Axes, plane: np.ndarray, num_classes: int, pixel_aspect: float) -> None:
-    """Draw entropy on the scale of its possible values, so that cases can be compared, with a colour bar."""
-    heat = axes.imshow(plane, cmap="magma", vmin=0, vmax=math.log(num_classes), aspect=pixel_aspect)
+def _outline(column: Iterable[Axes], planes: Iterable[np.ndarray], num_classes: int, style: str) -> None:
+    """Draw the outlines of the classes of each plane into its axes."""
+    colours = class_colours(num_classes)
+    for axes, plane in zip(column, planes, strict=True):
+        for index in np.unique(plane[plane > 0]).astype(int):
+            mask = plane == index
+            if not mask.all():
+                axes.contour(mask, levels=[0.5], colors=[colours[index]], linewidths=1.2, linestyles=style)
+
+
+def _draw_heat(axes: Axes, plane: np.ndarray, colours: str, greatest: float, unit: str, pixel_aspect: float) -> None:
+    """Draw values on the scale of those that are possible, so that cases can be compared, with a colour bar."""
+    heat = axes.imshow(plane, cmap=colours, vmin=0, vmax=greatest, aspect=pixel_aspect)
     bar = axes.figure.colorbar(heat, cax=axes.inset_axes((1.03, 0, 0.04, 1)))
-    bar.set_label("nats", color=LIGHT, fontsize=8)
+    bar.set_label(unit, color=LIGHT, fontsize=8)
     bar.ax.tick_params(colors=LIGHT, labelsize=7)
     bar.outline.set_visible(False)
 

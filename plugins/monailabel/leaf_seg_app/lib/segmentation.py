@@ -56,7 +56,8 @@ class SegmentationOptions:
 class SegmentationTask(InferTask):
     """Segments volumes and pictures with a version of the model; the answer lies in the grid of the image.
 
-    Beside the label map it returns the volume, confidence and entropy of each structure.
+    Beside the label map it returns the volume, confidence, entropy and expected Dice of each structure; of a calibrated
+    model also an interval for the volume, and whether somebody should look at the image.
 
     Args:
         versions: models of the server.
@@ -133,6 +134,7 @@ class SegmentationTask(InferTask):
             "device": chosen.device,
             "hypotheses": chosen.hypotheses,
             "structures": structures,
+            "look_at": result.look_at,
             "latencies": {"total": seconds},
             DIGEST: digest,
         }
@@ -166,14 +168,24 @@ def _post_process(result: Segmentation, chosen: SegmentationOptions) -> np.ndarr
 
 
 def _structures(label: np.ndarray, result: Segmentation, source: str) -> dict[str, dict[str, float | None]]:
-    """Volume in mL (of pictures the area in pixels), confidence and entropy in nats of each structure."""
+    """Volume in mL (of pictures the area in pixels), confidence and entropy in nats of each structure.
+
+    Expected Dice and the interval of the size are those of the model's own answer: None where another was made of it.
+    """
     affine = read_grid(source).affine
     size, unit = (1.0, "area_px") if affine is None else (_voxel_volume(affine) / 1000, "volume_ml")
     structures = describe_structures(label, result.probabilities, result.class_names, size)
-    return {
-        name: {unit if key == "size" else key: value for key, value in asdict(structure).items()}
-        for name, structure in structures.items()
-    }
+    is_own = np.array_equal(label, result.label)
+    found: dict[str, dict[str, float | None]] = {}
+    for name, structure in structures.items():
+        values = {unit if key == "size" else key: value for key, value in asdict(structure).items()}
+        values["expected_dice"] = result.expected_dice[name] if is_own else None
+        if result.size_intervals is not None:
+            ends = result.size_intervals[name] if is_own else (None, None)
+            low, high = (None if end is None else end * size for end in ends)
+            values |= {f"{unit}_low": low, f"{unit}_high": high}
+        found[name] = values
+    return found
 
 
 def _voxel_volume(affine: np.ndarray) -> float:
