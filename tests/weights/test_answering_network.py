@@ -48,11 +48,14 @@ def test_an_ensemble_of_other_networks_by_folders_and_patterns(
     assert num_answers(first) == 1
 
 
-def test_the_temperature_is_that_of_the_own_answer_alone(saved: Callable[..., str]) -> None:
-    first, second = saved("m_0", dropout=0.2, temperature=1.5), saved("m_1")
+def test_a_calibration_is_that_of_the_own_answer_alone(saved: Callable[..., str]) -> None:
+    confidence = {"look_at": 0.5, "acceptable_dice": 0.7}
+    first, second = saved("m_0", dropout=0.2, temperature=1.5, confidence=confidence), saved("m_1")
     assert load_settings(first, mc_dropout="false").temperature == 1.5
-    assert load_settings(first, mc_dropout=True).temperature == 1
-    assert load_settings(first, ensemble=second).temperature == 1
+    assert load_settings(first).confidence is not None
+    for settings in (load_settings(first, mc_dropout=True), load_settings(first, ensemble=second)):
+        assert settings.temperature == 1
+        assert settings.confidence is None
 
 
 def test_the_segmenter_asks_every_member_unless_told(saved: Callable[..., str]) -> None:

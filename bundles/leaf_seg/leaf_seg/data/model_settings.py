@@ -14,6 +14,8 @@ from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.setting_bounds import CLASSES, IMAGE_SIZE, NUM_SLICES, SPACING, TEMPERATURE, TILE_OVERLAP, WINDOW
 from leaf_seg.runtime.text import one_line
 
+CALIBRATED = ("temperature", "confidence")  # settings that a calibration fits to the model's own answers
+
 
 @dataclass(frozen=True)
 class ModelSettings:

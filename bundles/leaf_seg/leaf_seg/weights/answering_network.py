@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from leaf_seg.data.model_settings import CALIBRATED
 from leaf_seg.networks.ensemble import Ensemble
 from leaf_seg.networks.mc_dropout import McDropout
 from leaf_seg.networks.saved_network import SavedNetwork
@@ -97,7 +98,7 @@ def _check_agreement(folders: Sequence[Path]) -> None:
     first = asdict(load_settings(folders[0]))
     for folder in folders[1:]:
         for key, value in asdict(load_settings(folder)).items():
-            if key != "temperature" and value != first[key]:
+            if key not in CALIBRATED and value != first[key]:
                 raise InputError(
                     f"ensemble: {folder} has {key} {value!r}, and {folders[0]} has {first[key]!r}; expected the same "
                     "of all members. Leave it out, or train it with the same settings."

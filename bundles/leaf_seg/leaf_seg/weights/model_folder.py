@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from leaf_seg.data.datalists import Datalist
-from leaf_seg.data.model_settings import ModelSettings
+from leaf_seg.data.model_settings import CALIBRATED, ModelSettings
 from leaf_seg.networks import NETWORKS, SavedNetwork
 from leaf_seg.networks.mc_dropout import DROPOUTS
 from leaf_seg.runtime.described import build, describe
@@ -184,7 +184,7 @@ def load_settings(
         mirror_axes: mirror images to use instead of the model's.
         label_encoding: what the labels hold to evaluate against, instead of what the model's training labels did.
         label_colors: their colours; with them the encoding is "index" unless given.
-        mc_dropout: hypotheses are drawn by dropout: the temperature, which was fitted without, is left out.
+        mc_dropout: hypotheses are drawn by dropout: what a calibration has found, without it, is left out.
         ensemble: further members, if there are any: as for ``mc_dropout``.
 
     Raises:
@@ -195,7 +195,7 @@ def load_settings(
     given = {"axis": axis, "mirror_axes": mirror_axes, "label_encoding": label_encoding, "label_colors": label_colors}
     chosen = {key: value for key, value in given.items() if value is not None}
     if parse_bool(mc_dropout, "mc_dropout") or ensemble is not None:
-        chosen["temperature"] = 1.0
+        settings = {key: value for key, value in settings.items() if key not in CALIBRATED}
     if label_encoding is not None or label_colors is not None:  # what is said of labels takes the place of all
         settings = {key: value for key, value in settings.items() if key not in ("label_encoding", "label_colors")}
     return ModelSettings(**(settings | chosen))
