@@ -120,6 +120,7 @@ SETTINGS: Bounds = {
     # segmenting and evaluating
     "num_samples": _SAMPLES,
     "num_noise_seeds": Bound(1, 10_000),
+    "num_cases": Bound(1, 10_000_000, optional=True),
     "uncertainty": Switch(),
     "save_overlays": Switch(),
     "save_probabilities": Switch(),
