@@ -28,6 +28,7 @@ class Method:
         draws_noise: whether its answers depend on noise.
         one_step: whether one pass makes an answer, so that it is traced.
         needs: fixtures whose settings it takes.
+        slow: whether it is tried by the slow tests alone: it differs from another one in little but its layers.
     """
 
     overlays: tuple[str, ...] = ()
@@ -37,23 +38,25 @@ class Method:
     draws_noise: bool = True
     one_step: bool = True
     needs: tuple[str, ...] = ()
+    slow: bool = False
 
 
-def _baseline(name: str, smallest: dict[str, str], learning: dict[str, str]) -> Method:
-    return Method((f"baselines/{name}",), smallest, learning, draws_noise=False)
+def _baseline(name: str, smallest: dict[str, str], learning: dict[str, str], slow: bool = True) -> Method:
+    return Method((f"baselines/{name}",), smallest, learning, draws_noise=False, slow=slow)
 
 
 METHODS = {
     "leaf": Method((), _UNET, _WIDER),
-    "leaf_paper": Method(("methods/leaf_paper",), _UNET, _WIDER, least_dice=None, needs=("teacher",)),
+    "leaf_paper": Method(("methods/leaf_paper",), _UNET, _WIDER, least_dice=None, needs=("teacher",), slow=True),
     "ddim": Method(
         ("methods/ddim",),
         {**_UNET, "num_steps": "2", "terminal_probability": "0"},
         {**_WIDER, "num_steps": "5", "terminal_probability": "0"},
         least_dice=None,
         one_step=False,
+        slow=True,
     ),
-    "no_noise": Method(("methods/no_noise",), _UNET, _WIDER, draws_noise=False),
+    "no_noise": Method(("methods/no_noise",), _UNET, _WIDER, draws_noise=False, slow=True),
     "gms": Method(
         ("methods/gms",),
         {"unet_config#block_out_channels": "[32]", "unet_config#layers_per_block": "1"},
@@ -69,14 +72,18 @@ METHODS = {
         one_step=False,
         needs=("autoencoders",),
     ),
-    "unet": _baseline("unet", {"features": "[4,4,8,8,8,4]"}, {"features": "[16,16,32,64,64,16]"}),
+    "unet": _baseline("unet", {"features": "[4,4,8,8,8,4]"}, {"features": "[16,16,32,64,64,16]"}, slow=False),
     "dynunet": _baseline("dynunet", {"filters": "[4,8,8]"}, {"filters": "[16,32,64,64]"}),
     "segresnet": _baseline(
         "segresnet",
         {"init_filters": "8", "blocks_down": "[1,1,1]"},
         {"init_filters": "16", "blocks_down": "[1,1,1]"},
     ),
-    "swin_unet": _baseline("swin_unet", {"feature_size": "12", "depths": "[1,1,1,1]"}, {"feature_size": "12"}),
+    "swin_unet": _baseline(
+        "swin_unet",
+        {"image_size": "64", "feature_size": "12", "depths": "[1,1,1,1]"},
+        {"feature_size": "12"},
+    ),
     "transunet": _baseline(
         "transunet",
         {"filters": "[8,16]", "hidden_size": "16", "num_layers": "1", "num_heads": "2"},

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import logging
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -27,7 +30,22 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 EVALUATE = [*config_files("train", "evaluate"), "--save_overlays", "false"]
 ONCE = {"max_epochs": "1", "val_interval": "1", "batch_size": "4", "num_workers": "0", "precision": "fp32"}
 SMALL = {**ONCE, "image_size": "32", "num_overlays": "0"}
+# Four phantoms by heart: an epoch is one step, and the one validation comes last.
+BY_HEART = {
+    **{"image_size": "64", "batch_size": "4", "learning_rate": "0.001", "warmup_steps": "10", "ema_decay": "0.9"},
+    **{"max_epochs": "150", "val_interval": "1000", "num_workers": "0", "precision": "fp32"},
+    **{"flip_probability": "[0,0]", "train#augmentation#transforms": "[]", "num_overlays": "0"},
+}
+
+
+def _marks(method: Method) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if method.slow else []
+
+
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+every_method_slow_where_it_is = pytest.mark.parametrize(
+    "method", [pytest.param(method, marks=_marks(method), id=name) for name, method in METHODS.items()]
+)
 
 
 def test_every_overlay_is_tried() -> None:
@@ -52,18 +70,9 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def autoencoders(bundle_run: Run, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """MedSegLatDiff's two, for three classes."""
-    return train_autoencoders(bundle_run, phantoms, 3, tmp_path_factory.mktemp("autoencoders"))
-
-
-def train_autoencoders(bundle_run: Run, data: Path, num_classes: int, folder: Path, **settings: str) -> dict[str, str]:
-    small = {"num_slices": "1", "image_size": "32", **ONCE, "autoencoder_def#config#block_out_channels": "[16,16,16]"}
-    given = ["--dataset_dir", data, "--num_classes", num_classes, *words(small | settings)]
-    for name, more in (("vq", ["--num_phantoms", "4"]), ("mask", [])):
-        config = config_files("train_autoencoder", f"profiles/{name}_autoencoder")
-        bundle_run("training", *config, *given, *more, "--output_dir", folder / name)
-    return {"autoencoder_dir": str(folder / "vq"), "mask_autoencoder_dir": str(folder / "mask")}
+def autoencoders(small_autoencoders: dict[str, Path]) -> dict[str, str]:
+    image, mask = small_autoencoders.values()
+    return {"autoencoder_dir": str(image), "mask_autoencoder_dir": str(mask)}
 
 
 def training(method: Method, request: pytest.FixtureRequest, data: Path, num_classes: int, folder: Path) -> list[Any]:
@@ -78,7 +87,7 @@ def steps_of(folder: Path) -> list[int]:
         return [int(row["step"]) for row in csv.DictReader(file)]
 
 
-@every_method
+@every_method_slow_where_it_is
 def test_train_resume_evaluate_and_segment(
     method: Method,
     request: pytest.FixtureRequest,
@@ -111,7 +120,7 @@ def test_train_resume_evaluate_and_segment(
     config = ["--config_file", "bundles/leaf_seg/configs/inference.json"]
     bundle_run("inference", *config, "--dataset_dir", image, "--model_dir", folder, "--output_dir", output)
     segmenter = leaf_seg.load(folder, device="cpu")
-    expected = segmenter(image).label
+    expected, probabilities = segmenter(image).label, segmenter(image).probabilities
     assert expected.shape == (40, 32)
     for written in (report, output):
         np.testing.assert_array_equal(np.asarray(Image.open(written / image.name)), expected)
@@ -119,18 +128,93 @@ def test_train_resume_evaluate_and_segment(
         with pytest.raises(InputError, match="draws no noise: it has one answer to an image, and no 3 hypotheses"):
             segmenter(image, num_samples=3)
     else:
-        assert np.isfinite(segmenter(image, num_samples=3).probabilities).all()
-    _check_run(path_to_sqlite_uri(store), folder)
+        several = segmenter(image, num_samples=3).probabilities
+        assert np.isfinite(several).all()
+        assert not np.array_equal(several, probabilities)
+    _check_run(path_to_sqlite_uri(store), folder, SMALL | method.smallest)
 
 
-def _check_run(uri: str, folder: Path) -> None:
+def _check_run(uri: str, folder: Path, settings: dict[str, str]) -> None:
     """One run in MLflow has the settings, the metrics of training and evaluation, and the model."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("leaf_seg")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
-    assert run.data.params["image_size"] == "[32, 32]"
-    assert {"val_foreground_dice", "testing_dice_mean_foreground", "testing_hd95_worst_class_2"} <= set(run.data.metrics)
+    assert run.data.params.items() >= {key: settings[key] for key in ("image_size", "batch_size")}.items()
+    assert {"val_foreground_dice", "testing_dice_mean_foreground", "testing_hd95_worst_class_2"} <= set(
+        run.data.metrics
+    )
     models = [Path(model.artifact_location) for model in client.search_logged_models([experiment.experiment_id])]
     kept = [model / "data" / "model" / "model.pt" for model in models]
     assert (folder / "model.pt").read_bytes() in [file.read_bytes() for file in kept]
+
+
+@pytest.mark.slow
+@every_method
+def test_volumes_with_one_structure(
+    method: Method, request: pytest.FixtureRequest, bundle_run: Run, volumes: Path, tmp_path: Path
+) -> None:
+    """Trained on slices and their neighbours, evaluated as a volume; what answers in one step is traced alike."""
+    if "autoencoders" in method.needs:
+        pytest.skip("its autoencoder of label maps is of three classes; tests/networks has it with others")
+    command = training(method, request, volumes, 2, tmp_path)
+    bundle_run("training", *command, "--num_slices", 3, "--axis", "sagittal")
+    bundle_run("evaluating", *EVALUATE, "--dataset_dir", volumes, "--model_dir", tmp_path)
+    summary = json.loads((tmp_path / "evaluation" / "testing" / "metrics_summary.json").read_text())
+    assert list(summary["classes"]) == ["class_1"]
+    case = next(file for file in (tmp_path / "evaluation" / "testing").glob("*.nii.gz"))
+    assert nib.load(case).shape == nib.load(volumes / "labels" / case.name).shape  # type: ignore[attr-defined]
+    if method.one_step:
+        network = load_network(tmp_path)
+        script = torch.jit.script(network)
+        image = torch.rand(2, 3, *network.image_size)
+        with torch.no_grad():
+            torch.testing.assert_close(script(image), network(image))
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four phantoms, validated on copies of themselves."""
+    folder = make_phantoms(tmp_path_factory.mktemp("four"), num_cases=5, num_classes=3, size=(80, 72))
+    names = [f"phantom_{index:04d}.png" for index in (0, 1, 2, 4)]  # number 3 has small structures only
+    for name, kind in itertools.product(names, ("images", "labels")):
+        shutil.copyfile(folder / kind / name, folder / kind / f"again_{name}")
+    split = {"training": names, "validation": [f"again_{name}" for name in names], "testing": ["phantom_0003.png"]}
+    (folder / "split.json").write_text(json.dumps(split))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def learnt_autoencoders(bundle_run: Run, four: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """MedSegLatDiff's two, that of label maps with the four by heart."""
+    folder = tmp_path_factory.mktemp("learnt")
+    small = {"num_slices": "1", "image_size": "64", "num_workers": "0", "precision": "fp32", "val_interval": "1000"}
+    small |= {"batch_size": "4", "warmup_steps": "10", "autoencoder_def#config#block_out_channels": "[16,16,32]"}
+    given = ["--dataset_dir", four, "--num_classes", 3, *words(small)]
+    for name, more in (("vq", ["--num_phantoms", 30, "--max_epochs", 2]), ("mask", ["--max_epochs", 150])):
+        config = config_files("train_autoencoder", f"profiles/{name}_autoencoder")
+        bundle_run("training", *config, *given, *more, "--output_dir", folder / name)
+    return {"autoencoder_dir": str(folder / "vq"), "mask_autoencoder_dir": str(folder / "mask")}
+
+
+@pytest.mark.slow
+@every_method
+def test_four_phantoms_are_learnt_by_heart(
+    method: Method,
+    request: pytest.FixtureRequest,
+    bundle_run: Run,
+    four: Path,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """By the training command; of some methods it is an aim, and the Dice is recorded."""
+    needs = [name.replace("autoencoders", "learnt_autoencoders") for name in method.needs]
+    needed = {key: value for name in needs for key, value in request.getfixturevalue(name).items()}
+    given = ["--dataset_dir", four, "--num_classes", 3, "--output_dir", tmp_path]
+    settings = {**BY_HEART, **method.learning, **needed}
+    bundle_run("training", *config_files("train", *method.overlays), *given, *words(settings))
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        dice = [float(row["val_foreground_dice"]) for row in csv.DictReader(file)][-1]
+    record_property("dice", dice)
+    logging.getLogger(__name__).warning("%s: Dice %.3f", method.overlays, dice)
+    assert dice >= (method.least_dice or 0)
