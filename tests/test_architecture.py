@@ -112,3 +112,15 @@ def test_the_page_names_what_there_is() -> None:
     things = {name for name in marked if re.fullmatch(r"[A-Z]\w+", name)}
     assert len(things) > 10
     assert not {name for name in things if not re.search(rf"\bclass {name}\b|^{name}\b", sources, re.MULTILINE)}
+
+
+def test_the_engines_know_no_method() -> None:
+    """A method is parts that a config names: no engine asks which it is."""
+    overlays = [
+        file for kind in ("methods", "baselines") for file in (PACKAGE.parent / "configs" / kind).glob("*.json")
+    ]
+    names = {name for file in overlays for name in (file.stem, file.stem.replace("_", ""))}
+    assert len(names) > 10
+    for module in (PACKAGE / "engines").glob("*.py"):
+        words = set(re.findall(r"[a-z_]+", module.read_text().lower()))
+        assert not names & words, module

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,7 @@ def test_table(ablation: Ablation, parent: ParentRun, commands: FakeCommands) ->
     commands.failing = {("training", "unet")}
     failed = run_all(ablation, distinct_rows([table]), parent, commands)
 
-    def to_markdown(*given: Any) -> str:
-        return methods_markdown(*given, published=PUBLISHED["cvc_clinicdb"])
-
+    to_markdown = partial(methods_markdown, published=PUBLISHED["cvc_clinicdb"])
     text, picture, numbers = write_report(ablation, [table], failed, "reproduce", to_markdown)
 
     assert (text.name, picture.name, numbers.name) == ("reproduce.md", "reproduce.png", "reproduce_results.json")
