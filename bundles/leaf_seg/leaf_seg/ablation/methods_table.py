@@ -105,7 +105,8 @@ def _own(row: Row, common: Mapping[str, object]) -> str:
     parts = [{key: value for key, value in row.settings.items() if key not in common}, row.evaluation]
     found = [f"{key} {value}" for part in parts for key, value in part.items()]
     for stage in row.stages:
-        found += [f"{stage.name}: {k} {v}" for k, v in stage.settings.items() if k not in common and k != "num_slices"]
+        own = {key: value for key, value in stage.settings.items() if common.get(key) != value}
+        found += [f"{stage.name}: {key} {value}" for key, value in own.items()]
     return ", ".join(found) or NONE
 
 
