@@ -105,7 +105,8 @@ def _own(row: Row, common: Mapping[str, object]) -> str:
     parts = [{key: value for key, value in row.settings.items() if key not in common}, row.evaluation]
     found = [f"{key} {value}" for part in parts for key, value in part.items()]
     for stage in row.stages:
-        own = {key: value for key, value in stage.settings.items() if common.get(key) != value}
+        usual = {"num_slices": 1, **common}  # as train.json has it
+        own = {key: value for key, value in stage.settings.items() if usual.get(key) != value}
         found += [f"{stage.name}: {key} {value}" for key, value in own.items()]
     return ", ".join(found) or NONE
 
