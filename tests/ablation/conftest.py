@@ -27,21 +27,28 @@ class FakeCommands:
         assert list(words[:3]) == ["-m", "monai.bundle", "run"]
         command, folder = words[3], log.parent
         given = dict(zip((word.removeprefix("--") for word in words[4::2]), words[5::2], strict=True))
-        assert Path(given["output_dir"]) == folder
+        is_stage = "train_autoencoder" in given["config_file"]
+        assert Path(given["output_dir"]) == (folder / "model" if is_stage else folder)
         self.calls.append((command, folder, given))
-        if command == "training":
+        if is_stage:
+            (folder / "model").mkdir(exist_ok=True)
+            (folder / "model" / "diffusion_pytorch_model.safetensors").touch()
+        elif command == "training":
             (folder / "model.pt").touch()
             (folder / "losses.csv").write_text("step,epoch,seconds,loss\n11,2,70,0.5\n12,2,80,0.4\n")
             (folder / "metrics.csv").write_text("step,epoch,seconds,val_foreground_dice\n12,2,90,0.4\n")
         if (command, folder.parent.name) in self.failing:
             raise CommandFailed(f"The command failed, see {log}")
+        if is_stage:
+            return
         if command == "training":
-            (folder / "config.json").write_text(json.dumps({"training": {"datalist_sha256": self.sha256}}))
+            config = {"network": {"sampler": {"num_steps": 4}}, "training": {"datalist_sha256": self.sha256}}
+            (folder / "config.json").write_text(json.dumps(config))
         else:
-            self._evaluate(folder, int(given["num_noise_seeds"]))
+            self._evaluate(folder, int(given["num_noise_seeds"]), given["split"])
 
-    def _evaluate(self, folder: Path, num_noise_seeds: int) -> None:
-        report = folder / "evaluation" / "testing"
+    def _evaluate(self, folder: Path, num_noise_seeds: int, split: str) -> None:
+        report = folder / "evaluation" / split
         report.mkdir(parents=True, exist_ok=True)
         seed = int(folder.name.removeprefix("seed_"))
         lines = ["case,class,dice,iou,hd95,surface_dice"]
@@ -49,7 +56,9 @@ class FakeCommands:
             dice = DICE + 0.01 * (case + seed)
             lines += [f"{case},x,{dice - 0.1},{dice - 0.3},,1", f"{case},y,{dice + 0.1},{dice - 0.1},1,1"]
         (report / "metrics_cases.csv").write_text("\n".join(lines) + "\n")
-        summary: dict[str, Any] = {"split": "testing", "n": CASES}
+        calibration = {"classes": {"x": {"ece": {"mean": 0.02}}, "y": {"ece": {"mean": None}}}}
+        cost = {"seconds_per_case": 0.25, "parameters": 1_500_000}
+        summary: dict[str, Any] = {"split": split, "n": CASES, "calibration": calibration, "cost": cost}
         if num_noise_seeds > 1:
             summary["noise_stability"] = {"mean_foreground": {"dice": {"std": 0.002 * (1 + seed)}}}
         (report / "metrics_summary.json").write_text(json.dumps(summary))

@@ -88,8 +88,8 @@ def test_baseline_is_a_line_of_every_table_and_trained_once(defaults: ConfigPars
     baselines = {"unet": {"terminal_probability", "scheduler"}}
     tables = plan_tables(["2", "4"], None, baselines, settings, defaults)
     assert [table.entries[-1].row.name for table in tables] == ["unet", "unet"]
-    (row,) = [row for row in distinct_rows(tables) if row.baseline]
-    assert (row.baseline, row.settings) == ("unet", {"max_minutes": 5.0})
+    (row,) = [row for row in distinct_rows(tables) if row.overlays]
+    assert (row.overlays, row.draws_noise, row.settings) == (("baselines/unet",), False, {"max_minutes": 5.0})
     (alone,) = plan_tables([], None, baselines, {}, defaults)
     assert [entry.row.name for entry in alone.entries] == ["unet"]
 

@@ -29,7 +29,11 @@ from leaf_seg.metrics import Interval, bootstrap_interval
 from leaf_seg.runtime.errors import InputError
 
 FakeCommands = Any  # see conftest.py
-DEFAULT, V, UNET = Row("default", {}), Row("v", {"parameterization": "v"}), Row("unet", {}, "unet")
+DEFAULT, V, UNET = (
+    Row("default", {}),
+    Row("v", {"parameterization": "v"}),
+    Row("unet", {}, ("baselines/unet",), draws_noise=False),
+)
 TABLES = [
     Table(
         "Table 2: parameterisation",
@@ -47,6 +51,13 @@ def result(mean: float, **values: Any) -> RowResult:
         "seeds": (0,),
         "steps": 560.0,
         "minutes": 4.96,
+        "cpu_minutes": 9.04,
+        "stage_cpu_minutes": 0.0,
+        "ece": 0.0213,
+        "seconds_per_case": 0.0456,
+        "parameters": 2_345_678.0,
+        "denoising_steps": math.nan,
+        "hd95": interval,
     }
     return RowResult(dice=interval, iou=interval, **(given | values))
 
@@ -121,7 +132,9 @@ def test_report_of_rows_some_of_which_failed(ablation: Ablation, parent: ParentR
     content = json.loads(numbers.read_text())
     assert content["rows"]["v"] == {
         "settings": {"parameterization": "v"},
-        "baseline": None,
+        "overlays": [],
+        "evaluation": {},
+        "stages": {},
         "failed_seeds": [0, 1],
         "result": None,
     }

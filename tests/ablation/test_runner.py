@@ -18,7 +18,7 @@ from leaf_seg.runtime.errors import InputError
 FakeCommands = Any  # see conftest.py
 
 ROWS = [Row("default", {"max_epochs": 2}), Row("v", {"max_epochs": 2, "parameterization": "v"})]
-UNET = Row("unet", {"max_minutes": 5.0, "datalist_file": "split.json"}, "unet")
+UNET = Row("unet", {"max_minutes": 5.0, "datalist_file": "split.json"}, ("baselines/unet",), draws_noise=False)
 
 
 def test_training_command_is_read_as_it_is_meant(ablation: Ablation, parent: ParentRun):

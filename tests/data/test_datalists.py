@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from leaf_seg.data import Datalist, class_names, given_cases, load_datalist
+from leaf_seg.data import Datalist, class_names, given_cases, load_datalist, split_cases
 from leaf_seg.runtime.errors import InputError
 
 
@@ -179,3 +179,11 @@ def test_without_validation_cases_the_training_cases_are_validated_on(caplog: py
     cases = [{"image": "/a/x.png", "label": "/b/x.png"}]
     assert _cases(given_cases(cases, [])) == {"training": ["x.png"], "validation": ["x.png"], "testing": []}
     assert "no validation cases" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(None, "abcdefg"), (9, "abcdefg"), (1, "a"), (2, "ad"), (3, "ace"), (7, "abcdefg")]
+)
+def test_a_part_of_a_split_is_spread_over_it(number: int | None, expected: str) -> None:
+    datalist = given_cases([{"image": name, "label": name} for name in "abcdefg"], [])
+    assert "".join(case["image"] for case in split_cases(datalist, "training", number)) == expected

@@ -132,6 +132,31 @@ def _train(run: Run, dataset: Path, num_classes: int, output: Path, *arguments: 
     return output
 
 
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    """Options that choose eight grey phantoms with three classes, of 16 x 16 pixels."""
+    folder = make_phantoms(tmp_path_factory.mktemp("tiny_data"), num_cases=8, num_classes=3, size=(16, 16))
+    return ["--dataset_dir", folder, "--num_classes", 3]
+
+
+@pytest.fixture(scope="session")
+def small_autoencoders(
+    bundle_run: Run, small_run: list[str], tiny_data: list[object], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """MedSegLatDiff's two, f = 2, trained for one epoch; that of label maps has three classes."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("vq_autoencoder", "mask_autoencoder")}
+    config = "--autoencoder_def#config#"
+    small = [f"{config}block_out_channels", "[8,8]", f"{config}norm_num_groups", 4]
+    small += [f"{config}down_block_types", "['DownEncoderBlock2D','DownEncoderBlock2D']"]
+    small += [f"{config}up_block_types", "['UpDecoderBlock2D','UpDecoderBlock2D']"]
+    options = [*tiny_data, *small_run, *small, "--num_slices", 1, "--image_size", "[16,16]"]
+    for name, folder in folders.items():
+        more = ["--num_phantoms", 4] if name == "vq_autoencoder" else ["--precision", "bf16"]
+        files = [f"bundles/leaf_seg/configs/{file}.json" for file in ("train_autoencoder", f"profiles/{name}")]
+        bundle_run("training", "--config_file", str(files), *options, *more, "--output_dir", folder)
+    return folders
+
+
 @pytest.fixture
 def short_temporary() -> Iterator[Path]:
     """A folder for temporary files whose path leaves room for that of a socket: 108 letters hold both."""

@@ -118,6 +118,8 @@ def _check_script(script: str, *arguments: str) -> None:
         defaults = ConfigParser(ConfigParser.load_config_file(CONFIGS / "train.json"))
         baselines = module._baselines(options.baseline)
         plan_tables(options.table, options.grid, baselines, module._settings(options), defaults)
+    if script == "scripts/reproduce.py":
+        module._plan(options)
 
 
 @cache
@@ -159,7 +161,7 @@ def _mlflow_commands() -> dict[str, click.Command]:
 def _known_options() -> set[str]:
     """Config keys and options of programs, without dashes before and with underscores within."""
     keys = {key for file in CONFIGS.rglob("*.json") for key in json.loads(file.read_text())}
-    scripts = ("ablate", "benchmark", "benchmark_training", "equal_time")
+    scripts = ("ablate", "benchmark", "benchmark_training", "equal_time", "reproduce")
     parsers = (leaf_seg_program._parser(), *(_load_script(f"scripts/{name}.py")._parser() for name in scripts))
     return keys.union(OTHER_OPTIONS, *(_options(parser) for parser in parsers))
 

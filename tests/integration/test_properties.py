@@ -36,9 +36,8 @@ def bundle(monkeypatch: pytest.MonkeyPatch) -> Path:
     ("files", "workflow_type"),
     [
         (["train.json"], "train"),
-        *[(["train.json", f"baselines/{name}.json"], "train") for name in BASELINES],
-        *[(["train.json", f"methods/{name}.json"], "train") for name in ("ddim", "gms", "no_noise", "sdseg")],
-        (["train.json", "methods/sdseg.json", "methods/sdseg_classes.json"], "train"),
+        (["train.json", "baselines/unet.json"], "train"),
+        (["train.json", "methods/sdseg.json"], "train"),
         (["train.json", "evaluate.json"], "train"),
         (["inference.json"], "infer"),
     ],

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from leaf_seg.ablation.grid import Table
 from leaf_seg.ablation.results import RowResult
+from leaf_seg.ablation.rows import Table
 from leaf_seg.ablation.table import label
 from leaf_seg.runtime.files import PathLike, replacing
 

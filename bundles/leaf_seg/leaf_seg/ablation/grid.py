@@ -6,16 +6,15 @@ import hashlib
 import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from monai.bundle import ConfigParser
 
+from leaf_seg.ablation.rows import Entry, Row, Settings, Table
 from leaf_seg.runtime.config_items import check_item
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.overrides import check_keys
-
-Settings = dict[str, Any]  # config key -> value
 
 _BETA_KEYS = ("scheduler#beta_schedule", "scheduler#beta_start", "scheduler#beta_end")
 _BETAS = (
@@ -56,47 +55,6 @@ _TAKEN = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """One thing to train, with every training seed.
-
-    Attributes:
-        name: its own among the rows; fit for a folder.
-        settings: overrides of the training command, those of all rows among them.
-        baseline: name of the overlay in ``configs/baselines``; None for LEAF.
-    """
-
-    name: str
-    settings: Settings
-    baseline: str | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A line of a table.
-
-    Attributes:
-        values: what distinguishes it from the table's other lines; empty for a baseline.
-        row: what is trained; several entries may share one.
-    """
-
-    values: Settings
-    row: Row
-
-
-@dataclass(frozen=True)
-class Table:
-    """Lines that are compared with each other."""
-
-    title: str
-    entries: list[Entry]
-
-    @property
-    def keys(self) -> list[str]:
-        """Config keys that vary."""
-        return list(dict.fromkeys(key for entry in self.entries for key in entry.values))
-
-
 def plan_tables(
     numbers: Sequence[str],
     grid: Mapping[str, Sequence[Any]] | None,
@@ -127,7 +85,7 @@ def plan_tables(
         raise InputError("There is nothing to compare: give --table, --grid or --baseline.")
     lines = [settings, *(line for _, lines in plans for line in lines)]
     keys = {key for overrides in lines for key in overrides}
-    _check_not_taken(keys)
+    check_not_taken(keys)
     check_keys(sorted(keys), defaults.get().keys(), "train.json")
     for key, value in (item for overrides in lines for item in overrides.items()):
         check_item(defaults.get(), key, value, "train.json")
@@ -140,11 +98,6 @@ def plan_tables(
         )
         for title, lines in plans
     ]
-
-
-def distinct_rows(tables: Sequence[Table]) -> list[Row]:
-    """The rows of all tables, each once, in order."""
-    return list({entry.row.name: entry.row for table in tables for entry in table.entries}.values())
 
 
 class _Rows:
@@ -162,25 +115,26 @@ class _Rows:
         if settings.get("alignment_weight", self.defaults.get("alignment_weight")) == 0:
             changed.pop("teacher", None)
             settings.pop("teacher", None)
-        return self._add(_name(changed), settings, None)
+        return self._add(Row(_name(changed), settings))
 
     def baseline(self, name: str, unused: Collection[str]) -> Row:
         """The row of a baseline."""
         settings = {key: value for key, value in self.settings.items() if key.split("#")[0] not in unused}
-        return self._add(_file_safe(name), settings, name)
+        return self._add(Row(_file_safe(name), settings, (f"baselines/{name}",), draws_noise=False))
 
     def _base(self, key: str) -> Any:
         """Value of a key where a row does not override it."""
         return self.settings[key] if key in self.settings else self.defaults.get(key)
 
-    def _add(self, name: str, settings: Settings, baseline: str | None) -> Row:
+    def _add(self, new: Row) -> Row:
         for row in self.rows.values():
-            if (row.settings, row.baseline) == (settings, baseline):
+            if (row.settings, row.overlays) == (new.settings, new.overlays):
                 return row
-        if name in self.rows:  # different values that are written alike in a file name
-            name += "_" + hashlib.sha256(repr(settings).encode()).hexdigest()[:6]
-        self.rows[name] = Row(name, settings, baseline)
-        return self.rows[name]
+        if new.name in self.rows:  # different values that are written alike in a file name
+            digest = hashlib.sha256(repr(new.settings).encode()).hexdigest()[:6]
+            new = replace(new, name=f"{new.name}_{digest}")
+        self.rows[new.name] = new
+        return new
 
 
 def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[Settings]:
@@ -192,10 +146,15 @@ def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[Settings]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
-def _check_not_taken(keys: Collection[str]) -> None:
+def check_not_taken(keys: Collection[str]) -> None:
+    """Refuse settings that have options of their own.
+
+    Raises:
+        InputError: Names the setting and the option.
+    """
     for key in sorted(keys):
         if key in _TAKEN:
-            raise InputError(f"The ablation sets {key} itself, but --set or --grid does, too: use {_TAKEN[key]}.")
+            raise InputError(f"The command sets {key} itself, but --set or --grid does, too: use {_TAKEN[key]}.")
 
 
 def _name(changed: Settings) -> str:

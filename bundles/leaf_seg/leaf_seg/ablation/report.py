@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from leaf_seg.ablation.figure import save_figure
-from leaf_seg.ablation.grid import Row, Table, distinct_rows
 from leaf_seg.ablation.results import RowResult, RunResult, read_run, summarize_row
+from leaf_seg.ablation.rows import Row, Table, common_settings, distinct_rows
 from leaf_seg.ablation.runner import Ablation
 from leaf_seg.ablation.table import markdown
 from leaf_seg.runtime.decoration import decoration
@@ -17,10 +17,18 @@ from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.files import replacing
 
 Failed = Mapping[str, Sequence[int]]  # training seeds that failed, by name of the row
+# From tables, results by row, what failed, facts, and the figure's file.
+ToMarkdown = Callable[[Sequence[Table], Mapping[str, RowResult], Failed, Mapping[str, str], str], str]
 
 
-def write_report(ablation: Ablation, tables: Sequence[Table], failed: Failed) -> list[Path]:
-    """Write ``ablation.md``, ``ablation.png`` and ``ablation_results.json`` into the ablation's folder.
+def write_report(
+    ablation: Ablation,
+    tables: Sequence[Table],
+    failed: Failed,
+    name: str = "ablation",
+    to_markdown: ToMarkdown = markdown,
+) -> list[Path]:
+    """Write ``<name>.md``, ``<name>.png`` and ``<name>_results.json`` into the ablation's folder.
 
     Raises:
         InputError: When rows were trained on different splits of the data set.
@@ -29,9 +37,9 @@ def write_report(ablation: Ablation, tables: Sequence[Table], failed: Failed) ->
     runs = {row.name: _read(ablation, row, failed.get(row.name, ())) for row in rows}
     results = {name: summarize_row(found) for name, found in runs.items() if found}
     facts = _facts(ablation, rows, [run for found in runs.values() for run in found.values()])
-    text, picture, numbers = (ablation.output_dir / f"ablation{end}" for end in (".md", ".png", "_results.json"))
+    text, picture, numbers = (ablation.output_dir / f"{name}{end}" for end in (".md", ".png", "_results.json"))
     with replacing(text) as temporary:
-        temporary.write_text(markdown(tables, results, failed, facts, picture.name))
+        temporary.write_text(to_markdown(tables, results, failed, facts, picture.name))
     with decoration(f"The figure {picture.name}"):
         save_figure(tables, results, picture)
     with replacing(numbers) as temporary:
@@ -41,7 +49,15 @@ def write_report(ablation: Ablation, tables: Sequence[Table], failed: Failed) ->
 
 def _read(ablation: Ablation, row: Row, failed: Sequence[int]) -> dict[int, RunResult]:
     """What was found with each training seed that did not fail."""
-    return {seed: read_run(ablation.folder(row, seed)) for seed in ablation.seeds if seed not in failed}
+    return {
+        seed: read_run(
+            ablation.folder(row, seed),
+            ablation.split,
+            [ablation.stage_folder(row, stage, seed) for stage in row.stages],
+        )
+        for seed in ablation.seeds
+        if seed not in failed
+    }
 
 
 def _facts(ablation: Ablation, rows: Sequence[Row], runs: Sequence[RunResult]) -> dict[str, str]:
@@ -56,17 +72,11 @@ def _facts(ablation: Ablation, rows: Sequence[Row], runs: Sequence[RunResult]) -
         "data set": ablation.dataset_dir,
         "SHA-256 of its split": ", ".join(hashes) or "unknown",
         "evaluated on": ", ".join(sorted({f"{run.split} split, n = {len(run.dice)} cases" for run in runs})) or "-",
-        "set for all rows": ", ".join(f"{key} {value}" for key, value in _common(rows).items()) or "nothing",
+        "set for all rows": ", ".join(f"{key} {value}" for key, value in common_settings(rows).items()) or "nothing",
         "training steps": _range(sorted({run.steps for run in runs})),
         "training seeds": ", ".join(map(str, ablation.seeds)),
         "noise seeds": str(ablation.noise_seeds),
     }
-
-
-def _common(rows: Sequence[Row]) -> dict[str, object]:
-    """Settings that every row has alike."""
-    first, *others = (row.settings for row in rows)
-    return {key: value for key, value in first.items() if all(row.get(key) == value for row in others)}
 
 
 def _range(numbers: Sequence[int]) -> str:
@@ -92,7 +102,9 @@ def _as_json(
         "rows": {
             row.name: {
                 "settings": row.settings,
-                "baseline": row.baseline,
+                "overlays": row.overlays,
+                "evaluation": row.evaluation,
+                "stages": {stage.name: stage.settings for stage in row.stages},
                 "failed_seeds": failed.get(row.name, []),
                 "result": asdict(results[row.name]) if row.name in results else None,
             }

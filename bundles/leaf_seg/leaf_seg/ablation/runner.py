@@ -7,19 +7,17 @@ import logging
 import shlex
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leaf_seg.ablation.grid import Row
+from leaf_seg.ablation.rows import Row, Stage
+from leaf_seg.ablation.state import RowState, load_state
 from leaf_seg.ablation.tracking import ParentRun
-from leaf_seg.runtime.errors import InputError
-from leaf_seg.runtime.files import replacing
 from leaf_seg.runtime.termination import run_python
 
 logger = logging.getLogger(__name__)
 
-ROW_STATE_NAME = "ablation_row.json"
 # Settings that say where data is and what to compute on: evaluation needs them, too.
 _EVALUATION_KEYS = (
     *("datalist_file", "split_file", "fold", "modality", "group_regex", "group_file"),
@@ -44,6 +42,7 @@ class Ablation:
         output_dir: folder that holds one folder for each row.
         seeds: training seeds.
         noise_seeds: noise seeds of the evaluation.
+        split: data split of the evaluation.
     """
 
     bundle: Path
@@ -52,71 +51,68 @@ class Ablation:
     output_dir: Path
     seeds: Sequence[int]
     noise_seeds: int
+    split: str = "testing"
 
     def folder(self, row: Row, seed: int) -> Path:
         """Folder of a row's training with one seed."""
         return self.output_dir / row.name / f"seed_{seed}"
 
+    def stage_folder(self, row: Row, stage: Stage, seed: int) -> Path:
+        """Folder of one of a row's preparatory trainings; the autoencoder lies in its ``model``."""
+        return self.output_dir / row.name / f"{stage.name}_seed_{seed}"
+
     def settings(self, row: Row, seed: int) -> dict[str, Any]:
         """Everything that decides what a training comes to, as plain JSON values."""
+        return self._plain({"overlays": row.overlays, "seed": seed, **row.settings})
+
+    def stage_settings(self, stage: Stage, seed: int) -> dict[str, Any]:
+        """The same of a preparatory training."""
+        return self._plain({"overlays": stage.overlays, "seed": seed, **stage.settings})
+
+    def _plain(self, settings: dict[str, Any]) -> dict[str, Any]:
         data = {"dataset_dir": str(Path(self.dataset_dir).resolve()), "num_classes": self.num_classes}
-        settings = {**data, "baseline": row.baseline, "seed": seed, **row.settings}
-        return json.loads(json.dumps(settings, default=list))
+        return json.loads(json.dumps({**data, **settings}, default=list))
 
     def training_command(self, row: Row, seed: int, parent: ParentRun, resume: bool = False) -> list[str]:
         """Words of the training command, after ``python``."""
-        configs = [self.bundle / "configs" / "train.json"]
-        if row.baseline is not None:
-            configs.append(self.bundle / "configs" / "baselines" / f"{row.baseline}.json")
-        num_classes = {} if self.num_classes is None else {"num_classes": self.num_classes}
-        tracking = {
-            "tracking": "mlflow",
-            "tracking_uri": parent.tracking_uri,
-            "experiment_name": parent.experiment_name,
-            "run_name": f"{row.name}_seed_{seed}",
-            "parent_run": parent.run_id,
-        }
-        arguments = {**self._common(row, seed), **num_classes, "seed": seed, **row.settings, **tracking}
-        return _bundle_run("training", configs, arguments | ({"resume": "true"} if resume else {}))
+        stages = {stage.key: self.stage_folder(row, stage, seed) / "model" for stage in row.stages}
+        tracking = self._tracking(parent) | {"run_name": f"{row.name}_seed_{seed}", "parent_run": parent.run_id}
+        arguments = {**self._common(self.folder(row, seed)), **self._classes, "seed": seed, **stages, **row.settings}
+        arguments |= tracking | ({"resume": "true"} if resume else {})
+        return _bundle_run("training", self._configs("train", *row.overlays), arguments)
+
+    def stage_command(self, row: Row, stage: Stage, seed: int) -> list[str]:
+        """Words of the command of a preparatory training, which begins anew each time."""
+        folder = self.stage_folder(row, stage, seed) / "model"
+        arguments = {**self._common(folder), **self._classes, "seed": seed, **stage.settings, "overwrite": "true"}
+        return _bundle_run("training", self._configs("train_autoencoder", *stage.overlays), arguments)
 
     def evaluation_command(self, row: Row, seed: int, parent: ParentRun) -> list[str]:
         """Words of the evaluation command, after ``python``."""
-        configs = [self.bundle / "configs" / name for name in ("train.json", "evaluate.json")]
         passed_on = {key: row.settings[key] for key in _EVALUATION_KEYS if key in row.settings}
-        tracking = {
-            "tracking": "mlflow",
-            "tracking_uri": parent.tracking_uri,
-            "experiment_name": parent.experiment_name,
-        }
-        arguments = {**self._common(row, seed), **passed_on, "save_overlays": "false", **tracking}
-        return _bundle_run("evaluating", configs, arguments | {"num_noise_seeds": self.num_noise_seeds(row)})
+        arguments = {**self._common(self.folder(row, seed)), **passed_on, "save_overlays": "false"}
+        arguments |= self._tracking(parent) | self.evaluation(row)
+        return _bundle_run("evaluating", self._configs("train", "evaluate"), arguments)
 
-    def num_noise_seeds(self, row: Row) -> int:
-        """Noise seeds to evaluate a row with; a baseline draws no noise."""
-        return self.noise_seeds if row.baseline is None else 1
+    def evaluation(self, row: Row) -> dict[str, Any]:
+        """What a row is evaluated by."""
+        number = self.noise_seeds if row.draws_noise else 1
+        return {"split": self.split, "num_noise_seeds": number, **row.evaluation}
 
-    def _common(self, row: Row, seed: int) -> dict[str, Any]:
-        folder = self.folder(row, seed)
+    @property
+    def _classes(self) -> dict[str, int]:
+        return {} if self.num_classes is None else {"num_classes": self.num_classes}
+
+    def _configs(self, *names: str) -> list[Path]:
+        return [self.bundle / "configs" / f"{name}.json" for name in names]
+
+    def _common(self, folder: Path) -> dict[str, Any]:
         return {"bundle_root": self.bundle, "dataset_dir": self.dataset_dir, "output_dir": folder}
 
-
-@dataclass
-class _State:
-    """What has been done in a folder.
-
-    Attributes:
-        settings: of the training.
-        trained: whether the training ended well.
-        noise_seeds: number of noise seeds of the evaluation; 0 before it.
-    """
-
-    settings: dict[str, Any]
-    trained: bool = False
-    noise_seeds: int = 0
-
-    def save(self, folder: Path) -> None:
-        with replacing(folder / ROW_STATE_NAME) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
+    @staticmethod
+    def _tracking(parent: ParentRun) -> dict[str, Any]:
+        store = {"tracking_uri": parent.tracking_uri, "experiment_name": parent.experiment_name}
+        return {"tracking": "mlflow", **store}
 
 
 def check_folders(ablation: Ablation, rows: Sequence[Row]) -> None:
@@ -127,7 +123,9 @@ def check_folders(ablation: Ablation, rows: Sequence[Row]) -> None:
     """
     for row in rows:
         for seed in ablation.seeds:
-            _load_state(ablation.folder(row, seed), ablation.settings(row, seed))
+            for stage in row.stages:
+                load_state(ablation.stage_folder(row, stage, seed), ablation.stage_settings(stage, seed))
+            load_state(ablation.folder(row, seed), ablation.settings(row, seed))
 
 
 def run_all(
@@ -174,46 +172,33 @@ def run_command(words: Sequence[str], log: Path) -> None:
 
 def _run(ablation: Ablation, row: Row, seed: int, parent: ParentRun, execute: Execute) -> None:
     """Do what is left to do of one row and seed."""
-    folder = ablation.folder(row, seed)
-    state = _load_state(folder, ablation.settings(row, seed))
+    for stage in row.stages:
+        _prepare(ablation, row, stage, seed, execute)
+    folder, settings = ablation.folder(row, seed), ablation.settings(row, seed)
+    state = load_state(folder, settings)
     resume = state is not None and not state.trained
-    state = state or _State(ablation.settings(row, seed))
+    state = state or RowState(settings)
     folder.mkdir(parents=True, exist_ok=True)
     if not state.trained:
-        state.noise_seeds = 0
-        state.save(folder)
-        execute(ablation.training_command(row, seed, parent, resume), folder / "training.log")
-        state.trained = True
-        state.save(folder)
-    if state.noise_seeds == ablation.num_noise_seeds(row):
+        words = ablation.training_command(row, seed, parent, resume)
+        state.train(folder, lambda: execute(words, folder / "training.log"))
+    if state.evaluated == ablation.evaluation(row):
         logger.info("evaluated: %s", folder)
         return
-    state.noise_seeds = 0
+    state.evaluated = None
     state.save(folder)
     execute(ablation.evaluation_command(row, seed, parent), folder / "evaluation.log")
-    state.noise_seeds = ablation.num_noise_seeds(row)
+    state.evaluated = ablation.evaluation(row)
     state.save(folder)
 
 
-def _load_state(folder: Path, settings: dict[str, Any]) -> _State | None:
-    """What has been done in a folder with these settings; None when it has to be begun.
-
-    Raises:
-        InputError: When weights of other settings are there.
-    """
-    if not (folder / ROW_STATE_NAME).is_file():
-        return None
-    state = _State(**json.loads((folder / ROW_STATE_NAME).read_text()))
-    if state.settings == settings:
-        return state
-    if not any(folder.rglob("*.pt")):  # failed before there was anything to keep
-        return None
-    keys = [key for key in {**state.settings, **settings} if state.settings.get(key) != settings.get(key)]
-    changes = ", ".join(f"{k}: {state.settings.get(k, 'not set')!r}, now {settings.get(k, 'not set')!r}" for k in keys)
-    raise InputError(
-        f"{folder} was made with other settings ({changes}); expected the same, to go on with it. Choose another "
-        "--output_dir, repeat the former settings, or move the folder away."
-    )
+def _prepare(ablation: Ablation, row: Row, stage: Stage, seed: int, execute: Execute) -> None:
+    """Train what a row's training begins with, unless that has been done."""
+    folder, settings = ablation.stage_folder(row, stage, seed), ablation.stage_settings(stage, seed)
+    state = load_state(folder, settings) or RowState(settings)
+    if not state.trained:
+        folder.mkdir(parents=True, exist_ok=True)
+        state.train(folder, lambda: execute(ablation.stage_command(row, stage, seed), folder / "training.log"))
 
 
 def _bundle_run(run_id: str, configs: Sequence[Path], arguments: dict[str, Any]) -> list[str]:

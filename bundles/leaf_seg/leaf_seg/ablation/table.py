@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from leaf_seg.ablation.grid import Entry, Table
 from leaf_seg.ablation.results import RowResult
+from leaf_seg.ablation.rows import Entry, Table
 from leaf_seg.metrics import Interval
 
-_NONE = "-"
+NONE = "-"
 _COLUMNS = ("Dice", "IoU", "std, noise seeds", "n", "training seeds", "std, training seeds", "steps", "minutes")
 
 
@@ -48,7 +48,7 @@ networks and lengths of training: these numbers are to be compared with each oth
 
 def label(entry: Entry) -> str:
     """What an entry is, in one line."""
-    return ", ".join(f"{short(key)} {value}" for key, value in entry.values.items()) or entry.row.name
+    return entry.title or ", ".join(f"{short(key)} {value}" for key, value in entry.values.items()) or entry.row.name
 
 
 def short(key: str) -> str:
@@ -60,10 +60,15 @@ def _table(table: Table, results: Mapping[str, RowResult], failed: Mapping[str, 
     keys = table.keys or ["row"]
     lines = [[*map(short, keys), *_COLUMNS]]
     for entry in table.entries:
-        first = [str(entry.values.get(key, _NONE)) for key in keys] if entry.values else [entry.row.name]
-        first += [_NONE] * (len(keys) - len(first))
+        first = [str(entry.values.get(key, NONE)) for key in keys] if entry.values else [entry.row.name]
+        first += [NONE] * (len(keys) - len(first))
         name = entry.row.name
         lines.append([*first, *_cells(results.get(name), failed.get(name, ()))])
+    return as_rows(lines)
+
+
+def as_rows(lines: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown; the first line is its header."""
     rows = [f"| {' | '.join(line)} |" for line in lines]
     rows.insert(1, "|" + "---|" * len(lines[0]))
     return "\n".join(rows)
@@ -73,25 +78,27 @@ def _cells(result: RowResult | None, failed: Sequence[int]) -> list[str]:
     """The cells of :data:`_COLUMNS`."""
     failures = f"{', '.join(map(str, failed))} failed" if failed else ""
     if result is None:
-        return [failures and "failed", *[_NONE] * 3, failures, *[_NONE] * 3]
+        return [failures and "failed", *[NONE] * 3, failures, *[NONE] * 3]
     seeds = ", ".join(map(str, result.seeds))
     return [
-        _interval(result.dice),
-        _interval(result.iou),
-        _number(result.noise_std, ".5f"),
+        interval_text(result.dice),
+        interval_text(result.iou),
+        number_text(result.noise_std, ".5f"),
         str(result.dice.n),
         f"{seeds} ({failures})" if failures else seeds,
-        _number(result.training_std, ".4f"),
-        _number(result.steps, ".0f"),
-        _number(result.minutes, ".1f"),
+        number_text(result.training_std, ".4f"),
+        number_text(result.steps, ".0f"),
+        number_text(result.minutes, ".1f"),
     ]
 
 
-def _interval(interval: Interval) -> str:
+def interval_text(interval: Interval, form: str = ".3f") -> str:
+    """``0.912 [0.897, 0.925]``; one value has no interval."""
     if math.isnan(interval.low):
-        return f"{interval.mean:.3f}"
-    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+        return number_text(interval.mean, form)
+    return f"{interval.mean:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
 
 
-def _number(value: float, form: str) -> str:
-    return _NONE if math.isnan(value) else f"{value:{form}}"
+def number_text(value: float, form: str) -> str:
+    """The number; a dash where it is undefined."""
+    return NONE if math.isnan(value) else f"{value:{form}}"

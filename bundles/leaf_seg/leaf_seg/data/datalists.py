@@ -154,12 +154,13 @@ def class_names(
     return list(own)
 
 
-def split_cases(datalist: Datalist, split: str) -> list[Case]:
+def split_cases(datalist: Datalist, split: str, num_cases: int | None = None) -> list[Case]:
     """The cases of one split.
 
     Args:
         datalist: whose cases.
         split: "training", "validation" or "testing".
+        num_cases: take so many at most, at equal distances: neighbours are often of one patient. None: all.
 
     Raises:
         InputError: When the split is unknown or has no cases.
@@ -172,4 +173,5 @@ def split_cases(datalist: Datalist, split: str) -> list[Case]:
             f"The dataset has no {split} cases; expected at least one. Add some to its split.json or datalist, or "
             "remove its split to have one made."
         )
-    return cases
+    number = len(cases) if num_cases is None else min(num_cases, len(cases))
+    return [cases[index * len(cases) // number] for index in range(number)]

@@ -7,6 +7,7 @@ from leaf_seg.handlers.background_saver import BackgroundSaver
 from leaf_seg.handlers.calibration_report import CalibrationReport
 from leaf_seg.handlers.case_report import CASES_NAME, REPORT_NAMES, SUMMARY_NAME, CaseReport
 from leaf_seg.handlers.class_dice import ClassDice
+from leaf_seg.handlers.cost_report import CostReport
 from leaf_seg.handlers.early_stopping import EarlyStopping
 from leaf_seg.handlers.feature_cache_report import FeatureCacheReport
 from leaf_seg.handlers.final_validation import FinalValidation
@@ -39,6 +40,7 @@ __all__ = [
     "CalibrationReport",
     "CaseReport",
     "ClassDice",
+    "CostReport",
     "EarlyStopping",
     "EvaluationProgress",
     "FeatureCacheReport",

@@ -138,6 +138,7 @@ SETTINGS: Bounds = {
     "mc_dropout": Switch(),
     "ensemble": Places("folders of further trained models, or a pattern of their paths", optional=True),
     "num_noise_seeds": Bound(1, 10_000),
+    "num_cases": Bound(1, 10_000_000, optional=True),
     "uncertainty": Switch(),
     "save_overlays": Switch(),
     "save_probabilities": Switch(),
