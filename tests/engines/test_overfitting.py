@@ -1,4 +1,4 @@
-"""Both ways of training learn four phantoms by heart, through the same engines."""
+"""Every way of training learns four phantoms by heart, through the same engines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from diffusers.optimization import get_scheduler
 from ignite.metrics import Metric
 from monai.data import DataLoader, Dataset
@@ -16,21 +17,27 @@ from monai.losses import DiceCELoss
 from monai.transforms import AsDiscreted, Compose
 
 from leaf_seg.data import SliceDataset, make_phantoms
-from leaf_seg.diffusion import TimestepSampler
+from leaf_seg.diffusion import Ddim, DiffusionSettings, TimestepSampler
 from leaf_seg.engines import (
     BundleEvaluator,
     BundleTrainer,
     PrepareDenoisingBatch,
+    PreparePosteriorBatch,
     PrepareSegmentationBatch,
     WeightAverage,
     trainable_parameters,
 )
 from leaf_seg.inference import AutocastInferer, SegmentationInferer
+from leaf_seg.losses import ElboLoss
 from leaf_seg.networks import (
     BasicUNetSegmenter,
     LatentSegmenter,
     MaskCodec,
     MaskEncoder,
+    OneHotPixelCodec,
+    PixelMaskEncoder,
+    Pixels,
+    ProbabilisticUNetSegmenter,
     SavedNetwork,
     build_conditional_unet,
     load_autoencoder,
@@ -124,3 +131,40 @@ def test_a_plain_unet_learns_them_too(cases: Cases) -> None:
     )
     assert before < 0.5
     assert after >= 0.9
+
+
+@pytest.mark.slow
+def test_a_probabilistic_unet_learns_them(cases: Cases) -> None:
+    """Its own answer, with a z from the prior that it was not trained with."""
+    before, after = dice_before_and_after(
+        ProbabilisticUNetSegmenter(3, SIZE, features=(16, 16, 32, 64, 64, 16)),
+        cases,
+        epochs=100,
+        loss_function=ElboLoss(),
+        prepare_batch=PreparePosteriorBatch(latent_dim=6),
+    )
+    assert before < 0.5
+    assert after >= 0.85
+
+
+@pytest.mark.slow
+def test_diffusion_in_pixel_space_learns_them(cases: Cases) -> None:
+    codec, unet = OneHotPixelCodec(3), {**UNET, "block_out_channels": (16, 32, 64), "norm_num_groups": 8}
+    network = LatentSegmenter(
+        Pixels(),
+        build_conditional_unet(unet, latent_channels=3),
+        Pixels(),
+        codec,
+        DiffusionSettings(DDIMScheduler(clip_sample=True), "eps"),
+        SIZE,
+        sampler=Ddim(25),
+    )
+    before, after = dice_before_and_after(
+        network,
+        cases,
+        epochs=500,
+        loss_function=denoising_loss(network, norm="l2"),
+        prepare_batch=PrepareDenoisingBatch(network.schedule, PixelMaskEncoder(codec), TimestepSampler(0.0)),
+    )
+    assert before < 0.5
+    assert after >= 0.85

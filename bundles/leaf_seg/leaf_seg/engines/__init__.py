@@ -6,7 +6,12 @@ from leaf_seg.engines.budget import Budget
 from leaf_seg.engines.ema import WeightAverage, trainable_parameters
 from leaf_seg.engines.evaluator import BundleEvaluator
 from leaf_seg.engines.events import TrainingEvents
-from leaf_seg.engines.prepare_batch import PrepareDenoisingBatch, PrepareImageBatch, PrepareSegmentationBatch
+from leaf_seg.engines.prepare_batch import (
+    PrepareDenoisingBatch,
+    PrepareImageBatch,
+    PreparePosteriorBatch,
+    PrepareSegmentationBatch,
+)
 from leaf_seg.engines.random_state import random_state, set_random_state
 from leaf_seg.engines.share_of_steps import ShareOfSteps
 from leaf_seg.engines.step_losses import StepLosses, StepRecord
@@ -24,6 +29,7 @@ __all__ = [
     "BundleTrainer",
     "PrepareDenoisingBatch",
     "PrepareImageBatch",
+    "PreparePosteriorBatch",
     "PrepareSegmentationBatch",
     "ShareOfSteps",
     "Stateful",

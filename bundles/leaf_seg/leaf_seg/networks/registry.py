@@ -5,6 +5,7 @@ from __future__ import annotations
 from leaf_seg.networks.basic_unet import BasicUNetSegmenter
 from leaf_seg.networks.dynunet import DynUNetSegmenter
 from leaf_seg.networks.latent_segmenter import LatentSegmenter
+from leaf_seg.networks.probabilistic_unet import ProbabilisticUNetSegmenter
 from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.networks.segresnet import SegResNetSegmenter
 from leaf_seg.networks.swin_unet import SwinUNetSegmenter
@@ -17,6 +18,7 @@ NETWORKS: dict[str, type[SavedNetwork]] = {
         LatentSegmenter,
         BasicUNetSegmenter,
         DynUNetSegmenter,
+        ProbabilisticUNetSegmenter,
         SegResNetSegmenter,
         SwinUNetSegmenter,
         TransUNetSegmenter,
