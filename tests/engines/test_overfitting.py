@@ -57,6 +57,14 @@ UNET = {
     "attention_head_dim": 32,
     "resnet_time_scale_shift": "scale_shift",
 }
+PIXEL_UNET = {
+    "block_out_channels": (16, 32, 64),
+    "layers_per_block": 1,
+    "down_block_types": ("DownBlock2D",) * 3,
+    "up_block_types": ("UpBlock2D",) * 3,
+    "norm_num_groups": 8,
+    "resnet_time_scale_shift": "scale_shift",
+}
 SIZE = (64, 64)
 PREPROCESSING = Compose([LoadCase(), CheckPair(num_classes=3), ScaleImage("image", window=None)])
 Cases = list[dict[str, str]]
@@ -135,34 +143,34 @@ def test_a_plain_unet_learns_them_too(cases: Cases) -> None:
 
 @pytest.mark.slow
 def test_a_probabilistic_unet_learns_them(cases: Cases) -> None:
-    """Its own answer, with a z from the prior that it was not trained with."""
+    """By its own answer, whose z comes from the prior; 0.97 when this was written."""
     before, after = dice_before_and_after(
         ProbabilisticUNetSegmenter(3, SIZE, features=(16, 16, 32, 64, 64, 16)),
         cases,
-        epochs=100,
+        epochs=200,
         loss_function=ElboLoss(),
         prepare_batch=PreparePosteriorBatch(latent_dim=6),
     )
     assert before < 0.5
-    assert after >= 0.85
+    assert after >= 0.9
 
 
 @pytest.mark.slow
 def test_diffusion_in_pixel_space_learns_them(cases: Cases) -> None:
-    codec, unet = OneHotPixelCodec(3), {**UNET, "block_out_channels": (16, 32, 64), "norm_num_groups": 8}
+    codec = OneHotPixelCodec(3)
     network = LatentSegmenter(
         Pixels(),
-        build_conditional_unet(unet, latent_channels=3),
+        build_conditional_unet(PIXEL_UNET, latent_channels=3),
         Pixels(),
         codec,
         DiffusionSettings(DDIMScheduler(clip_sample=True), "eps"),
         SIZE,
-        sampler=Ddim(25),
+        sampler=Ddim(10),
     )
     before, after = dice_before_and_after(
         network,
         cases,
-        epochs=500,
+        epochs=400,
         loss_function=denoising_loss(network, norm="l2"),
         prepare_batch=PrepareDenoisingBatch(network.schedule, PixelMaskEncoder(codec), TimestepSampler(0.0)),
     )

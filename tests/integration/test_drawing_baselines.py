@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 import leaf_seg
-from leaf_seg.export import export_model, load_exported
 from leaf_seg.networks import LatentSegmenter, ProbabilisticUNetSegmenter
 from leaf_seg.weights import load_network
 
@@ -93,21 +92,3 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(train: Train, model: Path, 
     states = [torch.load(folder / "checkpoints" / "last.pt", weights_only=False)["parts"] for folder in (whole, parts)]
     assert states[0]["network"].keys() == states[1]["network"].keys()
     assert all(torch.equal(value, states[1]["network"][key]) for key, value in states[0]["network"].items())
-
-
-def test_what_is_exported_is_the_model_s_own_answer(model: Path, tmp_path: Path) -> None:
-    exported, _ = load_exported(export_model(model, "torchscript", output=tmp_path / "x.ts"))
-    network, image = load_network(model), torch.rand(3, 3, 32, 32)
-    with torch.no_grad():
-        torch.testing.assert_close(exported(image), network(image), rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize("target", ["drawn", "mean"])
-def test_trains_on_several_raters(train: Train, pictures: Path, target: str, tmp_path: Path) -> None:
-    data = shutil.copytree(pictures, tmp_path / "data")
-    for number in (1, 2):
-        shutil.copytree(data / "labels", data / f"labels_r{number}")
-    for file in (data / "labels_r2").iterdir():
-        Image.fromarray(np.roll(np.array(Image.open(file)), 3, axis=0)).save(file)
-    folder = train(tmp_path / "model", "--dataset_dir", data, "--rater_target", target)
-    assert json.loads((folder / "config.json").read_text())["training"]["rater_target"] == target

@@ -104,3 +104,10 @@ def test_computes_in_half_precision() -> None:
     expected = network(image)
     assert (half(image) - expected).abs().mean() < 0.05
     assert half(image).dtype == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_script_has_all_steps() -> None:
+    network, image = make(num_steps=3), torch.rand(3, 3, *SIZE)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.script(network)(image), network(image))

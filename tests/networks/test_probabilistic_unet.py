@@ -21,7 +21,7 @@ def make(**options: Any) -> ProbabilisticUNetSegmenter:
     torch.manual_seed(0)
     network = ProbabilisticUNetSegmenter(K, SIZE, features=(4, 4, 8, 8, 8, 4), latent_dim=L, **options)
     with torch.no_grad():
-        network.prior.to_gaussian.bias += torch.linspace(-1, 1, 2 * L)
+        network.prior.to_gaussian.bias.add_(torch.linspace(-1, 1, 2 * L))
     return network.eval()
 
 
@@ -105,4 +105,4 @@ def test_mixed_precision_leaves_the_gaussians_in_fp32() -> None:
 )
 def test_what_does_not_fit(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        ProbabilisticUNetSegmenter(**({"num_classes": K, "image_size": SIZE} | options))
+        ProbabilisticUNetSegmenter(K, **({"image_size": SIZE} | options))

@@ -107,7 +107,7 @@ class ProbabilisticUNetSegmenter(SavedNetwork):
 
     def forward(
         self, image: torch.Tensor, label: torch.Tensor | None = None, noise: torch.Tensor | None = None
-    ) -> Any:
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
         """Segment, or with a label return what the training loss takes.
 
         Args:
