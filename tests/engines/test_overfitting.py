@@ -80,11 +80,11 @@ def cases(tmp_path: Path) -> Cases:
 
 def dice_before_and_after(network: SavedNetwork, cases: Cases, epochs: int, **parts: Any) -> tuple[float, float]:
     """Mean foreground Dice on the training cases, at native size, with averaged weights."""
-    average = WeightAverage(network, decay=0.9)
+    average, slices = WeightAverage(network, decay=0.9), SliceDataset(cases, PREPROCESSING, network.image_size)
     trainer = BundleTrainer(
         device="cpu",
         max_epochs=epochs,
-        train_data_loader=DataLoader(SliceDataset(cases, PREPROCESSING, network.image_size), batch_size=4, shuffle=True),
+        train_data_loader=DataLoader(slices, batch_size=4, shuffle=True),
         network=network,
         optimizer=torch.optim.AdamW(trainable_parameters(network), lr=1e-3),
         inferer=AutocastInferer("fp32"),
