@@ -143,11 +143,11 @@ def test_a_plain_unet_learns_them_too(cases: Cases) -> None:
 
 @pytest.mark.slow
 def test_a_probabilistic_unet_learns_them(cases: Cases) -> None:
-    """By its own answer, whose z comes from the prior; 0.97 when this was written."""
+    """By its own answer, whose z comes from the prior; 0.98 when written, of two seeds. 200 steps: 0.71, 0.97."""
     before, after = dice_before_and_after(
         ProbabilisticUNetSegmenter(3, SIZE, features=(16, 16, 32, 64, 64, 16)),
         cases,
-        epochs=200,
+        epochs=400,
         loss_function=ElboLoss(),
         prepare_batch=PreparePosteriorBatch(latent_dim=6),
     )
