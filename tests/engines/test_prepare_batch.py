@@ -7,7 +7,7 @@ import torch
 from monai.data import MetaTensor
 
 from leaf_seg.diffusion import TimestepSampler
-from leaf_seg.engines import PrepareDenoisingBatch, PrepareImageBatch, PrepareSegmentationBatch
+from leaf_seg.engines import PrepareDenoisingBatch, PrepareImageBatch, PreparePosteriorBatch, PrepareSegmentationBatch
 from leaf_seg.networks import BasicUNetSegmenter, LatentSegmenter, MaskCodec, MaskEncoder
 from leaf_seg.networks.autoencoder import Autoencoder
 
@@ -103,3 +103,15 @@ def test_image_label_and_the_request_for_logits() -> None:
     network = BasicUNetSegmenter(3, (32, 32), features=(4, 4, 4, 4, 4, 4))
     logits = network(torch.rand(2, 3, 32, 32), *arguments, **keywords)
     assert logits.min() < 0
+
+
+def test_a_network_that_sees_the_label_is_given_it_with_noise() -> None:
+    batch = make_batch(3)
+    torch.manual_seed(5)
+    image, target, (label, noise), keywords = PreparePosteriorBatch(latent_dim=7)(batch, "cpu")
+    torch.manual_seed(5)
+    assert torch.equal(noise, torch.randn(3, 7))  # of PyTorch's generator, which a checkpoint has
+    assert label is target
+    assert torch.equal(target, batch["label"].as_subclass(torch.Tensor))
+    assert type(image) is type(label) is torch.Tensor
+    assert not keywords

@@ -75,6 +75,21 @@ METHODS = {
     ),
     "unet": _baseline("unet", {"features": "[4,4,8,8,8,4]"}, {"features": "[16,16,32,64,64,16]"}, slow=False),
     "dynunet": _baseline("dynunet", {"filters": "[4,8,8]"}, {"filters": "[16,32,64,64]"}),
+    "medsegdiff": Method(
+        ("baselines/medsegdiff",),
+        {"unet_config#block_out_channels": "[8,8,8,8]", "num_steps": "2"},
+        {"image_size": "32", "num_steps": "10", "max_epochs": "1600"},
+        least_dice=None,
+        one_step=False,
+        slow=True,
+    ),
+    "probabilistic_unet": Method(
+        ("baselines/probabilistic_unet",),
+        {"features": "[4,4,8,8,8,4]"},
+        {"features": "[16,16,32,64,64,16]", "max_epochs": "400"},
+        least_dice=None,
+        slow=True,
+    ),
     "segresnet": _baseline(
         "segresnet",
         {"init_filters": "8", "blocks_down": "[1,1,1]"},

@@ -111,7 +111,7 @@ def test_training_draws_a_rater_and_goes_on_as_if_it_had_not_stopped(
     assert training_record(tmp_path / "label")["rater_target"] is None
 
 
-@pytest.mark.parametrize("overlay", [[], ["baselines/unet"]], ids=["leaf", "unet"])
+@pytest.mark.parametrize("overlay", [[], ["baselines/unet"], ["baselines/probabilistic_unet"]])
 def test_training_on_the_mean_of_raters(
     bundle_run: Run, rated: Path, small: list[str], small_run: list[str], overlay: list[str], tmp_path: Path
 ) -> None:

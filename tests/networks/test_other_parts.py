@@ -15,26 +15,13 @@ from torch import nn
 from leaf_seg.data import ModelSettings
 from leaf_seg.diffusion import Ddim, DiffusionSettings
 from leaf_seg.losses import DenoisingLoss
-from leaf_seg.networks import LatentDecoder, LatentEncoder, LatentPart, LatentSegmenter, MaskCodec, build_unet, parts
+from leaf_seg.networks import LatentDecoder, LatentEncoder, LatentSegmenter, MaskCodec, Pixels, build_unet, parts
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.weights import load_network, save_model
 from leaf_seg.weights.model_folder import check_can_be_loaded
 from tests.conftest import TINY_UNET
 
 SETTINGS = DiffusionSettings(DDIMScheduler(clip_sample=False))
-
-
-class Pixels(LatentPart):
-    """Images are their own latents, as in MedSegDiff."""
-
-    channels, factor = 3, 1
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.config = {}
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return image
 
 
 class QuantizingDecoder(LatentDecoder):
@@ -99,8 +86,6 @@ def vector_quantized() -> LatentSegmenter:
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one entry each in networks/parts.py."""
     for kinds, kind in (
-        (parts.IMAGE_ENCODERS, Pixels),
-        (parts.MASK_DECODERS, Pixels),
         (parts.MASK_DECODERS, QuantizingDecoder),
         (parts.CODECS, InvertedCodec),
         (parts.UNETS, ConditionalUNet),

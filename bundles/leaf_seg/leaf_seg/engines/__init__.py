@@ -7,7 +7,12 @@ from leaf_seg.engines.ema import WeightAverage, trainable_parameters
 from leaf_seg.engines.evaluator import BundleEvaluator
 from leaf_seg.engines.events import TrainingEvents
 from leaf_seg.engines.parameter_groups import parameter_groups
-from leaf_seg.engines.prepare_batch import PrepareDenoisingBatch, PrepareImageBatch, PrepareSegmentationBatch
+from leaf_seg.engines.prepare_batch import (
+    PrepareDenoisingBatch,
+    PrepareImageBatch,
+    PreparePosteriorBatch,
+    PrepareSegmentationBatch,
+)
 from leaf_seg.engines.prepare_class_batch import PrepareClassBatch
 from leaf_seg.engines.random_state import random_state, set_random_state
 from leaf_seg.engines.share_of_steps import ShareOfSteps
@@ -27,6 +32,7 @@ __all__ = [
     "PrepareClassBatch",
     "PrepareDenoisingBatch",
     "PrepareImageBatch",
+    "PreparePosteriorBatch",
     "PrepareSegmentationBatch",
     "ShareOfSteps",
     "Stateful",

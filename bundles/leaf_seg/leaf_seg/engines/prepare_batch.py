@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from monai.engines import PrepareBatch
 from monai.utils import convert_to_tensor
+from torch import nn
 
 from leaf_seg.diffusion import NoiseSchedule, TimestepSampler
-from leaf_seg.networks import FeatureCache, MaskEncoder
+from leaf_seg.networks import FeatureCache
 from leaf_seg.runtime.distributed import num_processes, own_share
 from leaf_seg.runtime.precision import autocast
 
@@ -19,7 +20,7 @@ class PrepareDenoisingBatch(PrepareBatch):
 
     Args:
         schedule: of the network that is trained.
-        mask_encoder: frozen encoder of label maps.
+        mask_encoder: frozen encoder of label maps, such as a MaskEncoder.
         timestep_sampler: draws the timesteps.
         precision: "fp32", "bf16" or "fp16" of the mask encoder. In bf16 the latents of the shipped autoencoders are off
             by 0.4 and 0.6 % of their standard deviation; 2 and 0.4 of 10 000 pixels are decoded as another class.
@@ -32,7 +33,7 @@ class PrepareDenoisingBatch(PrepareBatch):
     def __init__(
         self,
         schedule: NoiseSchedule,
-        mask_encoder: MaskEncoder,
+        mask_encoder: nn.Module,
         timestep_sampler: TimestepSampler,
         precision: str = "fp32",
         cache: FeatureCache | None = None,
@@ -94,6 +95,37 @@ class PrepareSegmentationBatch(PrepareBatch):
         """
         image, label = _image_and_label(batchdata, device=device, non_blocking=non_blocking, **kwargs)
         return image, label, (), {"return_logits": True}
+
+
+class PreparePosteriorBatch(PrepareBatch):
+    """Image, label map and noise, for a network that in training sees the label, too.
+
+    Args:
+        latent_dim: L, numbers that the network draws for an image.
+    """
+
+    def __init__(self, latent_dim: int) -> None:
+        self.latent_dim = latent_dim
+
+    def __call__(
+        self,
+        batchdata: dict[str, torch.Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor], dict[str, Any]]:
+        """Prepare one batch.
+
+        Args:
+            batchdata: "image" [B, 3, H, W] in [0, 1] and "label" [B, 1, H, W], or [B, K, H, W] as the mean of raters.
+
+        Returns:
+            The image; the label map; the network's further arguments, label map and noise [B, L]; no keyword arguments.
+        """
+        image, label = _image_and_label(batchdata, device=device, non_blocking=non_blocking, **kwargs)
+        # Every process draws for all, as one process would, and takes its share.
+        noise = own_share(torch.randn((len(image) * num_processes(), self.latent_dim), device=image.device))
+        return image, label, (label, noise), {}
 
 
 class PrepareImageBatch(PrepareBatch):

@@ -16,6 +16,9 @@ from leaf_seg.networks.latents import LatentDecoder, LatentEncoder, LatentPart
 from leaf_seg.networks.mask_codec import Codec, MaskCodec
 from leaf_seg.networks.mask_encoder import MaskEncoder
 from leaf_seg.networks.one_hot_codec import OneHotCodec
+from leaf_seg.networks.one_hot_pixel_codec import OneHotPixelCodec
+from leaf_seg.networks.pixels import PixelMaskEncoder, Pixels
+from leaf_seg.networks.probabilistic_unet import ProbabilisticUNetSegmenter
 from leaf_seg.networks.registry import NETWORKS, SavedNetwork
 from leaf_seg.networks.segresnet import SegResNetSegmenter
 from leaf_seg.networks.swin_unet import SwinUNetSegmenter
@@ -42,6 +45,10 @@ __all__ = [
     "MaskCodec",
     "MaskEncoder",
     "OneHotCodec",
+    "OneHotPixelCodec",
+    "PixelMaskEncoder",
+    "Pixels",
+    "ProbabilisticUNetSegmenter",
     "SavedNetwork",
     "SegResNetSegmenter",
     "SwinUNetSegmenter",

@@ -34,13 +34,26 @@ class BasicUNetSegmenter(LogitsNetwork, BasicUNet):
     ) -> None:
         self.check(num_classes=num_classes, image_size=image_size, features=features, dropout=dropout)
         check_image_size("BasicUNet", image_size, smallest=32)
-        if len(features) != 6:
-            raise InputError(
-                f"features is {list(features)}; expected six numbers: the channels of the five levels and those after "
-                "the last up-sampling."
-            )
-        check_parameters("A BasicUNet", features, layers=1)
+        check_features("A BasicUNet", features)
         BasicUNet.__init__(
             self, spatial_dims=2, in_channels=3, out_channels=num_classes, features=features, dropout=dropout
         )
         self.describe(num_classes, image_size, features=list(features), dropout=dropout)
+
+
+def check_features(what: str, features: Sequence[int]) -> None:
+    """Look at the channels of a BasicUNet before it is built.
+
+    Args:
+        what: network, for the message.
+        features: of the five levels, and after the last up-sampling.
+
+    Raises:
+        InputError: When they are not six, or the network would be too large.
+    """
+    if len(features) != 6:
+        raise InputError(
+            f"features is {list(features)}; expected six numbers: the channels of the five levels and those after "
+            "the last up-sampling."
+        )
+    check_parameters(what, features, layers=1)

@@ -28,6 +28,7 @@ PART_BOUNDS: Bounds = {
     "dropout": _PROBABILITY,
     "scaled": Flag(),
     "trainable": Flag(),
+    "channels": Bound(1, 256),
 }
 
 UNET_BOUNDS: Bounds = {
@@ -96,6 +97,8 @@ BASELINE_BOUNDS: Bounds = {
     "num_heads": Bound(1, 8192),
     "feature_size": _CHANNELS,
     "depths": Bound(1, 64, lengths=_LEVELS),
+    "latent_dim": _CHANNELS,
+    "noise_seed": PART_BOUNDS["noise_seed"],
 }
 
 

@@ -11,6 +11,8 @@ from leaf_seg.networks.latent_mapper import build_latent_mapper
 from leaf_seg.networks.latents import LatentDecoder, LatentEncoder, LatentPart
 from leaf_seg.networks.mask_codec import Codec, MaskCodec
 from leaf_seg.networks.one_hot_codec import OneHotCodec
+from leaf_seg.networks.one_hot_pixel_codec import OneHotPixelCodec
+from leaf_seg.networks.pixels import Pixels
 from leaf_seg.networks.unet import build_unet
 from leaf_seg.runtime.described import CLASS_KEY, as_mapping, described_class
 
@@ -18,10 +20,11 @@ CODECS: dict[str, type[Codec]] = {
     "MaskCodec": MaskCodec,
     "OneHotCodec": OneHotCodec,
     "ClassMasksCodec": ClassMasksCodec,
+    "OneHotPixelCodec": OneHotPixelCodec,
 }
 SAMPLERS: dict[str, type[Sampler]] = {"OneStep": OneStep, "Ddim": Ddim}
-IMAGE_ENCODERS: dict[str, type[LatentPart]] = {"LatentEncoder": LatentEncoder}
-MASK_DECODERS: dict[str, type[LatentPart]] = {"LatentDecoder": LatentDecoder}
+IMAGE_ENCODERS: dict[str, type[LatentPart]] = {"LatentEncoder": LatentEncoder, "Pixels": Pixels}
+MASK_DECODERS: dict[str, type[LatentPart]] = {"LatentDecoder": LatentDecoder, "Pixels": Pixels}
 # Functions, or classes, of what unet_description says.
 UNETS: dict[str, Any] = {"UNet2DModel": build_unet, "LatentMapper": build_latent_mapper}
 

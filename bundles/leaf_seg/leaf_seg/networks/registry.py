@@ -6,6 +6,7 @@ from leaf_seg.networks.basic_unet import BasicUNetSegmenter
 from leaf_seg.networks.class_pass_segmenter import ClassPassSegmenter
 from leaf_seg.networks.dynunet import DynUNetSegmenter
 from leaf_seg.networks.latent_segmenter import LatentSegmenter
+from leaf_seg.networks.probabilistic_unet import ProbabilisticUNetSegmenter
 from leaf_seg.networks.saved_network import SavedNetwork
 from leaf_seg.networks.segresnet import SegResNetSegmenter
 from leaf_seg.networks.swin_unet import SwinUNetSegmenter
@@ -19,6 +20,7 @@ NETWORKS: dict[str, type[SavedNetwork]] = {
         ClassPassSegmenter,
         BasicUNetSegmenter,
         DynUNetSegmenter,
+        ProbabilisticUNetSegmenter,
         SegResNetSegmenter,
         SwinUNetSegmenter,
         TransUNetSegmenter,
