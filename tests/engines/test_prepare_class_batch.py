@@ -46,6 +46,7 @@ def test_the_latent_is_that_of_the_drawn_class(prepare: PrepareClassBatch, netwo
     classes = keywords["class_labels"]
     assert classes[:2].tolist() == [0, 2]  # an empty slice, and one of a single class
     images = ClassMasksCodec(3).encode(batch["label"]).unflatten(0, (4, 3))[torch.arange(4), classes]
+    assert isinstance(prepare.mask_encoder, MaskEncoder)
     torch.testing.assert_close(targets["clean"], prepare.mask_encoder.encoder(images))
     assert torch.equal(targets["label"][:, 1] > 0, images[:, 0] > 0)
     assert torch.equal(image, batch["image"])

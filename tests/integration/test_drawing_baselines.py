@@ -68,6 +68,7 @@ def test_the_model_knows_its_method(model: Path, name: str) -> None:
         assert (network.latent_dim, network.noise_seed) == (3, 4)
 
 
+@pytest.mark.slow
 def test_evaluation_and_inference_of_hypotheses_need_no_overlay(
     bundle_run: Run, pictures: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_evaluation_and_inference_of_hypotheses_need_no_overlay(
     assert not np.array_equal(four.probabilities, one.probabilities)
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_as_if_it_had_not_stopped(train: Train, model: Path, tmp_path: Path) -> None:
     whole = train(tmp_path / "whole", "--max_epochs", 2)
     shutil.copytree(model, tmp_path / "parts")

@@ -53,6 +53,7 @@ def test_the_model_knows_its_method(model: Path) -> None:
     assert config["diffusion"]["parameterization"] == "eps"
 
 
+@pytest.mark.slow
 def test_evaluate_and_infer_need_no_overlay(bundle_run: Run, data: Path, model: Path, tmp_path: Path) -> None:
     report, output = tmp_path / "report", tmp_path / "output"
     given = ["--dataset_dir", data, "--model_dir", model, "--report_dir", report, "--save_overlays", "false"]
@@ -67,6 +68,7 @@ def test_evaluate_and_infer_need_no_overlay(bundle_run: Run, data: Path, model: 
     torch.testing.assert_close(probabilities.sum(dim=0), torch.ones(32, 32))
 
 
+@pytest.mark.slow
 def test_resumes(bundle_run: Run, options: list[object], model: Path) -> None:
     def checkpoint() -> dict[str, Any]:
         found: dict[str, Any] = torch.load(model / "checkpoints" / "last.pt", weights_only=False)
