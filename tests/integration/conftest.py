@@ -53,9 +53,12 @@ SMALL_RUN = {
     "val_interval": "1",
     "num_workers": "0",
     "precision": "fp32",
+}
+SMALL_NETWORK = {
+    "unet_config#block_out_channels": "[32,32,32]",
+    "unet_config#layers_per_block": "1",
     "num_overlays": "0",
 }
-SMALL_NETWORK = {"unet_config#block_out_channels": "[32,32,32]", "unet_config#layers_per_block": "1"}
 
 
 @pytest.fixture(scope="session")

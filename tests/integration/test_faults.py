@@ -40,7 +40,7 @@ def words(pictures: Path, small: list[str]) -> Callable[..., list[str]]:
 def trained(bundle_run: Run, words: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training of one epoch, by MLflow, too."""
     folder = tmp_path_factory.mktemp("trained") / 'it\'s "1"?, 100%41'  # what a folder may be called
-    bundle_run("training", *words(folder, "--tracking", "mlflow"))
+    bundle_run("training", *words(folder, "--tracking", "mlflow", "--num_overlays", 1))
     return folder
 
 
