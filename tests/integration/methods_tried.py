@@ -28,7 +28,6 @@ class Method:
         draws_noise: whether its answers depend on noise.
         one_step: whether one pass makes an answer, so that it is traced.
         needs: fixtures whose settings it takes.
-        slow: whether it is tried by the slow tests alone: it differs from another one in little but its layers.
     """
 
     overlays: tuple[str, ...] = ()
@@ -38,25 +37,23 @@ class Method:
     draws_noise: bool = True
     one_step: bool = True
     needs: tuple[str, ...] = ()
-    slow: bool = False
 
 
-def _baseline(name: str, smallest: dict[str, str], learning: dict[str, str], slow: bool = True) -> Method:
-    return Method((f"baselines/{name}",), smallest, learning, draws_noise=False, slow=slow)
+def _baseline(name: str, smallest: dict[str, str], learning: dict[str, str]) -> Method:
+    return Method((f"baselines/{name}",), smallest, learning, draws_noise=False)
 
 
 METHODS = {
     "leaf": Method((), _UNET, _WIDER),
-    "leaf_paper": Method(("methods/leaf_paper",), _UNET, _WIDER, least_dice=None, needs=("teacher",), slow=True),
+    "leaf_paper": Method(("methods/leaf_paper",), _UNET, _WIDER, least_dice=None, needs=("teacher",)),
     "ddim": Method(
         ("methods/ddim",),
         {**_UNET, "num_steps": "2", "terminal_probability": "0"},
         {**_WIDER, "num_steps": "5", "terminal_probability": "0"},
         least_dice=None,
         one_step=False,
-        slow=True,
     ),
-    "no_noise": Method(("methods/no_noise",), _UNET, _WIDER, draws_noise=False, slow=True),
+    "no_noise": Method(("methods/no_noise",), _UNET, _WIDER, draws_noise=False),
     "gms": Method(
         ("methods/gms",),
         {"unet_config#block_out_channels": "[32]", "unet_config#layers_per_block": "1"},
@@ -64,7 +61,7 @@ METHODS = {
         draws_noise=False,
     ),
     "sdseg": Method(("methods/sdseg",), _UNET, _WIDER, least_dice=None),
-    "sdseg_classes": Method(("methods/sdseg", "methods/sdseg_classes"), _UNET, _WIDER, least_dice=None, slow=True),
+    "sdseg_classes": Method(("methods/sdseg", "methods/sdseg_classes"), _UNET, _WIDER, least_dice=None),
     "medseglatdiff": Method(
         ("methods/medseglatdiff",),
         {**_UNET, "num_steps": "2"},
@@ -73,7 +70,7 @@ METHODS = {
         one_step=False,
         needs=("autoencoders",),
     ),
-    "unet": _baseline("unet", {"features": "[4,4,8,8,8,4]"}, {"features": "[16,16,32,64,64,16]"}, slow=False),
+    "unet": _baseline("unet", {"features": "[4,4,8,8,8,4]"}, {"features": "[16,16,32,64,64,16]"}),
     "dynunet": _baseline("dynunet", {"filters": "[4,8,8]"}, {"filters": "[16,32,64,64]"}),
     "medsegdiff": Method(
         ("baselines/medsegdiff",),
@@ -81,14 +78,12 @@ METHODS = {
         {"image_size": "32", "num_steps": "10", "max_epochs": "1600"},
         least_dice=None,
         one_step=False,
-        slow=True,
     ),
     "probabilistic_unet": Method(
         ("baselines/probabilistic_unet",),
         {"features": "[4,4,8,8,8,4]"},
         {"features": "[16,16,32,64,64,16]", "max_epochs": "400"},
         least_dice=None,
-        slow=True,
     ),
     "segresnet": _baseline(
         "segresnet",

@@ -85,7 +85,7 @@ def steps_of(folder: Path) -> list[int]:
         return [int(row["step"]) for row in csv.DictReader(file)]
 
 
-@_every_method(lambda method: pytest.mark.slow if method.slow else None)
+@_every_method(lambda method: None)
 def test_train_resume_evaluate_and_segment(
     method: Method,
     request: pytest.FixtureRequest,
