@@ -62,6 +62,7 @@ def state() -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("end", "code"), [("", 0), ("sys.exit(3)", 3), ("raise ValueError", 1)])
 def test_everything_is_restored(tmp_path: Path, caplog: pytest.LogCaptureFixture, end: str, code: int) -> None:
     script = tmp_path / "script.py"

@@ -49,6 +49,7 @@ def test_lost_in_a_step(make: Callable[[LatentSegmenter], Engine], make_segmente
     termination.raise_if_interrupted()  # it is done with
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [True, False])
 @pytest.mark.parametrize("make", [make_trainer, make_evaluator])
 def test_in_the_last_step(make: Callable[[LatentSegmenter], Engine], make_segmenter: Make, lost: bool) -> None:

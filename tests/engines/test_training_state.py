@@ -208,6 +208,7 @@ def test_the_state_is_a_snapshot_of_every_part(make_trainer: Callable[..., Bundl
     assert_equal(state, before)
 
 
+@pytest.mark.slow
 def test_a_complete_training_is_not_trained_again(make_trainer: Callable[..., BundleTrainer]) -> None:
     whole = make_trainer()
     whole.run()

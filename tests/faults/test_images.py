@@ -117,6 +117,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return lambda suffix: whole_file(folder, suffix)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "called"),
     [("EPS", f"a{suffix}") for suffix in SUFFIXES] + [(form, "a.png") for form in ("PDF", "GIF", "ICO", "TGA")],
@@ -175,6 +176,7 @@ def test_200_megapixels_pass(tmp_path: Path) -> None:
     assert "bomb" not in outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_reading_takes_what_the_header_says(tmp_path: Path, suffix: str) -> None:
     """Also beyond Pillow's own limit, which is set low for this."""

@@ -112,6 +112,7 @@ def train(content: Content, steps: int, loss: nn.Module | None = None) -> tuple[
     return distillation, losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["repa", "irepa"])
 @pytest.mark.parametrize("method", ["sdseg", "medseglatdiff", "gms"])
 def test_alignment_trains_the_method_and_leaves_nothing_in_its_model(

@@ -18,6 +18,7 @@ EVALUATE = ["--config_file", f"['{CONFIGS}/train.json','{CONFIGS}/evaluate.json'
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.mark.slow
 def test_an_evaluation_measures_what_was_fitted(
     bundle_run: Run, run_python: Run, pictures: Path, picture_model: Path, tmp_path: Path
 ) -> None:

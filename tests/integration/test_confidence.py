@@ -61,6 +61,7 @@ def calibrated(
     return model
 
 
+@pytest.mark.slow
 def test_evaluation_with_a_report(
     bundle_run: Run, pictures: Path, calibrated: Path, split: Path, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def model(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tmp_path_factory.mktemp("model"))
 
 
+@pytest.mark.slow
 def test_the_model_knows_its_method(model: Path, name: str) -> None:
     network = load_network(model)
     described = json.loads((model / "config.json").read_text())["network"]

@@ -62,6 +62,7 @@ def assert_refused(result: subprocess.CompletedProcess[str], *parts: str) -> Non
         assert part in message
 
 
+@pytest.mark.slow
 def test_mlflow_keeps_its_files_in_the_folder_whatever_it_is_called(trained: Path) -> None:
     assert [path.name for path in trained.parent.iterdir()] == [trained.name]
     client = MlflowClient(local_store(trained))
@@ -73,6 +74,7 @@ def test_mlflow_keeps_its_files_in_the_folder_whatever_it_is_called(trained: Pat
     assert list((trained / "mlruns").rglob("losses.csv"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -116,6 +118,7 @@ def test_a_checkpoint_that_is_none_of_this_training(
     assert_refused(resume(bundle_run, words, stopped), *parts)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_no_state_at_all(bundle_run: Run, words: Callable[..., list[str]], stopped: Path) -> None:
     for name in ("last.pt", "previous.pt"):
         torch.save([1, 2], stopped / "checkpoints" / name)
@@ -314,6 +317,7 @@ def test_a_full_disk_stops_a_training_in_one_line_and_it_goes_on_when_there_is_s
     assert_same_training(whole, output, tracked=False)
 
 
+@pytest.mark.slow
 def test_no_space_for_slices(
     bundle_run: Run, small: list[str], small_disk: Callable[[int], Path], tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / f"m_{seed}" for seed in range(3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "number"), [("mc_dropout", 2), ("ensemble", 3)])
 def test_evaluation(key: str, number: int, bundle_run: Run, pictures: Path, models: list[Path], tmp_path: Path) -> None:
     chosen = ["--mc_dropout", "true", "--num_samples", 2]

@@ -97,6 +97,7 @@ def test_two_processes_segment_as_one(images: Path, picture_model: Path, tmp_pat
     assert len((two / "expected_dice.csv").read_text().splitlines()) == 1 + 3
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_a_process_may_have_no_image(images: Path, picture_model: Path, tmp_path: Path) -> None:
     image = sorted(images.iterdir())[0]
@@ -148,6 +149,7 @@ def interrupted(images: Path, model: Path, output: Path) -> dict[str, Any]:
     return {"lines": lines, "is interrupted": False}
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_an_interruption_tells_of_all(images: Path, picture_model: Path, tmp_path: Path) -> None:
     (images / "zz.png").unlink()

@@ -37,6 +37,7 @@ def model(bundle_run: Run, method: list[object], tmp_path_factory: pytest.TempPa
     return folder
 
 
+@pytest.mark.slow
 def test_autoencoders(small_autoencoders: dict[str, Path]) -> None:
     image, mask = (load_autoencoder(folder) for folder in small_autoencoders.values())
     assert type(image).__name__ == type(mask).__name__ == "VQModel"
@@ -54,6 +55,7 @@ def test_ceiling_of_the_label_maps(
     assert json.loads((tmp_path / "metrics_summary.json").read_text())["split"] == "testing"
 
 
+@pytest.mark.slow
 def test_the_model_knows_its_method(model: Path, small_autoencoders: dict[str, Path]) -> None:
     network = load_network(model)
     assert isinstance(network, LatentSegmenter)

@@ -18,6 +18,7 @@ EVALUATE = ["--config_file", f"['{CONFIGS}/train.json','{CONFIGS}/evaluate.json'
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.mark.slow
 def test_each_noise_seed_is_evaluated_as_a_model_of_that_seed(
     bundle_run: Run, pictures: Path, picture_model: Path, tmp_path: Path
 ) -> None:

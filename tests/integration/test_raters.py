@@ -42,6 +42,7 @@ def label_maps(files: list[Path]) -> torch.Tensor:
     return torch.from_numpy(np.stack([np.array(Image.open(file)) for file in files]))
 
 
+@pytest.mark.slow
 def test_hypotheses_are_compared_with_all_raters(
     bundle_run: Run, rated: Path, picture_model: Path, tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_training_draws_a_rater_and_goes_on_as_if_it_had_not_stopped(
     assert training_record(tmp_path / "label")["rater_target"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlay", [[], ["baselines/unet"], ["baselines/probabilistic_unet"]])
 def test_training_on_the_mean_of_raters(
     bundle_run: Run, rated: Path, small: list[str], small_run: list[str], overlay: list[str], tmp_path: Path

@@ -43,6 +43,7 @@ def model(bundle_run: Run, options: list[object], tmp_path_factory: pytest.TempP
     return folder
 
 
+@pytest.mark.slow
 def test_the_model_knows_its_method(model: Path) -> None:
     network = load_network(model)
     assert isinstance(network, ClassPassSegmenter)

@@ -104,6 +104,7 @@ def test_pictures_have_no_third_axis_to_be_mirrored_along(
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("run_id", "config", "key", "folder"),
     [

@@ -46,6 +46,7 @@ def test_it_evaluates_and_segments_at_native_size(model: Path, large: Path, bund
     np.testing.assert_array_equal(found, np.asarray(Image.open(saved)))
 
 
+@pytest.mark.slow
 def test_what_cannot_be(model: Path, large: Path, bundle_run: Run, run_python: Run, tmp_path: Path) -> None:
     words = ("-m", "leaf_seg", "export", model, "--to", "torchscript", "--whole", "--output", tmp_path / "model.ts")
     result = run_python(*words, check=False)

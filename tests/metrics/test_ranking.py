@@ -16,6 +16,7 @@ def test_by_hand() -> None:
     assert found.n == 5
 
 
+@pytest.mark.slow
 def test_sign_and_interval() -> None:
     scores = np.random.default_rng(0).random(200)
     noise = np.random.default_rng(1).normal(0, 0.2, 200)

@@ -47,7 +47,7 @@ def make(kind: type[SavedNetwork], num_classes: int = 3, seed: int = 0, **argume
 
 
 def test_every_baseline_is_tested_here() -> None:
-    assert set(NETWORKS.values()) - {LatentSegmenter} == set(SMALL)
+    assert {kind for kind in NETWORKS.values() if not issubclass(kind, LatentSegmenter)} == set(SMALL)
 
 
 @every_baseline

@@ -39,7 +39,11 @@ def gms(make_segmenter: Make) -> LatentSegmenter:
 def check_hypotheses(network: SavedNetwork, seeds: list[int]) -> None:
     """What hypotheses by dropout have to be, whatever the network."""
     asked, images = McDropout(network), torch.rand(3, 3, *network.image_size)
-    own, layers = network(images), [m for m in network.modules() if isinstance(m, DROPOUTS) and m.p > 0]
+    own = network(images)
+    asked_of = [
+        m for name, m in network.named_modules() if not name.startswith("posterior")
+    ]  # which training asks alone
+    layers = [m for m in asked_of if isinstance(m, DROPOUTS) and m.p > 0]
     called: dict[nn.Module, bool] = {}
     for layer in layers:
         layer.register_forward_pre_hook(lambda layer, inputs: called.update({layer: layer.training}))

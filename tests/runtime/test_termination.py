@@ -190,6 +190,7 @@ def test_does_nothing_in_another_thread() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "whole_group", "times", "grace"),
     [

@@ -131,6 +131,7 @@ def test_a_store_that_was_not_finished_is_made_anew(statements: list[str], kept:
     assert store.exists() == kept
 
 
+@pytest.mark.slow
 def test_a_store_without_runs_is_one(tmp_path: Path) -> None:
     """That of a server, for one, which was started before the training."""
     MlflowClient(path_to_sqlite_uri(str(tmp_path / "mlruns.db"))).search_experiments()

@@ -34,6 +34,7 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
     return save
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_other_networks_by_folders_and_patterns(
     saved: Callable[..., str], make_segmenter: Callable[..., LatentSegmenter]
 ) -> None:

@@ -70,6 +70,7 @@ def test_the_model_is_there_within_the_block(
     assert not list(tmp_path.glob("leaf_seg_model_*"))
 
 
+@pytest.mark.slow
 def test_the_store_of_the_environment(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert (model_folder("models:/own@champion") / "model.pt").is_file()
