@@ -10,8 +10,8 @@ CONF ?=
 WORKERS ?= 2
 SCHEMA ?= $(wildcard ../shared/schema/meta_schema_20240725.json)
 
-# Python compiles the modules that are used when they are; all of them would take minutes.
-AS_THEY_ARE := --no-compile
+# The processes that tests start shall find modules compiled, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 
 # The tests of a file share what they made, so they run in one process; OpenMP's threads would spin in the other's way.
 IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile
@@ -29,7 +29,7 @@ $(VENV)/.created:
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.created setup.cfg pyproject.toml constraints.txt
-	$(BIN)/pip install $(AS_THEY_ARE) -c constraints.txt -e ".[test]"
+	$(BIN)/pip install -c constraints.txt -e ".[test]"
 	touch $@
 
 demo: env ## Train, evaluate and segment on generated phantoms (at most 10 minutes on 2 cores)
@@ -55,9 +55,9 @@ label-env: $(LABEL_VENV)/.installed ## Make .venv-label with MONAI Label (an env
 # sam2, which MONAI Label asks for and nothing here uses, would fetch another PyTorch to be built with.
 $(LABEL_VENV)/.installed: setup.cfg constraints-label.txt
 	$(PYTHON) -m venv $(LABEL_VENV)
-	$(LABEL_BIN)/pip install $(AS_THEY_ARE) -c constraints-label.txt torch setuptools wheel
-	SAM2_BUILD_CUDA=0 $(LABEL_BIN)/pip install $(AS_THEY_ARE) -c constraints-label.txt --no-build-isolation sam2
-	$(LABEL_BIN)/pip install $(AS_THEY_ARE) -c constraints-label.txt -e ".[label]"
+	$(LABEL_BIN)/pip install -c constraints-label.txt torch setuptools wheel
+	SAM2_BUILD_CUDA=0 $(LABEL_BIN)/pip install -c constraints-label.txt --no-build-isolation sam2
+	$(LABEL_BIN)/pip install -c constraints-label.txt -e ".[label]"
 	touch $@
 
 label-server: label-env ## Serve a folder to 3D Slicer: make label-server STUDIES=folder [PORT=8000] [CONF="--conf KEY VALUE"]

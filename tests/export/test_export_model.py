@@ -22,6 +22,10 @@ def _slow(*values: object) -> object:
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
+def _nightly(*values: object) -> object:
+    return pytest.param(*values, marks=pytest.mark.nightly)
+
+
 @pytest.mark.parametrize(
     ("kind", "to"),
     [
@@ -51,7 +55,7 @@ def test_the_network_alone(
     [
         (SegResNetSegmenter, "torchscript"),
         *(_slow(kind, "torchscript") for kind in NETWORKS.values() if kind is not SegResNetSegmenter),
-        *(_slow(kind, "onnx") for kind in NETWORKS.values() if kind is not LatentSegmenter),  # the shipped model is one
+        *(_nightly(kind, "onnx") for kind in NETWORKS.values() if kind is not LatentSegmenter),  # as the shipped model
     ],
 )
 def test_the_whole_model_takes_any_size(

@@ -21,6 +21,8 @@ from PIL import Image
 
 from leaf_seg.__main__ import main
 from leaf_seg.image_io import format_of, read_grid, read_image
+from leaf_seg.image_io.listing import case_name
+from leaf_seg.image_io.nifti import Nifti
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.transforms.preprocessing import preprocessing
 from leaf_seg.weights import load_settings
@@ -306,6 +308,6 @@ def check(outcome: Outcome, damage: Damage, path: Path, output: Path, expected: 
 
 
 def label_of(source: Path, output: Path) -> np.ndarray:
-    """The label map that the command has written."""
-    name = source.name.removesuffix(source.suffix) + ".png" if ".nii" not in source.name else source.name
-    return read_image(output / name, is_label=True)[0].numpy()
+    """The label map that the command has written: a picture's as PNG, also of one that is called a volume."""
+    is_volume = isinstance(format_of(source), Nifti)
+    return read_image(output / (source.name if is_volume else f"{case_name(source)}.png"), is_label=True)[0].numpy()

@@ -92,7 +92,7 @@ def test_a_refusal_is_one_line_of_little_memory_and_time(kind: str, model: Path,
         assert not [word for word in damage.words if word not in message], f"{name}: {message}"
         assert message.isprintable()
         assert len(message) < 1500
-        assert seconds < 4, f"{name} took {seconds}"
+        assert seconds < 10, f"{name} took {seconds}"
 
 
 def test_a_byte_order_mark_does_no_harm(model: Path) -> None:

@@ -24,10 +24,11 @@ class Method:
         overlays: after ``train.json``, as the documents combine them.
         smallest: settings of a network that need not learn anything.
         learning: settings of a network that learns four phantoms by heart, and for how long.
-        least_dice: what it has to reach then; None where that is an aim, tried nightly.
+        least_dice: what it has to reach then; None where that is an aim.
         draws_noise: whether its answers depend on noise.
         one_step: whether one pass makes an answer, so that it is traced.
         needs: fixtures whose settings it takes.
+        typical: whether what takes minutes is tried of it in CI; of others it is nightly.
     """
 
     overlays: tuple[str, ...] = ()
@@ -37,14 +38,15 @@ class Method:
     draws_noise: bool = True
     one_step: bool = True
     needs: tuple[str, ...] = ()
+    typical: bool = False
 
 
-def _baseline(name: str, smallest: dict[str, str], learning: dict[str, str]) -> Method:
-    return Method((f"baselines/{name}",), smallest, learning, draws_noise=False)
+def _baseline(name: str, smallest: dict[str, str], learning: dict[str, str], typical: bool = False) -> Method:
+    return Method((f"baselines/{name}",), smallest, learning, draws_noise=False, typical=typical)
 
 
 METHODS = {
-    "leaf": Method((), _UNET, _WIDER),
+    "leaf": Method((), _UNET, _WIDER, typical=True),
     "leaf_paper": Method(("methods/leaf_paper",), _UNET, _WIDER, least_dice=None, needs=("teacher",)),
     "ddim": Method(
         ("methods/ddim",),
@@ -70,7 +72,7 @@ METHODS = {
         one_step=False,
         needs=("autoencoders",),
     ),
-    "unet": _baseline("unet", {"features": "[4,4,8,8,8,4]"}, {"features": "[16,16,32,64,64,16]"}),
+    "unet": _baseline("unet", {"features": "[4,4,8,8,8,4]"}, {"features": "[16,16,32,64,64,16]"}, typical=True),
     "dynunet": _baseline("dynunet", {"filters": "[4,8,8]"}, {"filters": "[16,32,64,64]"}),
     "medsegdiff": Method(
         ("baselines/medsegdiff",),

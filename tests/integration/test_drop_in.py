@@ -91,8 +91,8 @@ def test_from_python(copied: Path) -> None:
     ("at", "config", "root"),
     [
         ("elsewhere", "../models/leaf_seg/configs/inference.json", None),
-        ("models/leaf_seg", "configs/inference.json", "."),
-        ("models/leaf_seg/configs", "inference.json", None),
+        pytest.param("models/leaf_seg", "configs/inference.json", ".", marks=pytest.mark.nightly),
+        pytest.param("models/leaf_seg/configs", "inference.json", None, marks=pytest.mark.nightly),
     ],
 )
 def test_run_from_any_folder(copied: Path, tmp_path: Path, at: str, config: str, root: str | None) -> None:

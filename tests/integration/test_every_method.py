@@ -146,7 +146,7 @@ def _check_run(uri: str, folder: Path, settings: dict[str, str]) -> None:
     assert (folder / "model.pt").read_bytes() in [file.read_bytes() for file in kept]
 
 
-@_every_method(lambda method: pytest.mark.slow)
+@_every_method(lambda method: pytest.mark.slow if method.typical else pytest.mark.nightly)
 def test_volumes_with_one_structure(
     method: Method, request: pytest.FixtureRequest, bundle_run: Run, volumes: Path, tmp_path: Path
 ) -> None:
@@ -193,7 +193,7 @@ def learnt_autoencoders(bundle_run: Run, four: Path, tmp_path_factory: pytest.Te
     return {"autoencoder_dir": str(folder / "vq"), "mask_autoencoder_dir": str(folder / "mask")}
 
 
-@_every_method(lambda method: pytest.mark.slow if method.least_dice else pytest.mark.nightly)
+@_every_method(lambda method: pytest.mark.slow if method.typical else pytest.mark.nightly)
 def test_four_phantoms_are_learnt_by_heart(
     method: Method,
     request: pytest.FixtureRequest,

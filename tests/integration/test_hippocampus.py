@@ -75,7 +75,7 @@ def decathlon(volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_evaluation_of_a_decathlon_folder_with_other_directions(
     bundle_run: Run, decathlon: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -95,7 +95,7 @@ def test_evaluation_of_a_decathlon_folder_with_other_directions(
     assert scores["plain"] != scores["other"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_commands_and_python_agree(bundle_run: Run, volumes: Path, model: Path, tmp_path: Path) -> None:
     case = json.loads((volumes / "split.json").read_text())["testing"][0]
     image = volumes / "images" / case

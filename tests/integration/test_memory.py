@@ -26,7 +26,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_three_epochs(tmp_path: Path) -> None:
     make_phantoms(tmp_path / "data", num_cases=IMAGES, num_classes=2, size=(512, 512))
     settings = SETTINGS | {"dataset_dir": str(tmp_path / "data"), "output_dir": str(tmp_path / "run")}

@@ -28,7 +28,7 @@ INFER = ["--config_file", f"{CONFIGS}/inference.json"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_profile_trains_and_infers_from_converted_folders(
     bundle_run: Run, run_python: Run, small_run: list[str], pictures: Path, tmp_path: Path
 ) -> None:

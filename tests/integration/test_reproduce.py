@@ -21,7 +21,7 @@ OWN = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_methods_are_compared_and_not_trained_again(run_python: Run, pictures: Path, tmp_path: Path) -> None:
     folder = tmp_path / "table"
     command = ["scripts/reproduce.py", "--dataset_dir", pictures, "--num_classes", 3, "--output_dir", folder]

@@ -80,7 +80,7 @@ def test_a_stopped_training_is_refused_or_resumed(
     assert num_steps(tmp_path) == STEPS_PER_EPOCH * MAX_EPOCHS
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ended_by_a_job_scheduler(command: Callable[..., list[str]], short_temporary: Path, tmp_path: Path) -> None:
     """SIGTERM ends it as Ctrl-C does: its slices do not stay on the disk, and the log says how to go on."""
     output, log = tmp_path / "output", tmp_path / "log"

@@ -266,5 +266,8 @@ def test_two_processes_evaluate_as_one(
     one, two = ({path.relative_to(report) for path in report.rglob("*") if path.is_file()} for report in reports)
     assert one == two
     assert len([path for path in one if path.name.startswith("phantom")]) == 2 * 2, "label map and overlay"
-    for path in one - {Path("manifest.json"), Path("executed_config.json")}:
+    summaries = [json.loads((report / "metrics_summary.json").read_text()) for report in reports]
+    assert all(summary.pop("cost")["seconds_per_case"] > 0 for summary in summaries)
+    assert summaries[0] == summaries[1]
+    for path in one - {Path("manifest.json"), Path("executed_config.json"), Path("metrics_summary.json")}:
         assert (reports[0] / path).read_bytes() == (reports[1] / path).read_bytes(), path

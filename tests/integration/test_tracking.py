@@ -333,7 +333,7 @@ def served(server: str, server_folder: Path, bundle_run: Run, small: list[str], 
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_running_server(server: str, server_folder: Path, served: Path) -> None:
     run = _only_run(server)
     assert run.info.run_name == "first try"
@@ -349,7 +349,7 @@ def test_a_running_server(server: str, server_folder: Path, served: Path) -> Non
     assert _kept_twice(server_folder / "artifacts") == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_registered_model_segments_as_its_folder_does(
     server: str,
     served: Path,
