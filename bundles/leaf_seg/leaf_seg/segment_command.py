@@ -65,13 +65,15 @@ def _add_hypotheses(segment: argparse.ArgumentParser) -> None:
         "Those of a model that answers in one step hardly differ, unless by one of the next two",
     )
     segment.add_argument(
-        "--mc-dropout", action="store_true", help="draw hypotheses by the dropout that the model was trained with"
+        "--mc-dropout",
+        action="store_true",
+        help="draw hypotheses, --num-samples of 2 or more, by the dropout that the model was trained with",
     )
     segment.add_argument(
         "--ensemble",
         nargs="+",
         metavar="MODEL",
-        help="further trained models, or a pattern in quotation marks such as 'runs/wbc_*': each one's answer, and "
+        help="further trained models, or a pattern in quotation marks such as 'runs/ensemble_*': each one's answer, and "
         "that of --model, is a hypothesis",
     )
 
