@@ -73,7 +73,7 @@ def _add_hypotheses(segment: argparse.ArgumentParser) -> None:
         "--ensemble",
         nargs="+",
         metavar="MODEL",
-        help="further trained models, or a pattern in quotation marks such as 'runs/ensemble_*': each one's answer, and "
+        help="further trained models, or a pattern in quotation marks such as 'runs/seed_*': each one's answer, and "
         "that of --model, is a hypothesis",
     )
 
