@@ -186,7 +186,9 @@ def test_grey_and_colour_and_constant_images(write: Write) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("split", "leaks"), [("split.json", False), ("split_published.json", True)])
+@pytest.mark.parametrize(
+    ("split", "leaks"), [pytest.param("split.json", False, marks=pytest.mark.nightly), ("split_published.json", True)]
+)
 def test_the_published_split_of_cvc_clinicdb_leaks_and_the_one_by_sequence_does_not(
     shared_data: Path, split: str, leaks: bool
 ) -> None:

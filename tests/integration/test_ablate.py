@@ -60,7 +60,7 @@ def test_two_rows_are_compared_and_not_trained_again(
     assert "was made with other settings (max_epochs: 1, now 2)" in other.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_row_fails_with_the_message_of_the_training(run_python: Run, pictures: Path, tmp_path: Path) -> None:
     command = ["scripts/ablate.py", "--dataset_dir", pictures, "--num_classes", 3, "--output_dir", tmp_path]
     result = run_python(*command, "--grid", '{"parameterization": ["epsilon"]}', check=False)

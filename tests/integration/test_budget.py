@@ -81,7 +81,7 @@ def check_fell(output: Path) -> None:
     assert (output / "model.pt").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_minute(train: Train, tmp_path: Path) -> None:
     """Of wall time; that of CPU is below."""
     times = train("--max_minutes", 1, "--output_dir", tmp_path / "run")

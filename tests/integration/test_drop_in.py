@@ -75,7 +75,7 @@ def test_every_base_config_finds_its_bundle_in_the_same_way() -> None:
         assert "@bundle_root +" not in text, "which is a dot until it is found"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_from_python(copied: Path) -> None:
     at = copied / "elsewhere"
     assert run("-c", "import leaf_seg", at=at).returncode == 1
@@ -110,7 +110,7 @@ def test_run_from_any_folder(copied: Path, tmp_path: Path, at: str, config: str,
         assert (tmp_path / "again" / "picture.png").read_bytes() == (tmp_path / "out" / "picture.png").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_root_that_cannot_be_found(copied: Path, tmp_path: Path) -> None:
     config = shutil.copy(copied / "models" / "leaf_seg" / "configs" / "inference.json", tmp_path / "inference.json")
     done = run("-m", "monai.bundle", "run", "inference", "--config_file", config, at=tmp_path)

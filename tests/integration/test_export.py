@@ -27,8 +27,8 @@ MONAI = ["--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json
 MONAI += ["--config_file", "configs/inference.json"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("to", [pytest.param("onnx", marks=pytest.mark.nightly), "torchscript"])
+@pytest.mark.nightly
+@pytest.mark.parametrize("to", ["onnx", "torchscript"])
 def test_real_volumes(to: str, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one test volume; docs/export.md has all twenty."""
     image = shared_data / "msd_hippocampus" / "images" / SPLIT["testing"][0]

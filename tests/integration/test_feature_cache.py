@@ -42,7 +42,7 @@ def entries(folder: Path) -> dict[str, int]:
     return {str(file): file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_trainings_with_it_resumed_and_repeated_are_the_one_without(
     bundle_run: Run, small: list[str], pictures: Path, tmp_path: Path
 ) -> None:

@@ -60,7 +60,7 @@ def dice(report: Path) -> list[str]:
     return [row["dice"] for row in csv.DictReader((report / "metrics_cases.csv").open())]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_colours(
     bundle_run: Run,
     pictures: Path,

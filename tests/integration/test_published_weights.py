@@ -67,7 +67,7 @@ def test_profile_trains_and_infers_from_converted_folders(
     assert Image.open(output / f"{image.stem}.png").size == Image.open(image).size
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_converted_model_is_trained_on_by_one_key(
     bundle_run: Run, python_process: Run, run_python: Run, small_run: list[str], pictures: Path, tmp_path: Path
 ) -> None:
@@ -92,7 +92,7 @@ def test_a_converted_model_is_trained_on_by_one_key(
     assert json.loads((tmp_path / "model" / "config.json").read_text())["network"]["codec"]["num_classes"] == 3
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_converted_sdseg_is_trained_on_with_its_overlay(
     bundle_run: Run, run_python: Run, small_run: list[str], pictures: Path, tmp_path: Path
 ) -> None:

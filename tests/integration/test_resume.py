@@ -53,7 +53,7 @@ def num_steps(output: Path) -> int:
     return max(len(file.read_text().splitlines()) - 1, 0) if file.exists() else 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_stopped_training_is_refused_or_resumed(
     run_python: Run, command: Callable[..., list[str]], tmp_path: Path
 ) -> None:

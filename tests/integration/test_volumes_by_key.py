@@ -42,13 +42,10 @@ def of_pages(volumes: Path, folder: Path) -> str:
     return ".tif"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("write", "key"),
-    [
-        (of_channels, ["--channels", "[1,0,3]"]),
-        pytest.param(of_pages, ["--tiff_stack", "true"], marks=pytest.mark.nightly),
-    ],
+    [(of_channels, ["--channels", "[1,0,3]"]), (of_pages, ["--tiff_stack", "true"])],
 )
 def test_every_command_reads_as_training_did(
     write: Callable[[Path, Path], str],

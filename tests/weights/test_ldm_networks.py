@@ -24,7 +24,7 @@ from tests.weights.published_layouts import (
 )
 from tests.weights.published_rule import assert_record, rule_input, rule_state
 
-WIDTHS = [pytest.param("small", 32, 32), pytest.param("full", 192, 128, marks=pytest.mark.slow)]
+WIDTHS = [pytest.param("small", 32, 32), pytest.param("full", 192, 128, marks=pytest.mark.nightly)]
 PRECISIONS = [pytest.param(torch.float64, 1e-11, id="fp64"), pytest.param(torch.float32, 2e-5, id="fp32")]
 
 
