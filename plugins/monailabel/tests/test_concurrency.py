@@ -36,15 +36,15 @@ def test_concurrent_requests_give_the_same_bits(
 
     segment(0)  # loads the model
     started = time.monotonic()
-    single = [segment(number) for number in range(REQUESTS)]
+    single = [segment(number) for number in range(3)]  # one of each image
     middle = time.monotonic()
     with ThreadPoolExecutor(REQUESTS) as pool:
         together = list(pool.map(segment, range(REQUESTS)))
     ended = time.monotonic()
-    assert together == single
+    assert together == [single[number % 3] for number in range(REQUESTS)]
     assert len({content for content, _ in single}) == 3
     figures = {
-        "seconds_each_one_by_one": round((middle - started) / REQUESTS, 2),
+        "seconds_each_one_by_one": round((middle - started) / len(single), 2),
         "seconds_each_together": round((ended - middle) / REQUESTS, 2),
         "server_memory_gb": round(process.memory_info().rss / 1e9, 2),
     }

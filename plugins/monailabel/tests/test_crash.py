@@ -50,6 +50,7 @@ def test_killed_while_training(
     assert server.client.infer("leaf_seg", "oblique", {})[1]["version"] == "initial"
 
 
+@pytest.mark.nightly
 def test_killed_alone_while_training(
     make_studies: Callable[[Path], Path], hippocampus: Path, start: Callable[..., Server], tmp_path: Path
 ) -> None:
