@@ -82,10 +82,9 @@ def test_of_a_mapper_without_noise(make_segmenter: Make) -> None:
 
 def test_patterns_drop_the_share_of_the_layer_and_keep_the_mean() -> None:
     class Layers(nn.Sequential):
-        num_classes, image_size = 1, (64, 64)
+        num_classes, image_size, draws_noise = 1, (64, 64), False
 
     network: Any = Layers(nn.Dropout(0.25), nn.Dropout2d(0.5))
-    network.noise_seeds = make(BasicUNetSegmenter).noise_seeds
     found = McDropout(network.eval()).hypotheses(torch.ones(1, 200, 64, 64), [0])[0, 0]
     whole = found.flatten(1).amax(dim=1) == 0
     assert 0.35 < whole.float().mean() < 0.65  # channels

@@ -79,6 +79,7 @@ class LatentSegmenter(SavedNetwork):
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.noise_seed = noise_seed
         self.diffusion = diffusion
+        self.draws_noise = diffusion.with_noise
         self.sampler = sampler or OneStep()
         self.schedule = diffusion.schedule()
         self.image_encoder = image_encoder
@@ -171,7 +172,7 @@ class LatentSegmenter(SavedNetwork):
         Raises:
             InputError: When the network draws no noise.
         """
-        if not self.diffusion.with_noise:
+        if not self.draws_noise:
             return super().noise_seeds(number)
         return range(self.noise_seed, self.noise_seed + number)
 
@@ -184,7 +185,7 @@ class LatentSegmenter(SavedNetwork):
         size = [side // self.image_encoder.factor for side in self.image_size]
         shape = (1, self.mask_decoder.channels * self.latents_at_once(self.codec), *size)
         noise = torch.randn(shape, generator=generator, device="cpu")
-        return noise if self.diffusion.with_noise else torch.zeros_like(noise)
+        return noise if self.draws_noise else torch.zeros_like(noise)
 
     def forward(
         self,

@@ -66,7 +66,7 @@ class McDropout(UnsavedNetwork):
 
     def noise_seeds(self, number: int) -> Sequence[int]:
         """Seeds of so many hypotheses: the network's own, or 0, 1, ... of one that draws no noise."""
-        return self.network.noise_seeds(number) if self._draws_noise() else range(number)
+        return self.network.noise_seeds(number) if self.network.draws_noise else range(number)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """The network's own answer, class probabilities [B, K, H, W]."""
@@ -80,17 +80,10 @@ class McDropout(UnsavedNetwork):
         """Answers [b, K, H, W] with one pattern, batch by batch."""
         for images in image.split(batch_size):
             with _dropping(self.network, seed, len(images)):
-                if self._draws_noise():
+                if self.network.draws_noise:
                     yield self.network.hypotheses(images, [seed], len(images))[0]
                 else:
                     yield self.network(images)
-
-    def _draws_noise(self) -> bool:
-        try:
-            self.network.noise_seeds(1)
-        except InputError:
-            return False
-        return True
 
 
 def _active(network: nn.Module) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""Label maps as one image with a channel for each class, and back from logits."""
+"""Label maps as one image with a channel for each class; back from logits."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import torch
 from leaf_seg.networks.mask_codec import ClassCodec, class_shares
 
 
-class OneHotCodec(ClassCodec):
-    """Turns label maps into one image of K channels, and what is decoded, logits of the classes, into probabilities.
-
-    For an autoencoder of K channels that was trained by the cross-entropy of its logits.
+class OneHotImages(ClassCodec):
+    """Base class of codecs that turn label maps into one image of K channels.
 
     Args:
         num_classes: number of classes K, background included; 2 to 256.
@@ -28,6 +26,13 @@ class OneHotCodec(ClassCodec):
     def encode(self, label: torch.Tensor) -> torch.Tensor:
         """Images [B, K, H, W], 1 in the channel of the class and -1 elsewhere, of labels as of :func:`class_shares`."""
         return class_shares(label, self.num_classes) * 2 - 1
+
+
+class OneHotCodec(OneHotImages):
+    """What is decoded are logits of the classes: an autoencoder of K channels was trained by their cross-entropy.
+
+    Arguments are those of :class:`OneHotImages`.
+    """
 
     def decode(self, images: torch.Tensor) -> torch.Tensor:
         """Class probabilities [B, K, H, W] in fp32 or better of logits [B, K, H, W]."""

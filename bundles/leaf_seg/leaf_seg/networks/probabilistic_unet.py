@@ -49,6 +49,7 @@ class ProbabilisticUNetSegmenter(SavedNetwork):
 
     noise: torch.Tensor
     stages = ("encode_image", "prior_of", "segment_features")
+    draws_noise = True
 
     def __init__(
         self,

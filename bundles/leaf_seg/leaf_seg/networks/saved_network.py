@@ -24,11 +24,13 @@ class SavedNetwork(nn.Module, ABC):
         image_size: (H, W) that the network works at.
         stages: names of the methods that inference consists of, from tensors [B, ...] to a tensor [B, ...]; each is
             compiled, or captured as a CUDA graph. Those of a module in it have its name before theirs.
+        draws_noise: whether an answer depends on a noise seed.
     """
 
     num_classes: int
     image_size: tuple[int, int]
     stages: tuple[str, ...] = ("forward",)
+    draws_noise: bool = False
 
     @property
     def parts(self) -> tuple[nn.Module, ...]:
