@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--split", choices=("validation", "testing"), default="testing", help="what is evaluated")
     data.add_argument("--num_cases", type=int, help="evaluate so many cases at most, at equal distances in the split")
     what = parser.add_argument_group("what is compared")
-    titles = "; ".join(f"{name}: {title}" for name, (title, _) in METHOD_TABLES.items())
+    titles = "; ".join(f"{name}: {table.title}" for name, table in METHOD_TABLES.items())
     what.add_argument("--table", choices=sorted(METHOD_TABLES), default="leaf", help=titles)
     what.add_argument("--methods", nargs="+", default=[], help="rows by name; all of the table unless given")
     what.add_argument("--published", choices=sorted(PUBLISHED), help="data set whose published figures stand beside")

@@ -22,6 +22,7 @@ class FakeCommands:
         self.calls: list[tuple[str, Path, dict[str, str]]] = []
         self.failing: set[tuple[str, str]] = set()  # (command, row)
         self.sha256 = "abc"
+        self.hypotheses = 0  # in evaluation; 0 where no case has raters
 
     def __call__(self, words: Sequence[str], log: Path) -> None:
         assert list(words[:3]) == ["-m", "monai.bundle", "run"]
@@ -59,6 +60,11 @@ class FakeCommands:
         calibration = {"classes": {"x": {"ece": {"mean": 0.02}}, "y": {"ece": {"mean": None}}}}
         cost = {"seconds_per_case": 0.25, "parameters": 1_500_000}
         summary: dict[str, Any] = {"split": split, "n": CASES, "calibration": calibration, "cost": cost}
+        if self.hypotheses:
+            rated = ["case,class,hypotheses,ged,hm_iou"]
+            rated += [f"{case},{name},{self.hypotheses},{0.1 * case},0.5" for case in range(CASES) for name in "xy"]
+            (report / "metrics_raters.csv").write_text("\n".join(rated) + "\n")
+            summary["raters"] = {}
         if num_noise_seeds > 1:
             summary["noise_stability"] = {"mean_foreground": {"dice": {"std": 0.002 * (1 + seed)}}}
         (report / "metrics_summary.json").write_text(json.dumps(summary))

@@ -174,6 +174,45 @@ def test_table(ablation: Ablation, parent: ParentRun, commands: FakeCommands) ->
     assert not math.isnan(content["leaf"]["result"]["cpu_minutes"])
 
 
+def test_what_makes_hypotheses_is_in_the_table_of_raters() -> None:
+    rows = {row.name: row for row in distinct_rows([plan(table="raters", num_samples=4, num_cases=2)])}
+    assert {row.settings["rater_target"] for row in rows.values()} == {"drawn"}
+    several = {"num_samples": 4, "num_cases": 2}
+    assert rows["leaf"].evaluation == rows["probabilistic_unet"].evaluation == several
+    assert rows["unet_dropout"].evaluation == {**several, "mc_dropout": True}
+    assert rows["unet_ensemble"].evaluation == rows["unet"].evaluation == {"num_cases": 2}
+    assert rows["unet_dropout"].settings["dropout"] > 0
+    assert [rows[name].num_members for name in ("unet", "unet_ensemble")] == [1, 3]
+    with pytest.raises(InputError, match="num_samples, of which no row here makes anything"):
+        plan("unet", table="raters", num_samples=4)
+
+
+def test_an_ensemble_is_trained_member_by_member(ablation: Ablation, parent: ParentRun, commands: FakeCommands) -> None:
+    table = plan("unet_ensemble", "unet", table="raters")
+    commands.hypotheses = 3
+    commands.failing = {("evaluating", "unet_ensemble")}
+    assert run_all(ablation, distinct_rows([table]), parent, commands) == {"unet_ensemble": [0]}
+    members = ["seed_0", "member_1_seed_0", "member_2_seed_0"]
+    assert [folder for command, row, folder in commands.done if row == "unet_ensemble"] == [*members, "seed_0"]
+    given = [given for command, _, given in commands.calls if command == "training"]
+    assert [each["seed"] for each in given] == ["0", "1000", "2000", "0"]
+    folder = ablation.output_dir / "unet_ensemble"
+    assert commands.calls[3][2]["ensemble"] == str([str(folder / name) for name in members[1:]])
+    commands.failing, commands.calls = set(), []
+    failed = run_all(ablation, distinct_rows([table]), parent, commands)
+    assert commands.done == [("evaluating", "unet_ensemble", "seed_0")]
+
+    text, picture, _ = write_report(ablation, [table], failed, "reproduce", methods_markdown)
+    header, _, ensemble, alone = cells(text.read_text())
+    found = dict(zip(header, ensemble, strict=True))
+    assert found["GED"].startswith("0.150 [")
+    assert (found["HM-IoU"], found["hypotheses"]) == ("0.500 [0.500, 0.500]", "3")
+    assert " + " in found["CPU minutes"] or found["CPU minutes"] == "0.0"
+    assert alone[0] == "U-Net, one answer"
+    assert "Both depend on the number of hypotheses" in text.read_text()
+    assert picture.is_file()
+
+
 def test_published_figures_are_of_rows_that_there_are() -> None:
-    methods = METHOD_TABLES["leaf"][1]
+    methods = METHOD_TABLES["leaf"].methods
     assert all(set(published.rows) <= set(methods) for published in PUBLISHED.values())

@@ -57,7 +57,8 @@ def result(mean: float, **values: Any) -> RowResult:
         "seconds_per_case": 0.0456,
         "parameters": 2_345_678.0,
         "denoising_steps": math.nan,
-        "hd95": interval,
+        **dict.fromkeys(("hd95", "ged", "hm_iou"), interval),
+        "hypotheses": math.nan,
     }
     return RowResult(dice=interval, iou=interval, **(given | values))
 

@@ -19,7 +19,8 @@ from leaf_seg.runtime.text import nearest
 # The config that files make together: below configs, without suffix.
 Load = Callable[[Sequence[str]], dict[str, Any]]
 
-_OF_EVALUATION = ("num_cases",)
+_OF_EVERY_EVALUATION = ("num_cases",)
+_OF_EVALUATION = (*_OF_EVERY_EVALUATION, "num_samples")
 # Settings of a row that say what the data is and what computes: the trainings before it need them, too.
 _SHARED = (
     *("datalist_file", "split_file", "fold", "modality", "group_regex", "group_file"),
@@ -49,9 +50,9 @@ def plan_methods(
     Raises:
         InputError: When a row, a setting or a value is unknown, or a setting has no effect.
     """
-    title, methods = METHOD_TABLES[table]
+    described = METHOD_TABLES[table]
     known = known_methods(table, overlays)
-    chosen = list(dict.fromkeys(names)) or [name for name in methods if name in known]
+    chosen = list(dict.fromkeys(names)) or [name for name in described.methods if name in known]
     for name in chosen:
         if name not in known:
             raise InputError(f"No method {name!r}{nearest(name, known)} Expected some of: {', '.join(known)}.")
@@ -65,7 +66,7 @@ def plan_methods(
     planner = _Planner(settings, own, load)
     entries = [Entry({}, planner.row(name, known[name]), known[name].title) for name in chosen]
     planner.check_all_used()
-    return Table(title, entries)
+    return Table(described.title, entries, described.score)
 
 
 class _Planner:
@@ -82,17 +83,19 @@ class _Planner:
         """The row of a method."""
         config = self.load(("train", *method.overlays))
         used = set(config) - unused_keys(config)
-        self._keys |= set(config)
-        common = {key: value for key, value in self.settings.items() if root_key(key) in {*used, *_OF_EVALUATION}}
+        self._keys |= {*config, *_OF_EVALUATION}
+        taken = {*used, *_OF_EVERY_EVALUATION, *method.evaluation}
+        common = {key: value for key, value in self.settings.items() if root_key(key) in taken}
         self._left -= set(common)
         own = self.own.get(name, {})
         settings = {**common, **method.settings, **own}
-        evaluation = {key: settings.pop(key) for key in _OF_EVALUATION if key in settings}
+        own_evaluation = {key: settings.pop(key) for key in _OF_EVALUATION if key in settings}
+        evaluation = {**method.evaluation, **own_evaluation}
         check_settings(evaluation)
         _check(settings, config, used, f"row {name}")
         _refuse({stage.key for stage in method.stages} & set(settings), name)
         stages = tuple(self._stage(stage, settings) for stage in method.stages)
-        return Row(name, settings, method.overlays, stages, evaluation, method.draws_noise)
+        return Row(name, settings, method.overlays, stages, evaluation, method.draws_noise, method.num_members)
 
     def _stage(self, stage: Stage, of_row: Settings) -> Stage:
         config = self.load(("train_autoencoder", *stage.overlays))

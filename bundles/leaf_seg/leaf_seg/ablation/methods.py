@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from leaf_seg.ablation.rows import Settings, Stage
 
@@ -18,6 +19,8 @@ class Method:
         settings: what distinguishes it from other methods with the same overlays.
         stages: trainings that come before.
         draws_noise: whether its answers depend on noise.
+        evaluation: overrides of its evaluation.
+        num_members: trainings whose answers are its hypotheses; 1 is no ensemble.
     """
 
     title: str
@@ -25,6 +28,23 @@ class Method:
     settings: Settings = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     draws_noise: bool = True
+    evaluation: Settings = field(default_factory=dict)
+    num_members: int = 1
+
+
+@dataclass(frozen=True)
+class MethodTable:
+    """What a table compares.
+
+    Attributes:
+        title: of the table.
+        methods: its rows, by name.
+        score: what its figure shows, a key of :data:`~leaf_seg.ablation.figure.SCORES`.
+    """
+
+    title: str
+    methods: dict[str, Method]
+    score: str = "dice"
 
 
 _SDSEG = ("methods/sdseg",)
@@ -52,10 +72,18 @@ _METHODS = {
 }
 _ONLY_BY_NAME = ("sdseg_classes", "ddim")
 
-# By the name of a table: its title, and its methods by name.
-METHOD_TABLES: dict[str, tuple[str, dict[str, Method]]] = {
-    "leaf": ("Methods", {name: method for name, method in _METHODS.items() if name not in _ONLY_BY_NAME}),
-    "sdseg_ablation": (
+
+def _on_raters(method: Method, **changes: Any) -> Method:
+    """A method trained on the labels of single raters, with sixteen hypotheses."""
+    settings = {**method.settings, "rater_target": "drawn", **changes.pop("settings", {})}
+    return replace(method, settings=settings, **{"evaluation": {"num_samples": 16}, **changes})
+
+
+_U_NET, _DROPOUT = _METHODS["unet"], {"dropout": 0.2}
+
+METHOD_TABLES = {
+    "leaf": MethodTable("Methods", {name: method for name, method in _METHODS.items() if name not in _ONLY_BY_NAME}),
+    "sdseg_ablation": MethodTable(
         "SDSeg's own ablation",
         {
             "sdseg": _METHODS["sdseg"],
@@ -63,6 +91,20 @@ METHOD_TABLES: dict[str, tuple[str, dict[str, Method]]] = {
             "sdseg_frozen": Method("SDSeg with a frozen image encoder", _SDSEG, _FROZEN),
             "sdseg_noise_loss_frozen": Method("SDSeg without either", _SDSEG, {"latent_loss_weight": 0, **_FROZEN}),
         },
+    ),
+    "raters": MethodTable(
+        "Hypotheses against several raters",
+        {
+            **{name: _on_raters(_METHODS[name]) for name in ("leaf", "ddim", "medseglatdiff", "probabilistic_unet")},
+            "unet_dropout": _on_raters(
+                replace(_U_NET, title="U-Net, MC dropout"),
+                settings=_DROPOUT,
+                evaluation={"num_samples": 16, "mc_dropout": True},
+            ),
+            "unet_ensemble": _on_raters(replace(_U_NET, title="U-Net, ensemble of 3"), evaluation={}, num_members=3),
+            "unet": _on_raters(replace(_U_NET, title="U-Net, one answer"), evaluation={}),
+        },
+        score="ged",
     ),
 }
 
@@ -75,7 +117,8 @@ def known_methods(table: str, overlays: Collection[str]) -> Mapping[str, Method]
         overlays: those that there are, such as ``methods/sdseg``. A method whose overlays are missing is left out, and
             one that has only its overlay is known by that file's name.
     """
-    named = {**METHOD_TABLES[table][1], **_METHODS}
+    own = METHOD_TABLES[table].methods
+    named = {**own, **{name: method for name, method in _METHODS.items() if name not in own}}
     used = {overlay for method in _METHODS.values() for overlay in method.overlays}
     # An overlay that nobody has described here is a baseline like the others, or a part of LEAF.
     others = {

@@ -11,7 +11,20 @@ from leaf_seg.ablation.rows import Row, Table, common_settings
 from leaf_seg.ablation.table import NONE, as_rows, interval_text, label, number_text
 
 _COLUMNS = (
-    *("method", "Dice", "IoU", "HD95", "std, noise seeds", "ECE", "s per image", "parameters, M", "denoising steps"),
+    *(
+        "method",
+        "GED",
+        "HM-IoU",
+        "hypotheses",
+        "Dice",
+        "IoU",
+        "HD95",
+        "std, noise seeds",
+        "ECE",
+        "s per image",
+        "parameters, M",
+        "denoising steps",
+    ),
     *("training steps", "CPU minutes", "n", "std, training seeds", "of its own", "published"),
 )
 
@@ -50,6 +63,7 @@ def methods_markdown(
             for entry in table.entries
         ]
         parts.append(f"## {table.title}\n\n{as_rows(_without_empty([_COLUMNS, *lines]))}")
+        parts += [_RATERS_NOTE] if any(result.ged.n for result in results.values()) else []
         parts += [_SDSEG_NOTE] if any(entry.row.name.startswith("sdseg_noise") for entry in table.entries) else []
     return "\n\n".join([*parts, f"![Dice of each row with its interval]({figure})"]) + "\n"
 
@@ -61,11 +75,17 @@ pixels for pictures; cases in which it is undefined are left out of it, and "n =
 standard deviation (ddof = 1) of the mean Dice over noise seeds, one model, one hypothesis each. ECE is the mean over
 the foreground classes. "s per image" is the time of the network and its inferer for one case, median over the cases of
 the evaluation, on the machine and under the load that there were. "CPU minutes" are those of the training command,
-start and validations included; behind "+" stand those of the autoencoders that are trained first. "of its own" is what
-a row sets besides what all have. LEAF is as `train.json` has it: without a teacher, unless it is said to be set.
+start and validations included; behind "+" stand those of the autoencoders that are trained first, or of an ensemble's
+further members. "of its own" is what a row sets besides what all have. LEAF is as `train.json` has it: without a
+teacher, unless it is said to be set.
 
 Each checkpoint was chosen on the validation split; nothing was chosen on the testing split, and nothing should be
 chosen by a table of it."""
+
+_RATERS_NOTE = """\
+GED is the squared generalised energy distance of the hypotheses to all raters, lower is better; HM-IoU is their
+Hungarian-matched IoU. Both depend on the number of hypotheses: compare rows that have equally many. Dice, IoU, HD95 and
+ECE are those of the hypotheses' mean against `label`."""
 
 _SDSEG_NOTE = """\
 Latent fusion, the third part of SDSeg's ablation, is a concatenation in all rows: the U-Nets here have no
@@ -77,9 +97,12 @@ def _cells(result: RowResult | None, failed: Sequence[int]) -> list[str]:
     """The cells between the method's name and its own settings."""
     failures = f"seeds {', '.join(map(str, failed))} failed" if failed else ""
     if result is None:
-        return [failures or NONE, *[NONE] * (len(_COLUMNS) - 4)]
+        return [NONE, NONE, NONE, failures or NONE, *[NONE] * (len(_COLUMNS) - 7)]
     count = "" if result.hd95.n == result.dice.n else f" (n = {result.hd95.n})"
     return [
+        interval_text(result.ged),
+        interval_text(result.hm_iou),
+        number_text(result.hypotheses, ".0f"),
         interval_text(result.dice) + (f" ({failures})" if failures else ""),
         interval_text(result.iou),
         interval_text(result.hd95, ".1f") + count,

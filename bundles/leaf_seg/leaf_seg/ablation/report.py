@@ -53,7 +53,10 @@ def _read(ablation: Ablation, row: Row, failed: Sequence[int]) -> dict[int, RunR
         seed: read_run(
             ablation.folder(row, seed),
             ablation.split,
-            [ablation.stage_folder(row, stage, seed) for stage in row.stages],
+            [
+                *(ablation.stage_folder(row, stage, seed) for stage in row.stages),
+                *(ablation.folder(row, seed, member) for member in range(1, row.num_members)),
+            ],
         )
         for seed in ablation.seeds
         if seed not in failed

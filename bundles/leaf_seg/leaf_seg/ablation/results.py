@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from leaf_seg.ablation.state import read_state
-from leaf_seg.handlers import CASES_NAME, SUMMARY_NAME
+from leaf_seg.handlers import CASES_NAME, RATERS_NAME, SUMMARY_NAME
 from leaf_seg.metrics import Interval, bootstrap_interval
 from leaf_seg.metrics.summary import mean_defined
 from leaf_seg.runtime.errors import InputError
@@ -29,6 +29,10 @@ class RunResult:
         iou: the same of the IoU.
         hd95: the same of the HD95; nan where no class has one.
         noise_std: standard deviation of the mean Dice over noise seeds; nan where it was not measured.
+        ged: generalised energy distance of the hypotheses to the raters, mean over the foreground classes of each case
+            that has raters, by name.
+        hm_iou: the same of the Hungarian-matched IoU.
+        hypotheses: of each case, where there are raters; otherwise nan.
         ece: expected calibration error, mean over the foreground classes; nan where none is defined.
         seconds_per_case: of the network and its inferer, median over the cases.
         parameters: of the network.
@@ -38,12 +42,15 @@ class RunResult:
         steps: training steps.
         minutes: of training, validations included.
         cpu_minutes: CPU time of the training command.
-        stage_cpu_minutes: CPU time of the trainings before it.
+        stage_cpu_minutes: CPU time of the trainings before it, and of an ensemble's further members.
     """
 
     dice: dict[str, float]
     iou: dict[str, float]
     hd95: dict[str, float]
+    ged: dict[str, float]
+    hm_iou: dict[str, float]
+    hypotheses: float
     noise_std: float
     ece: float
     seconds_per_case: float
@@ -65,6 +72,8 @@ class RowResult:
         dice: mean Dice, with an interval over cases, each averaged over the training seeds first.
         iou: the same of the IoU.
         hd95: the same of the HD95, of the cases that have one with every training seed.
+        ged: the same of the generalised energy distance, of the cases that have raters.
+        hm_iou: the same of the Hungarian-matched IoU.
         noise_std: standard deviation over noise seeds.
         training_std: standard deviation (ddof = 1) over the training seeds of the mean Dice; nan for one.
         seeds: training seeds.
@@ -74,6 +83,9 @@ class RowResult:
     dice: Interval
     iou: Interval
     hd95: Interval
+    ged: Interval
+    hm_iou: Interval
+    hypotheses: float
     noise_std: float
     training_std: float
     seeds: tuple[int, ...]
@@ -93,12 +105,12 @@ def read_run(folder: Path, split: str = "testing", stages: Sequence[Path] = ()) 
     Args:
         folder: model folder, evaluated on the split.
         split: data split of the evaluation.
-        stages: folders of the trainings before it.
+        stages: folders of the trainings before it, and of an ensemble's further members.
     """
     report = folder / "evaluation" / split
     summary = json.loads((report / SUMMARY_NAME).read_text())
-    with (report / CASES_NAME).open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = _rows(report / CASES_NAME)
+    rated = _rows(report / RATERS_NAME) if "raters" in summary else []
     noise = summary.get("noise_stability")
     config = json.loads((folder / "config.json").read_text())
     steps, seconds = _length(folder)
@@ -107,6 +119,9 @@ def read_run(folder: Path, split: str = "testing", stages: Sequence[Path] = ()) 
         dice=_foreground(rows, "dice"),
         iou=_foreground(rows, "iou"),
         hd95=_foreground(rows, "hd95"),
+        ged=_foreground(rated, "ged"),
+        hm_iou=_foreground(rated, "hm_iou"),
+        hypotheses=max((float(row["hypotheses"]) for row in rated), default=math.nan),
         noise_std=noise["mean_foreground"]["dice"]["std"] if noise else math.nan,
         ece=mean_defined([_number(values["ece"]["mean"]) for values in classes]),
         seconds_per_case=summary["cost"]["seconds_per_case"],
@@ -145,6 +160,9 @@ def summarize_row(runs: Mapping[int, RunResult]) -> RowResult:
         dice=_interval([run.dice for run in runs.values()]),
         iou=_interval([run.iou for run in runs.values()]),
         hd95=_interval([run.hd95 for run in runs.values()]),
+        ged=_interval([run.ged for run in runs.values()]),
+        hm_iou=_interval([run.hm_iou for run in runs.values()]),
+        hypotheses=mean(lambda run: run.hypotheses),
         noise_std=mean(lambda run: run.noise_std),
         training_std=float(np.std(means, ddof=1)) if len(means) > 1 else math.nan,
         seeds=tuple(runs),
@@ -172,6 +190,11 @@ def _foreground(rows: Sequence[Mapping[str, str]], metric: str) -> dict[str, flo
     return {case: mean_defined(v) for case, v in values.items()}
 
 
+def _rows(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
@@ -192,6 +215,5 @@ def _length(folder: Path) -> tuple[int, float]:
     """Steps and seconds of a training, validations included, over all its sessions."""
     rows = []
     for name in (LOSSES_NAME, METRICS_NAME):
-        with (folder / name).open(newline="") as file:
-            rows.append(list(csv.DictReader(file))[-1])
+        rows.append(_rows(folder / name)[-1])
     return int(rows[0]["step"]), max(float(row["seconds"]) for row in rows)

@@ -40,6 +40,7 @@ class Row:
         stages: trainings that come before, in this order.
         evaluation: overrides of the evaluation command.
         draws_noise: whether its answers depend on noise, so that it is evaluated with several noise seeds.
+        num_members: trainings for each training seed, which answer together; 1 is no ensemble.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Row:
     stages: tuple[Stage, ...] = ()
     evaluation: Settings = field(default_factory=dict)
     draws_noise: bool = True
+    num_members: int = 1
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """Lines that are compared with each other."""
+    """Lines that are compared with each other.
+
+    Attributes:
+        title: of the table.
+        entries: its lines.
+        score: what its figure shows, a key of :data:`~leaf_seg.ablation.figure.SCORES`.
+    """
 
     title: str
     entries: list[Entry]
+    score: str = "dice"
 
     @property
     def keys(self) -> list[str]:

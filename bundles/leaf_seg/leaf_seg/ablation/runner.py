@@ -24,6 +24,8 @@ _EVALUATION_KEYS = (
     *("device_name", "batch_size"),
 )
 
+_MEMBERS_APART = 1000  # between the seeds of an ensemble's members
+
 Execute = Callable[[Sequence[str], Path], None]
 
 
@@ -53,17 +55,17 @@ class Ablation:
     noise_seeds: int
     split: str = "testing"
 
-    def folder(self, row: Row, seed: int) -> Path:
-        """Folder of a row's training with one seed."""
-        return self.output_dir / row.name / f"seed_{seed}"
+    def folder(self, row: Row, seed: int, member: int = 0) -> Path:
+        """Folder of a row's training with one seed; of an ensemble the first member, or another."""
+        return self.output_dir / row.name / (f"member_{member}_seed_{seed}" if member else f"seed_{seed}")
 
     def stage_folder(self, row: Row, stage: Stage, seed: int) -> Path:
         """Folder of one of a row's preparatory trainings; the autoencoder lies in its ``model``."""
         return self.output_dir / row.name / f"{stage.name}_seed_{seed}"
 
-    def settings(self, row: Row, seed: int) -> dict[str, Any]:
+    def settings(self, row: Row, seed: int, member: int = 0) -> dict[str, Any]:
         """Everything that decides what a training comes to, as plain JSON values."""
-        return self._plain({"overlays": row.overlays, "seed": seed, **row.settings})
+        return self._plain({"overlays": row.overlays, "seed": _member_seed(seed, member), **row.settings})
 
     def stage_settings(self, stage: Stage, seed: int) -> dict[str, Any]:
         """The same of a preparatory training."""
@@ -73,11 +75,15 @@ class Ablation:
         data = {"dataset_dir": str(Path(self.dataset_dir).resolve()), "num_classes": self.num_classes}
         return json.loads(json.dumps({**data, **settings}, default=list))
 
-    def training_command(self, row: Row, seed: int, parent: ParentRun, resume: bool = False) -> list[str]:
+    def training_command(
+        self, row: Row, seed: int, parent: ParentRun, resume: bool = False, member: int = 0
+    ) -> list[str]:
         """Words of the training command, after ``python``."""
         stages = {stage.key: self.stage_folder(row, stage, seed) / "model" for stage in row.stages}
-        tracking = self._tracking(parent) | {"run_name": f"{row.name}_seed_{seed}", "parent_run": parent.run_id}
-        arguments = {**self._common(self.folder(row, seed)), **self._classes, "seed": seed, **stages, **row.settings}
+        folder = self.folder(row, seed, member)
+        tracking = self._tracking(parent) | {"run_name": f"{row.name}_{folder.name}", "parent_run": parent.run_id}
+        own = {"seed": _member_seed(seed, member), **stages, **row.settings}
+        arguments = {**self._common(folder), **self._classes, **own}
         arguments |= tracking | ({"resume": "true"} if resume else {})
         return _bundle_run("training", self._configs("train", *row.overlays), arguments)
 
@@ -92,6 +98,8 @@ class Ablation:
         passed_on = {key: row.settings[key] for key in _EVALUATION_KEYS if key in row.settings}
         arguments = {**self._common(self.folder(row, seed)), **passed_on, "save_overlays": "false"}
         arguments |= self._tracking(parent) | self.evaluation(row)
+        if row.num_members > 1:
+            arguments["ensemble"] = [str(self.folder(row, seed, member)) for member in range(1, row.num_members)]
         return _bundle_run("evaluating", self._configs("train", "evaluate"), arguments)
 
     def evaluation(self, row: Row) -> dict[str, Any]:
@@ -125,7 +133,8 @@ def check_folders(ablation: Ablation, rows: Sequence[Row]) -> None:
         for seed in ablation.seeds:
             for stage in row.stages:
                 load_state(ablation.stage_folder(row, stage, seed), ablation.stage_settings(stage, seed))
-            load_state(ablation.folder(row, seed), ablation.settings(row, seed))
+            for member in range(row.num_members):
+                load_state(ablation.folder(row, seed, member), ablation.settings(row, seed, member))
 
 
 def run_all(
@@ -174,14 +183,8 @@ def _run(ablation: Ablation, row: Row, seed: int, parent: ParentRun, execute: Ex
     """Do what is left to do of one row and seed."""
     for stage in row.stages:
         _prepare(ablation, row, stage, seed, execute)
-    folder, settings = ablation.folder(row, seed), ablation.settings(row, seed)
-    state = load_state(folder, settings)
-    resume = state is not None and not state.trained
-    state = state or RowState(settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not state.trained:
-        words = ablation.training_command(row, seed, parent, resume)
-        state.train(folder, lambda: execute(words, folder / "training.log"))
+    folder = ablation.folder(row, seed)
+    state, *_ = [_train(ablation, row, seed, member, parent, execute) for member in range(row.num_members)]
     if state.evaluated == ablation.evaluation(row):
         logger.info("evaluated: %s", folder)
         return
@@ -192,6 +195,19 @@ def _run(ablation: Ablation, row: Row, seed: int, parent: ParentRun, execute: Ex
     state.save(folder)
 
 
+def _train(ablation: Ablation, row: Row, seed: int, member: int, parent: ParentRun, execute: Execute) -> RowState:
+    """Train a row with one seed, or a member of its ensemble, unless that has been done; what stands in its folder."""
+    folder, settings = ablation.folder(row, seed, member), ablation.settings(row, seed, member)
+    state = load_state(folder, settings)
+    resume = state is not None and not state.trained
+    state = state or RowState(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not state.trained:
+        words = ablation.training_command(row, seed, parent, resume, member)
+        state.train(folder, lambda: execute(words, folder / "training.log"))
+    return state
+
+
 def _prepare(ablation: Ablation, row: Row, stage: Stage, seed: int, execute: Execute) -> None:
     """Train what a row's training begins with, unless that has been done."""
     folder, settings = ablation.stage_folder(row, stage, seed), ablation.stage_settings(stage, seed)
@@ -199,6 +215,10 @@ def _prepare(ablation: Ablation, row: Row, stage: Stage, seed: int, execute: Exe
     if not state.trained:
         folder.mkdir(parents=True, exist_ok=True)
         state.train(folder, lambda: execute(ablation.stage_command(row, stage, seed), folder / "training.log"))
+
+
+def _member_seed(seed: int, member: int) -> int:
+    return seed + _MEMBERS_APART * member
 
 
 def _bundle_run(run_id: str, configs: Sequence[Path], arguments: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from leaf_seg.data.phantom_raters import majority, rater_labels
 from leaf_seg.data.phantoms import FloatArray, phantom
 from leaf_seg.image_io.writing import write_image
 from leaf_seg.runtime.errors import InputError
@@ -37,6 +38,7 @@ def make_phantoms(
     seed: int = 0,
     channels: int = 1,
     target_share: Sequence[float] | None = None,
+    num_raters: int = 0,
 ) -> Path:
     """Write a data set of phantoms: ``images/``, ``labels/`` and ``split.json`` (70 % training, 10 %, 20 % testing).
 
@@ -53,6 +55,8 @@ def make_phantoms(
         channels: 1 (grey) or 3 (RGB, pictures only).
         target_share: least and most share of the picture that a foreground may take where there is one; cases are drawn
             anew until it does. None takes what comes.
+        num_raters: writes the labels of so many raters who disagree, too, to ``labels_r1/`` and so on; ``labels/`` then
+            has what most of them chose.
 
     Returns:
         ``output_dir``.
@@ -62,17 +66,20 @@ def make_phantoms(
     """
     shape = _checked_shape(dimension, num_cases, size, channels)
     root = Path(output_dir)
-    for folder in ("images", "labels"):
+    raters = [f"labels_r{number + 1}" for number in range(num_raters)]
+    for folder in ("images", "labels", *raters):
         ensure_writable_folder(root / folder)
     split: dict[str, list[str]] = {name: [] for name in ("training", "validation", "testing")}
     for index in range(num_cases):
         rng = np.random.default_rng((seed, index))
         image, label = _phantom_within(target_share, shape, num_classes, rng, channels, _kind(index))
         name = f"phantom_{index:04d}" + (".png" if dimension == 2 else ".nii.gz")
-        if dimension == 2:
-            _save_picture(image, label, root, name)
-        else:
-            _save_volume(image, label, _affine(shape, index, rng), root, name)
+        affine = None if dimension == 2 else _affine(shape, index, rng)
+        rated = rater_labels(label, num_raters, rng)
+        _save_image(image, affine, root / "images" / name)
+        write_image(majority(rated) if rated else label, root / "labels" / name, affine)
+        for folder, of_rater in zip(raters, rated, strict=True):
+            write_image(of_rater, root / folder / name, affine)
         split[_SPLITS[index % len(_SPLITS)]].append(name)
     (root / "split.json").write_text(json.dumps(split, indent=1) + "\n")
     logger.info("Wrote %d phantoms of size %s to %s.", num_cases, "x".join(map(str, shape)), root)
@@ -134,16 +141,10 @@ def _affine(shape: tuple[int, ...], index: int, rng: np.random.Generator) -> Flo
     return affine
 
 
-def _save_picture(image: NDArray[np.float32], label: NDArray[np.uint8], root: Path, name: str) -> None:
-    """Write an image [C, H, W] in [0, 1] and its label [H, W] as 8-bit PNG files."""
+def _save_image(image: NDArray[np.float32], affine: FloatArray | None, path: Path) -> None:
+    """Write an image [C, *spatial] in [0, 1]: a volume as int16 up to 1000, a picture, without affine, with 8 bits."""
+    if affine is not None:
+        write_image(np.round(1000 * image[0]).astype(np.int16), path, affine)
+        return
     pixels = np.round(255 * image).astype(np.uint8)
-    write_image(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1), root / "images" / name)
-    write_image(label, root / "labels" / name)
-
-
-def _save_volume(
-    image: NDArray[np.float32], label: NDArray[np.uint8], affine: FloatArray, root: Path, name: str
-) -> None:
-    """Write an image [1, X, Y, Z] in [0, 1], as int16 up to 1000, and its label [X, Y, Z] as NIfTI files."""
-    write_image(np.round(1000 * image[0]).astype(np.int16), root / "images" / name, affine)
-    write_image(label, root / "labels" / name, affine)
+    write_image(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1), path)

@@ -82,7 +82,7 @@ def _distance(shape: tuple[int, ...], centre: FloatArray, radius: float, rng: np
     radii = radius * rng.uniform(0.75, 1.25, dimension)
     offset = np.indices(shape).reshape(dimension, -1) - centre[:, None]
     distance = np.linalg.norm(rotation @ offset / radii[:, None], axis=0).reshape(shape)
-    return distance + rng.uniform(0.03, 0.12) * _smooth_noise(shape, 0.4 * radius, rng)
+    return distance + rng.uniform(0.03, 0.12) * smooth_noise(shape, 0.4 * radius, rng)
 
 
 def _add_thread(label: NDArray[np.uint8], is_short: bool, rng: np.random.Generator) -> None:
@@ -109,9 +109,9 @@ def _render(label: NDArray[np.uint8], num_classes: int, channels: int, rng: np.r
     contrast = rng.uniform(0.45, 1.0)
     levels = mean[0] + contrast * (mean - mean[0]) + rng.normal(0, 0.02, mean.shape)  # [4, C]
     scales = (1.0, 0.03 * extent, 0.1 * extent)
-    texture = sum(rng.uniform(0.3, 1.0) * _smooth_noise(shape, scale, rng) for scale in scales)
+    texture = sum(rng.uniform(0.3, 1.0) * smooth_noise(shape, scale, rng) for scale in scales)
     amplitude = rng.uniform(0.01, 0.04, num_classes)[label]
-    shading = np.exp(rng.uniform(0.05, 0.2) * _smooth_noise(shape, 0.3 * extent, rng))
+    shading = np.exp(rng.uniform(0.05, 0.2) * smooth_noise(shape, 0.3 * extent, rng))
     blur = rng.uniform(0.4, 1.0)
     image = np.stack([ndimage.gaussian_filter(levels[label, channel], blur) for channel in range(channels)])
     noise = rng.normal(0, rng.uniform(0.01, 0.06), image.shape)
@@ -123,7 +123,7 @@ def _extent(shape: tuple[int, ...]) -> float:
     return float(np.prod(shape)) ** (1 / len(shape)) * (1.4 if len(shape) == 3 else 1.0)
 
 
-def _smooth_noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> FloatArray:
+def smooth_noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> FloatArray:
     """Noise of mean 0 and deviation 1, smoothed by a Gaussian of ``scale`` pixels; periodic at the borders."""
     spectrum = ndimage.fourier_gaussian(np.fft.rfftn(rng.normal(size=shape)), scale, n=shape[-1])
     noise = np.fft.irfftn(spectrum, shape, axes=range(len(shape)))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from leaf_seg.handlers.autoencoder_saver import AutoencoderSaver
 from leaf_seg.handlers.background_saver import BackgroundSaver
 from leaf_seg.handlers.calibration_report import CalibrationReport
-from leaf_seg.handlers.case_report import CASES_NAME, REPORT_NAMES, SUMMARY_NAME, CaseReport
+from leaf_seg.handlers.case_report import CASES_NAME, RATERS_NAME, REPORT_NAMES, SUMMARY_NAME, CaseReport
 from leaf_seg.handlers.class_dice import ClassDice
 from leaf_seg.handlers.cost_report import CostReport
 from leaf_seg.handlers.early_stopping import EarlyStopping
@@ -33,6 +33,7 @@ if not TYPE_CHECKING:
 
 __all__ = [
     "CASES_NAME",
+    "RATERS_NAME",
     "REPORT_NAMES",
     "SUMMARY_NAME",
     "AutoencoderSaver",
