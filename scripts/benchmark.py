@@ -27,7 +27,7 @@ from torch import nn
 from leaf_seg.data import make_phantoms
 from leaf_seg.engines import BundleTrainer
 from leaf_seg.runtime.errors import InputError
-from measuring import machine, now
+from measuring import machine, now, run_benchmark
 from trainers import BUNDLE, abandon, build_trainer, train_steps
 
 logger = logging.getLogger("benchmark")
@@ -102,8 +102,6 @@ class Candidate:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print the tables; the exit code is 0, or 2 for bad input."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
-    logger.setLevel(logging.INFO)
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == [INFERENCE]:
         import benchmark_inference
@@ -113,17 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import benchmark_training
 
         return benchmark_training.main(words[1:])
-    options = _parser().parse_args(words)
-    torch.set_num_threads(options.threads)
-    try:
-        with tempfile.TemporaryDirectory(prefix="benchmark_") as folder, redirect_stderr(io.StringIO()):
-            candidates = [_build(name, options, Path(folder)) for name in dict.fromkeys(options.networks)]
-            _measure(candidates, options)
-            logger.info("%s", report(candidates, options))
-    except InputError as error:
-        logger.error("benchmark: %s", error)
-        return 2
-    return 0
+    return run_benchmark(_benchmark, _parser().parse_args(words), logger)
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory(prefix="benchmark_") as folder, redirect_stderr(io.StringIO()):
+        candidates = [_build(name, options, Path(folder)) for name in dict.fromkeys(options.networks)]
+        _measure(candidates, options)
+        logger.info("%s", report(candidates, options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -26,7 +26,7 @@ from leaf_seg.runtime.devices import select_device
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.text import aligned
 from leaf_seg.weights import load_network
-from measuring import CONFIGS, machine, now
+from measuring import CONFIGS, machine, now, run_benchmark
 
 logger = logging.getLogger("benchmark")
 
@@ -36,22 +36,17 @@ Times = dict[str, float]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print a table; the exit code is 0, or 2 for bad input."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
-    logger.setLevel(logging.INFO)
-    options = _parser().parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    try:
-        device = select_device(options.device)
-        network = load_network(options.model)
-        if not isinstance(network, LatentSegmenter):
-            raise InputError(f"{options.model} holds a {type(network).__name__}; expected a LatentSegmenter.")
-        numbers = (1, options.num_samples)
-        rounds = measure(network.to(device).eval(), device, numbers, options.rounds)
-        logger.info("%s, %d rounds\n%s", machine(device, options.threads), options.rounds, report(rounds, numbers))
-    except InputError as error:
-        logger.error("benchmark: %s", error)
-        return 2
-    return 0
+    return run_benchmark(_benchmark, _parser().parse_args(arguments), logger)
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    device = select_device(options.device)
+    network = load_network(options.model)
+    if not isinstance(network, LatentSegmenter):
+        raise InputError(f"{options.model} holds a {type(network).__name__}; expected a LatentSegmenter.")
+    numbers = (1, options.num_samples)
+    rounds = measure(network.to(device).eval(), device, numbers, options.rounds)
+    logger.info("%s, %d rounds\n%s", machine(device, options.threads), options.rounds, report(rounds, numbers))
 
 
 def _parser() -> argparse.ArgumentParser:

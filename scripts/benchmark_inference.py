@@ -32,7 +32,6 @@ from leaf_seg.diffusion import DiffusionSettings
 from leaf_seg.inference.fast_network import COMPILE, FastNetwork
 from leaf_seg.networks import LatentDecoder, LatentEncoder, LatentSegmenter, MaskCodec, build_conditional_unet
 from leaf_seg.runtime.devices import select_device
-from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.precision import autocast
 from leaf_seg.runtime.text import aligned
 from measuring import (
@@ -46,6 +45,7 @@ from measuring import (
     now,
     peak_memory,
     rate,
+    run_benchmark,
     unet_config,
 )
 
@@ -121,22 +121,17 @@ class Candidate:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print a table for every batch size; the exit code is 0, or 2 for bad input."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
-    logger.setLevel(logging.INFO)
-    options = _parser().parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    try:
-        device = select_device(options.device)
-        precision = options.precision or ("fp16" if device.type == "cuda" else "bf16")
-        with torch.no_grad():
-            candidates = _candidates(device, precision, options)
-            for batch_size in options.batch_size:
-                _measure(candidates, device, batch_size, options)
-                logger.info("%s\n", report(candidates, device, precision, batch_size, options))
-    except InputError as error:
-        logger.error("benchmark: %s", error)
-        return 2
-    return 0
+    return run_benchmark(_benchmark, _parser().parse_args(arguments), logger)
+
+
+@torch.no_grad()
+def _benchmark(options: argparse.Namespace) -> None:
+    device = select_device(options.device)
+    precision = options.precision or ("fp16" if device.type == "cuda" else "bf16")
+    candidates = _candidates(device, precision, options)
+    for batch_size in options.batch_size:
+        _measure(candidates, device, batch_size, options)
+        logger.info("%s\n", report(candidates, device, precision, batch_size, options))
 
 
 def _parser() -> argparse.ArgumentParser:

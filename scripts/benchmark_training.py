@@ -33,7 +33,7 @@ from leaf_seg.runtime.devices import select_device
 from leaf_seg.runtime.errors import InputError
 from leaf_seg.runtime.text import aligned
 from measured_process import MeasuredProcess, Turn
-from measuring import autoencoder_config, machine, mebibytes, rate
+from measuring import autoencoder_config, machine, mebibytes, rate, run_benchmark
 from published_training import random_teacher
 from training_candidates import CANDIDATES, Candidate, Job, write_phantoms
 
@@ -83,22 +83,17 @@ class Measured:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print a table for every batch size; the exit code is 0, or 2 for bad input."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
-    logger.setLevel(logging.INFO)
-    options = _parser().parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    try:
-        device = select_device(options.device)
-        for batch_size in options.batch_size:
-            with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
-                job = _prepared(Path(folder), device, batch_size, options)
-                _check_memory(job, options.candidates)
-                measured = _measure(job, options)
-            logger.info("%s\n", report(measured, job, options))
-    except InputError as error:
-        logger.error("benchmark: %s", error)
-        return 2
-    return 0
+    return run_benchmark(_benchmark, _parser().parse_args(arguments), logger)
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    device = select_device(options.device)
+    for batch_size in options.batch_size:
+        with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
+            job = _prepared(Path(folder), device, batch_size, options)
+            _check_memory(job, options.candidates)
+            measured = _measure(job, options)
+        logger.info("%s\n", report(measured, job, options))
 
 
 def _parser() -> argparse.ArgumentParser:

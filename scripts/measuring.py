@@ -1,14 +1,20 @@
-"""What the benchmarks share: sizes of the paper's networks, and how time, memory and a device's rate are measured."""
+"""What the benchmarks share: how one runs, sizes of the paper's networks, how time, memory and rates are measured."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import logging
 import re
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from leaf_seg.runtime.errors import InputError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundles" / "leaf_seg" / "configs"
 AUTOENCODER = {
@@ -24,6 +30,21 @@ SCHEDULE = {"beta_start": 0.0015, "beta_end": 0.0155, "beta_schedule": "linear",
 
 _MATRIX, _SMALL_MATRIX = 2048, 256  # side of the products that measure the device's rate
 _STATUS, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # Linux alone has them
+
+
+def run_benchmark(
+    work: Callable[[argparse.Namespace], None], options: argparse.Namespace, logger: logging.Logger
+) -> int:
+    """Do the work of a benchmark, on as many threads as its options say; the exit code, 2 for bad input."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    logger.setLevel(logging.INFO)
+    torch.set_num_threads(options.threads)
+    try:
+        work(options)
+    except InputError as error:
+        logger.error("benchmark: %s", error)
+        return 2
+    return 0
 
 
 def autoencoder_config(small: bool) -> dict[str, Any]:

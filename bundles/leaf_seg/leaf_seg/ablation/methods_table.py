@@ -65,7 +65,7 @@ def methods_markdown(
         parts.append(f"## {table.title}\n\n{as_rows(_without_empty([_COLUMNS, *lines]))}")
         parts += [_RATERS_NOTE] if any(result.ged.n for result in results.values()) else []
         parts += [_SDSEG_NOTE] if any(entry.row.name.startswith("sdseg_noise") for entry in table.entries) else []
-    return "\n\n".join([*parts, f"![Dice of each row with its interval]({figure})"]) + "\n"
+    return "\n\n".join([*parts, f"![What each row scored, with its interval]({figure})"]) + "\n"
 
 
 _NOTES = """\
