@@ -125,8 +125,8 @@ def _stages(result: RowResult) -> str:
 
 def _own(row: Row, common: Mapping[str, object]) -> str:
     """What a row, or a training before it, sets that not all have."""
-    parts = [{key: value for key, value in row.settings.items() if key not in common}, row.evaluation]
-    found = [f"{key} {value}" for part in parts for key, value in part.items()]
+    own = {key: value for key, value in {**row.settings, **row.evaluation}.items() if key not in common}
+    found = [f"{key} {value}" for key, value in own.items() if key != "num_cases"]  # n has a column
     for stage in row.stages:
         usual = {"num_slices": 1, **common}  # as train.json has it
         own = {key: value for key, value in stage.settings.items() if usual.get(key) != value}
