@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from leaf_seg.data import make_phantoms
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 ALL = ["image_size=[32,32]", "batch_size=4", "max_epochs=1", "val_interval=1", "num_workers=0", "precision=fp32"]
@@ -58,6 +60,29 @@ def test_two_methods_are_compared_and_not_trained_again(run_python: Run, picture
     again = run_python(*command)
     assert "$ python" not in again.stdout, "nothing is left to do"
     assert (folder / "reproduce.md").read_text() == text
+
+
+@pytest.mark.nightly
+def test_hypotheses_are_compared_with_raters(run_python: Run, tmp_path: Path) -> None:
+    data = make_phantoms(tmp_path / "data", num_cases=10, num_classes=2, size=(48, 48), num_raters=3)
+    folder = tmp_path / "table"
+    command = ["scripts/reproduce.py", "--table", "raters", "--dataset_dir", data, "--num_classes", 2]
+    command += ["--output_dir", folder, "--methods", "unet_dropout", "unet_ensemble", "unet"]
+    run_python(*command, "--set", *ALL, *OWN["unet"], "num_samples=4")
+    rows = {
+        row: of["result"] for row, of in json.loads((folder / "reproduce_results.json").read_text())["rows"].items()
+    }
+    assert {row: found["hypotheses"] for row, found in rows.items()} == {
+        "unet_dropout": 4,
+        "unet_ensemble": 3,
+        "unet": 1,
+    }
+    for found in rows.values():
+        assert 0 <= found["ged"]["mean"] <= 2
+        assert found["ged"]["n"] == found["hm_iou"]["n"] == 2
+    assert rows["unet_ensemble"]["parameters"] == 3 * rows["unet"]["parameters"]
+    assert rows["unet_ensemble"]["stage_cpu_minutes"] > 0
+    assert "| U-Net, ensemble of 3 | " in (folder / "reproduce.md").read_text()
 
 
 @pytest.mark.parametrize(

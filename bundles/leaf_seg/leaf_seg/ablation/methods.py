@@ -73,13 +73,20 @@ _METHODS = {
 _ONLY_BY_NAME = ("sdseg_classes", "ddim")
 
 
-def _on_raters(method: Method, **changes: Any) -> Method:
-    """A method trained on the labels of single raters, with sixteen hypotheses."""
-    settings = {**method.settings, "rater_target": "drawn", **changes.pop("settings", {})}
-    return replace(method, settings=settings, **{"evaluation": {"num_samples": 16}, **changes})
+_SIXTEEN: Settings = {"num_samples": 16}
 
 
-_U_NET, _DROPOUT = _METHODS["unet"], {"dropout": 0.2}
+def _on_raters(name: str, title: str = "", evaluation: Settings = _SIXTEEN, num_members: int = 1, **own: Any) -> Method:
+    """A method trained on the labels of single raters, with settings of its own."""
+    method = _METHODS[name]
+    return replace(
+        method,
+        title=title or method.title,
+        settings={**method.settings, "rater_target": "drawn", **own},
+        evaluation=evaluation,
+        num_members=num_members,
+    )
+
 
 METHOD_TABLES = {
     "leaf": MethodTable("Methods", {name: method for name, method in _METHODS.items() if name not in _ONLY_BY_NAME}),
@@ -95,14 +102,10 @@ METHOD_TABLES = {
     "raters": MethodTable(
         "Hypotheses against several raters",
         {
-            **{name: _on_raters(_METHODS[name]) for name in ("leaf", "ddim", "medseglatdiff", "probabilistic_unet")},
-            "unet_dropout": _on_raters(
-                replace(_U_NET, title="U-Net, MC dropout"),
-                settings=_DROPOUT,
-                evaluation={"num_samples": 16, "mc_dropout": True},
-            ),
-            "unet_ensemble": _on_raters(replace(_U_NET, title="U-Net, ensemble of 3"), evaluation={}, num_members=3),
-            "unet": _on_raters(replace(_U_NET, title="U-Net, one answer"), evaluation={}),
+            **{name: _on_raters(name) for name in ("leaf", "ddim", "medseglatdiff", "probabilistic_unet")},
+            "unet_dropout": _on_raters("unet", "U-Net, MC dropout", {**_SIXTEEN, "mc_dropout": True}, dropout=0.2),
+            "unet_ensemble": _on_raters("unet", "U-Net, ensemble of 3", {}, num_members=3),
+            "unet": _on_raters("unet", "U-Net, one answer", {}),
         },
         score="ged",
     ),
