@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -192,25 +193,56 @@ def test_an_ensemble_is_trained_member_by_member(ablation: Ablation, parent: Par
     commands.hypotheses = 3
     commands.failing = {("evaluating", "unet_ensemble")}
     assert run_all(ablation, distinct_rows([table]), parent, commands) == {"unet_ensemble": [0]}
-    members = ["seed_0", "member_1_seed_0", "member_2_seed_0"]
+    members = ["member_1_seed_0", "member_2_seed_0", "seed_0"]
     assert [folder for command, row, folder in commands.done if row == "unet_ensemble"] == [*members, "seed_0"]
     given = [given for command, _, given in commands.calls if command == "training"]
-    assert [each["seed"] for each in given] == ["0", "1000", "2000", "0"]
+    assert [each["seed"] for each in given] == ["1000", "2000", "0", "0"]
     folder = ablation.output_dir / "unet_ensemble"
-    assert commands.calls[3][2]["ensemble"] == str([str(folder / name) for name in members[1:]])
+    assert commands.calls[3][2]["ensemble"] == str([str(folder / name) for name in members[:2]])
     commands.failing, commands.calls = set(), []
     failed = run_all(ablation, distinct_rows([table]), parent, commands)
     assert commands.done == [("evaluating", "unet_ensemble", "seed_0")]
+    commands.calls = []
+    assert run_all(ablation, distinct_rows([table]), parent, commands) == {}
+    assert commands.done == [], "nothing is left to do"
 
     text, picture, _ = write_report(ablation, [table], failed, "reproduce", methods_markdown)
     header, _, ensemble, alone = cells(text.read_text())
     found = dict(zip(header, ensemble, strict=True))
     assert found["GED"].startswith("0.150 [")
     assert (found["HM-IoU"], found["hypotheses"]) == ("0.500 [0.500, 0.500]", "3")
-    assert " + " in found["CPU minutes"] or found["CPU minutes"] == "0.0"
     assert alone[0] == "U-Net, one answer"
     assert "Both depend on the number of hypotheses" in text.read_text()
     assert picture.is_file()
+
+
+def test_an_ensemble_is_evaluated_again_when_a_member_is_another(
+    ablation: Ablation, parent: ParentRun, commands: FakeCommands
+) -> None:
+    rows = distinct_rows([plan("unet_ensemble", table="raters")])
+    run_all(ablation, rows, parent, commands)
+    shutil.rmtree(ablation.folder(rows[0], 0, member=2))
+    commands.calls = []
+    commands.failing = {("evaluating", "unet_ensemble")}  # stopped after the training
+    run_all(ablation, rows, parent, commands)
+    commands.failing = set()
+    run_all(ablation, rows, parent, commands)
+    again = [("evaluating", "unet_ensemble", "seed_0")]
+    assert commands.done == [("training", "unet_ensemble", "member_2_seed_0"), *again, *again]
+    commands.calls = []
+    run_all(ablation, [replace(rows[0], num_members=2)], parent, commands)
+    assert commands.done == again
+
+
+def test_settings_for_all_rows_of_the_table_of_raters() -> None:
+    rows = {row.name: row for row in distinct_rows([plan("swin_unet", "ddim", table="raters", rater_target="mean")])}
+    assert {row.settings["rater_target"] for row in rows.values()} == {"mean"}
+    (alone,) = distinct_rows([plan("swin_unet", table="raters")])
+    assert alone.settings["rater_target"] == "drawn"
+    with pytest.raises(InputError, match="dropout, of which no row here makes anything"):
+        plan("unet_dropout", table="raters", dropout=0.5)
+    with pytest.raises(InputError, match="num_samples of unet_ensemble is the number of its members, 3"):
+        plan("unet_ensemble", table="raters", own={"unet_ensemble": {"num_samples": 16}})
 
 
 def test_published_figures_are_of_rows_that_there_are() -> None:

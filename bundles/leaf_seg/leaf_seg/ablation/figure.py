@@ -45,7 +45,8 @@ def _draw(axes: Axes, table: Table, results: Mapping[str, RowResult]) -> None:
     labels = []
     for position, entry in enumerate(table.entries):
         result = results.get(entry.row.name)
-        labels.append(label(entry) + ("" if result else " (failed)"))
+        several = f", N = {result.hypotheses:.0f}" if result and table.score == "ged" and result.ged.n else ""
+        labels.append(label(entry) + (several if result else " (failed)"))
         if result:
             found = getattr(result, table.score)
             error = [[found.mean - found.low], [found.high - found.mean]]

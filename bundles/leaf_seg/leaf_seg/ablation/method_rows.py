@@ -63,7 +63,7 @@ def plan_methods(
                 f"--set_for has {name!r}, which is no row here; expected one of: {', '.join((*chosen, *stages))}."
             )
     check_not_taken({key for each in (settings, *own.values()) for key in each})
-    planner = _Planner(settings, own, load)
+    planner = _Planner(described.settings, settings, own, load)
     entries = [Entry({}, planner.row(name, known[name]), known[name].title) for name in chosen]
     planner.check_all_used()
     return Table(described.title, entries, described.score)
@@ -72,7 +72,8 @@ def plan_methods(
 class _Planner:
     """Makes rows, and remembers which of the settings for all of them some row has taken."""
 
-    def __init__(self, settings: Settings, own: Mapping[str, Settings], load: Load) -> None:
+    def __init__(self, defaults: Settings, settings: Settings, own: Mapping[str, Settings], load: Load) -> None:
+        self.defaults = defaults
         self.settings = settings
         self.own = own
         self.load = load
@@ -84,13 +85,15 @@ class _Planner:
         config = self.load(("train", *method.overlays))
         used = set(config) - unused_keys(config)
         self._keys |= {*config, *_OF_EVALUATION}
-        taken = {*used, *_OF_EVERY_EVALUATION, *method.evaluation}
+        taken = {*used, *_OF_EVERY_EVALUATION, *method.evaluation} - set(method.settings)
         common = {key: value for key, value in self.settings.items() if root_key(key) in taken}
         self._left -= set(common)
         own = self.own.get(name, {})
-        settings = {**common, **method.settings, **own}
+        settings = {**self.defaults, **common, **method.settings, **own}
         own_evaluation = {key: settings.pop(key) for key in _OF_EVALUATION if key in settings}
         evaluation = {**method.evaluation, **own_evaluation}
+        if method.num_members > 1 and "num_samples" in evaluation:
+            raise InputError(f"num_samples of {name} is the number of its members, {method.num_members}. Leave it out.")
         check_settings(evaluation)
         _check(settings, config, used, f"row {name}")
         _refuse({stage.key for stage in method.stages} & set(settings), name)

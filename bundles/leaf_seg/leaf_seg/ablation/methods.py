@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from leaf_seg.ablation.rows import Settings, Stage
 
@@ -40,11 +39,13 @@ class MethodTable:
         title: of the table.
         methods: its rows, by name.
         score: what its figure shows, a key of :data:`~leaf_seg.ablation.figure.SCORES`.
+        settings: overrides of the training command of every row, where nothing else is asked for.
     """
 
     title: str
     methods: dict[str, Method]
     score: str = "dice"
+    settings: Settings = field(default_factory=dict)
 
 
 _SDSEG = ("methods/sdseg",)
@@ -76,17 +77,7 @@ _ONLY_BY_NAME = ("sdseg_classes", "ddim")
 _SIXTEEN: Settings = {"num_samples": 16}
 
 
-def _on_raters(name: str, title: str = "", evaluation: Settings = _SIXTEEN, num_members: int = 1, **own: Any) -> Method:
-    """A method trained on the labels of single raters, with settings of its own."""
-    method = _METHODS[name]
-    return replace(
-        method,
-        title=title or method.title,
-        settings={**method.settings, "rater_target": "drawn", **own},
-        evaluation=evaluation,
-        num_members=num_members,
-    )
-
+_U_NET = _METHODS["unet"]
 
 METHOD_TABLES = {
     "leaf": MethodTable("Methods", {name: method for name, method in _METHODS.items() if name not in _ONLY_BY_NAME}),
@@ -102,12 +93,21 @@ METHOD_TABLES = {
     "raters": MethodTable(
         "Hypotheses against several raters",
         {
-            **{name: _on_raters(name) for name in ("leaf", "ddim", "medseglatdiff", "probabilistic_unet")},
-            "unet_dropout": _on_raters("unet", "U-Net, MC dropout", {**_SIXTEEN, "mc_dropout": True}, dropout=0.2),
-            "unet_ensemble": _on_raters("unet", "U-Net, ensemble of 3", {}, num_members=3),
-            "unet": _on_raters("unet", "U-Net, one answer", {}),
+            **{
+                name: replace(_METHODS[name], evaluation=_SIXTEEN)
+                for name in ("leaf", "ddim", "medseglatdiff", "probabilistic_unet")
+            },
+            "unet_dropout": replace(
+                _U_NET,
+                title="U-Net, MC dropout",
+                settings={"dropout": 0.2},
+                evaluation={**_SIXTEEN, "mc_dropout": True},
+            ),
+            "unet_ensemble": replace(_U_NET, title="U-Net, ensemble of 3", num_members=3),
+            "unet": replace(_U_NET, title="U-Net, one answer"),
         },
         score="ged",
+        settings={"rater_target": "drawn"},
     ),
 }
 

@@ -62,8 +62,8 @@ standard deviation (ddof = 1) of the mean Dice over noise seeds, one model, one 
 the foreground classes. "s per image" is the time of the network and its inferer for one case, median over the cases of
 the evaluation, on the machine and under the load that there were. "CPU minutes" are those of the training command,
 start and validations included; behind "+" stand those of the autoencoders that are trained first, or of an ensemble's
-further members. "of its own" is what a row sets besides what all have. LEAF is as `train.json` has it: without a
-teacher, unless it is said to be set.
+further members; its training steps are those of the first. "of its own" is what a row sets besides what all have. LEAF
+is as `train.json` has it: without a teacher, unless it is said to be set.
 
 Each checkpoint was chosen on the validation split; nothing was chosen on the testing split, and nothing should be
 chosen by a table of it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from leaf_seg.ablation.rows import Row, Stage
-from leaf_seg.ablation.state import RowState, load_state
+from leaf_seg.ablation.state import RowState, forget_evaluation, load_state
 from leaf_seg.ablation.tracking import ParentRun
 from leaf_seg.runtime.termination import run_python
 
@@ -107,6 +107,10 @@ class Ablation:
         number = self.noise_seeds if row.draws_noise else 1
         return {"split": self.split, "num_noise_seeds": number, **row.evaluation}
 
+    def evaluated_by(self, row: Row) -> dict[str, Any]:
+        """The same, with what else decides what an evaluation comes to."""
+        return self.evaluation(row) | ({"num_members": row.num_members} if row.num_members > 1 else {})
+
     @property
     def _classes(self) -> dict[str, int]:
         return {} if self.num_classes is None else {"num_classes": self.num_classes}
@@ -184,14 +188,16 @@ def _run(ablation: Ablation, row: Row, seed: int, parent: ParentRun, execute: Ex
     for stage in row.stages:
         _prepare(ablation, row, stage, seed, execute)
     folder = ablation.folder(row, seed)
-    state, *_ = [_train(ablation, row, seed, member, parent, execute) for member in range(row.num_members)]
-    if state.evaluated == ablation.evaluation(row):
+    for member in range(1, row.num_members):
+        _train(ablation, row, seed, member, parent, execute)
+    state = _train(ablation, row, seed, 0, parent, execute)
+    if state.evaluated == ablation.evaluated_by(row):
         logger.info("evaluated: %s", folder)
         return
     state.evaluated = None
     state.save(folder)
     execute(ablation.evaluation_command(row, seed, parent), folder / "evaluation.log")
-    state.evaluated = ablation.evaluation(row)
+    state.evaluated = ablation.evaluated_by(row)
     state.save(folder)
 
 
@@ -203,6 +209,7 @@ def _train(ablation: Ablation, row: Row, seed: int, member: int, parent: ParentR
     state = state or RowState(settings)
     folder.mkdir(parents=True, exist_ok=True)
     if not state.trained:
+        forget_evaluation(ablation.folder(row, seed))
         words = ablation.training_command(row, seed, parent, resume, member)
         state.train(folder, lambda: execute(words, folder / "training.log"))
     return state

@@ -57,6 +57,14 @@ def read_state(folder: Path) -> RowState | None:
     return RowState(**{field.name: content[field.name] for field in fields(RowState) if field.name in content})
 
 
+def forget_evaluation(folder: Path) -> None:
+    """Let a row be evaluated again, where it was: one of its trainings is another from now on."""
+    state = read_state(folder)
+    if state is not None:
+        state.evaluated = None
+        state.save(folder)
+
+
 def load_state(folder: Path, settings: dict[str, Any]) -> RowState | None:
     """What has been done in a folder with these settings; None when it has to be begun.
 
