@@ -206,11 +206,15 @@ def test_an_ensemble_is_trained_member_by_member(ablation: Ablation, parent: Par
     assert run_all(ablation, distinct_rows([table]), parent, commands) == {}
     assert commands.done == [], "nothing is left to do"
 
+    for member in (1, 2):  # the commands here take no time
+        state = folder / f"member_{member}_seed_0" / "ablation_row.json"
+        state.write_text(json.dumps(json.loads(state.read_text()) | {"cpu_seconds": 60 * member}))
     text, picture, _ = write_report(ablation, [table], failed, "reproduce", methods_markdown)
     header, _, ensemble, alone = cells(text.read_text())
     found = dict(zip(header, ensemble, strict=True))
     assert found["GED"].startswith("0.150 [")
     assert (found["HM-IoU"], found["hypotheses"]) == ("0.500 [0.500, 0.500]", "3")
+    assert found["CPU minutes"] == "0.0 + 3.0"
     assert alone[0] == "U-Net, one answer"
     assert "Both depend on the number of hypotheses" in text.read_text()
     assert picture.is_file()

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from leaf_seg.data import load_datalist, make_phantoms
 from leaf_seg.data.phantom_raters import majority, rater_labels
+from leaf_seg.runtime.errors import InputError
 
 
 def discs() -> np.ndarray:
@@ -43,6 +44,12 @@ def test_an_empty_phantom_stays_empty() -> None:
 def test_majority() -> None:
     votes = [np.array([[0, 1, 2, 2]], np.uint8), np.array([[1, 1, 2, 0]], np.uint8), np.array([[0, 2, 1, 1]], np.uint8)]
     assert majority(votes).tolist() == [[0, 1, 2, 0]]
+
+
+def test_a_negative_number_of_raters_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="num_raters is -1; expected 0 or more"):
+        make_phantoms(tmp_path / "set", num_raters=-1)
+    assert not (tmp_path / "set").exists()
 
 
 @pytest.mark.parametrize(("dimension", "size"), [(2, (32, 40)), (3, (16, 20, 18))])

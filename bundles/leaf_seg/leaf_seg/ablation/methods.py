@@ -72,13 +72,10 @@ _METHODS = {
     "probabilistic_unet": Method("Probabilistic U-Net", ("baselines/probabilistic_unet",)),
 }
 _ONLY_BY_NAME = ("sdseg_classes", "ddim")
-
-
 _SIXTEEN: Settings = {"num_samples": 16}
-
-
 _U_NET = _METHODS["unet"]
 
+# By the name of a table.
 METHOD_TABLES = {
     "leaf": MethodTable("Methods", {name: method for name, method in _METHODS.items() if name not in _ONLY_BY_NAME}),
     "sdseg_ablation": MethodTable(
@@ -113,15 +110,14 @@ METHOD_TABLES = {
 
 
 def known_methods(table: str, overlays: Collection[str]) -> Mapping[str, Method]:
-    """What can be a row of a table, by name: its own methods first, then all others.
+    """What can be a row of a table, by name: its own methods, and all others.
 
     Args:
         table: a key of :data:`METHOD_TABLES`.
         overlays: those that there are, such as ``methods/sdseg``. A method whose overlays are missing is left out, and
             one that has only its overlay is known by that file's name.
     """
-    own = METHOD_TABLES[table].methods
-    named = {**own, **{name: method for name, method in _METHODS.items() if name not in own}}
+    named = _METHODS | METHOD_TABLES[table].methods
     used = {overlay for method in _METHODS.values() for overlay in method.overlays}
     # An overlay that nobody has described here is a baseline like the others, or a part of LEAF.
     others = {

@@ -64,7 +64,7 @@ def make_phantoms(
     Raises:
         InputError: For arguments out of range, and when the folder cannot be written to.
     """
-    shape = _checked_shape(dimension, num_cases, size, channels)
+    shape = _checked_shape(dimension, num_cases, size, channels, num_raters)
     root = Path(output_dir)
     raters = [f"labels_r{number + 1}" for number in range(num_raters)]
     for folder in ("images", "labels", *raters):
@@ -86,7 +86,9 @@ def make_phantoms(
     return root
 
 
-def _checked_shape(dimension: int, num_cases: int, size: Sequence[int] | None, channels: int) -> tuple[int, ...]:
+def _checked_shape(
+    dimension: int, num_cases: int, size: Sequence[int] | None, channels: int, num_raters: int
+) -> tuple[int, ...]:
     """Size of the phantoms, when the arguments fit together."""
     if dimension not in _DEFAULT_SIZES:
         raise InputError(f"dimension is {dimension!r}; expected 2 (pictures) or 3 (volumes).")
@@ -95,6 +97,8 @@ def _checked_shape(dimension: int, num_cases: int, size: Sequence[int] | None, c
         raise InputError(f"size is {shape} for dimension {dimension}; expected {dimension} numbers.")
     if num_cases < 3:
         raise InputError(f"num_cases is {num_cases}; expected at least 3: one for training, validation and testing.")
+    if num_raters < 0:
+        raise InputError(f"num_raters is {num_raters}; expected 0 or more.")
     if dimension == 3 and channels != 1:
         raise InputError(f"channels is {channels}; expected 1 for volumes: RGB phantoms are pictures only.")
     return shape

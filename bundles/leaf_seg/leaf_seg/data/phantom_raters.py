@@ -20,7 +20,7 @@ def rater_labels(label: NDArray[np.uint8], num_raters: int, rng: np.random.Gener
 
     Args:
         label: class indices, uint8 [*spatial].
-        num_raters: at least 1.
+        num_raters: labels to make.
         rng: source of all randomness.
 
     Returns:
