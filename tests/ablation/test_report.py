@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,16 @@ def test_figure_has_a_dot_for_each_result(ablation: Ablation):
     assert one_panel[0] == 2
     assert two_panels[0] == 3, "a row is drawn in each of its tables"
     assert two_panels[1] > one_panel[1]
+
+
+def test_figure_shows_the_score_of_its_table(tmp_path: Path):
+    def drawn(score: str, ged: float) -> bytes:
+        found = result(0.9, ged=Interval(ged, ged - 0.1, ged + 0.1, 4), hypotheses=16.0)
+        save_figure([Table("A table", TABLES[0].entries, score)], {"default": found}, tmp_path / "figure.png")
+        return (tmp_path / "figure.png").read_bytes()
+
+    assert drawn("ged", 0.3) != drawn("ged", 0.9)
+    assert drawn("dice", 0.3) == drawn("dice", 0.9)
 
 
 def test_settings_of_all_rows_are_stated(ablation: Ablation, parent: ParentRun, commands: FakeCommands):
